@@ -1,0 +1,206 @@
+/*
+ * ram.h - the public face of libram: mixed-precision quantisation of LLM checkpoints, decided
+ * from the weights alone.
+ *
+ * The library is five stages that meet only in records:
+ *
+ *               analyze             allocate           convert
+ *   checkpoint ----------> MANIFEST ----------> PLAN ----------> checkpoint'  --verify--> verdict
+ *
+ * A manifest says what was measured of every tensor, a plan what was decided. Both are JSON
+ * files that a person may read and edit between stages.
+ *
+ * Conventions. Functions return RAM_OK (0) or a negative status and write the reason to *err
+ * (never NULL) the first time something fails. Objects come from _open, _new, _read or a stage
+ * and go with _close or _free, which accept NULL. Strings are UTF-8; those that a function
+ * hands out through a char ** belong to the caller and go with free(). The library prints
+ * nothing and never exits. Option structs are meant to be zeroed: zero means the default.
+ * Objects may be shared between threads for reading.
+ */
+#ifndef RAM_H
+#define RAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RAM_VERSION "0.1.0"
+
+/* ---- status ---------------------------------------------------------------------------- */
+
+enum ram_status {
+    RAM_OK = 0,
+    RAM_EIO = -1,         /* the operating system refused to read, write, map or rename */
+    RAM_ENOMEM = -2,      /* no memory, or max_memory is too small for the work */
+    RAM_EINTERNAL = -3,   /* a broken promise inside the library */
+    RAM_EUSAGE = -4,      /* an argument makes no sense: unknown method, bad regex, ... */
+    RAM_EFORMAT = -5,     /* an input file is not what it claims to be */
+    RAM_ERANGE = -6,      /* a number in an input file is beyond a stated limit */
+    RAM_EBUDGET = -7,     /* what was asked for cannot be met; the message says the smallest */
+    RAM_EDIFF = -8,       /* verify found a difference */
+    RAM_EINTERRUPT = -9,  /* the caller's cancelled() said so; the work can be resumed */
+    RAM_EEXIST = -10,     /* the output exists and force was not given */
+    RAM_EUNSUPPORTED = -11 /* a valid input of a kind this version cannot process */
+};
+
+struct ram_err {
+    int status;         /* RAM_OK until something failed; then the first failure */
+    char message[1024]; /* one line, without a final newline */
+};
+
+/* The exit code of the command for a status: 0, 1, 2, 3, 4, 5 or 130 (docs/formats.md). */
+int ram_exit_code(int status);
+
+/* ---- how to run ------------------------------------------------------------------------ */
+
+struct ram_progress {
+    const char *stage;  /* "analyze", "convert", "verify", ... */
+    const char *item;   /* what is being worked on: a tensor's name */
+    uint64_t done;      /* bytes of input behind us ... */
+    uint64_t total;     /* ... of so many */
+};
+
+/* How any stage runs. Nothing in here may change a byte of a result. */
+struct ram_run {
+    unsigned threads;    /* 0: one for each processor */
+    uint64_t max_memory; /* resident bytes a stage may use; 0: 2 GiB */
+    /* Called from the thread that called the stage; any of the three may be NULL. */
+    void (*progress)(void *user, const struct ram_progress *p);
+    void (*notice)(void *user, const char *line); /* what a user ought to know: a fallback */
+    bool (*cancelled)(void *user);                /* polled between tensors */
+    void *user;
+};
+
+/* How a description is written by the _describe functions. */
+enum ram_form { RAM_TEXT, RAM_JSON, RAM_MARKDOWN };
+
+/* ---- checkpoint ------------------------------------------------------------------------ */
+
+struct ram_ckpt;
+
+/*
+ * Opens a checkpoint for reading. model: a directory with config.json and *.safetensors (one
+ * file, or shards with an index), or "org/name[@revision]", looked up in the Hugging Face cache.
+ * Every header is validated before this returns; tensors are mapped, not read. RAM_EFORMAT and
+ * RAM_ERANGE name the file, the tensor, what was found and what was expected.
+ */
+int ram_ckpt_open(struct ram_ckpt **out, const char *model, struct ram_err *err);
+void ram_ckpt_close(struct ram_ckpt *ckpt);
+
+/* ---- manifest: what was measured -------------------------------------------------------- */
+
+struct ram_manifest;
+
+struct ram_analyze_opts {
+    unsigned expert_sample; /* score only so many experts of a stack, spread evenly; 0: all */
+    unsigned output_probes; /* columns of the sampled `output` metric; 0: closed form */
+    uint64_t seed;          /* of every random draw; 0: 42 */
+    const char *partial;    /* file that holds finished tensors while the run lasts; NULL: none */
+    bool resume;            /* continue from `partial` if it fits this model and settings */
+};
+
+/* What a checkpoint holds, with nothing measured: every tensor's role, unit and stored form. */
+int ram_survey(const struct ram_ckpt *ckpt, struct ram_manifest **out, struct ram_err *err);
+
+/* Reads every weight once; metrics and statistics as docs/metrics.md defines them. */
+int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts,
+                const struct ram_run *run, struct ram_manifest **out, struct ram_err *err);
+
+int ram_manifest_read(struct ram_manifest **out, const char *path, struct ram_err *err);
+int ram_manifest_write(const struct ram_manifest *manifest, const char *path, bool force,
+                       struct ram_err *err);
+void ram_manifest_free(struct ram_manifest *manifest);
+
+/* What the model is: architecture, tensors, parameters, bytes, sizes it could have.
+ * tensors: a line for each of them too. */
+int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_form form, bool tensors,
+                          char **out, struct ram_err *err);
+
+/* ---- plan: what was decided ------------------------------------------------------------- */
+
+struct ram_plan;
+
+#define RAM_THRESHOLD_OFF (-1.0)
+
+struct ram_allocate_opts {
+    const char *method; /* uniform v1 v2 v3 v2-opt v3-opt auto budget; NULL: auto */
+    int bits, group;    /* uniform only; 0: 4 and 128 */
+    bool keep_embeddings;
+    double t2, t8, t16; /* 0: the method's; RAM_THRESHOLD_OFF: never */
+    bool search;        /* choose the thresholds by the grid search of the method */
+    double weights[4];  /* svd, kurtosis, output, error; all 0: .20 .45 .15 .20 */
+    const char *const *protect; /* regular expressions that replace the default list */
+    size_t n_protect;
+    const char *const *sensitive;
+    size_t n_sensitive;
+    const char *const *set; /* 'REGEX=BITS[gGROUP]', first match wins, beats every rule */
+    size_t n_set;
+    const char *expert_rule; /* mean, max or p90; NULL: mean */
+};
+
+struct ram_plan_totals {
+    uint64_t parameters;    /* of the tensors that are stored */
+    uint64_t bytes;         /* of every stored tensor, scales and biases included */
+    double nominal_bits;    /* mean code width */
+    double effective_bits;  /* bytes x 8 / parameters */
+    double compression;     /* 16-bit bytes / bytes */
+};
+
+/* Decides bits and group of every unit. Pure: no weights, no files, no clock. */
+int ram_allocate(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
+                 struct ram_plan **out, struct ram_err *err);
+
+/* Every method's distribution, bits and bytes for one manifest, beside each other. */
+int ram_allocate_compare(const struct ram_manifest *manifest,
+                         const struct ram_allocate_opts *opts, enum ram_form form, char **out,
+                         struct ram_err *err);
+
+int ram_plan_read(struct ram_plan **out, const char *path, struct ram_err *err);
+int ram_plan_write(const struct ram_plan *plan, const char *path, bool force,
+                   struct ram_err *err);
+void ram_plan_free(struct ram_plan *plan);
+void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out);
+
+/* What was decided: totals, a table per role, the reasons; units: a line for each of them too. */
+int ram_plan_describe(const struct ram_plan *plan, enum ram_form form, bool units, char **out,
+                      struct ram_err *err);
+
+/* ---- convert, verify --------------------------------------------------------------------- */
+
+enum ram_profile { RAM_PROFILE_GPU, RAM_PROFILE_CPU }; /* MLX's two rounding rules */
+
+struct ram_convert_opts {
+    const char *format;  /* NULL: "mlx" */
+    const char *encoder; /* NULL: "rtn", what MLX itself would write */
+    enum ram_profile profile;
+    uint64_t shard_size; /* bytes; 0: 5 GiB */
+    bool force;          /* replace an existing directory */
+    bool dry_run;        /* describe only; nothing is written */
+};
+
+/*
+ * Writes the checkpoint that the plan describes into a temporary directory beside dir and renames
+ * it when every byte is on disk, so that dir is whole or absent. *out (may be NULL) receives what
+ * was or would be written: bytes per file, fallbacks.
+ */
+int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
+                const struct ram_convert_opts *opts, const struct ram_run *run,
+                enum ram_form form, char **out, struct ram_err *err);
+
+/*
+ * Opens dir as a loader would and checks headers, shapes and config against each other, against
+ * plan (may be NULL) and, weight by weight, against the source (may be NULL). RAM_EDIFF if
+ * something differs; *out lists what was checked and found.
+ */
+int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
+               const struct ram_run *run, enum ram_form form, char **out, struct ram_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

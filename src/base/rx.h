@@ -1,0 +1,16 @@
+/* rx.h - regular expressions (PCRE2, UTF and Unicode properties on), with bounded matching. */
+#ifndef RAM_BASE_RX_H
+#define RAM_BASE_RX_H
+
+#include "base/err.h"
+
+struct ram_rx;
+
+/* RAM_EUSAGE with the position of the mistake. */
+int ram_rx_new(struct ram_rx **out, const char *pattern, bool ignore_case, struct ram_err *err);
+void ram_rx_free(struct ram_rx *rx);
+
+/* Does the pattern match anywhere in text? A text beyond the match limit counts as no match. */
+bool ram_rx_search(const struct ram_rx *rx, const char *text);
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * ckpt.h - a checkpoint as a set of named tensors over mapped files.
+ *
+ * Everything about a tensor was checked when the checkpoint was opened: its bytes lie inside its
+ * file, do not overlap others, and their number is what dtype and shape say. Views and names are
+ * borrowed and live as long as the checkpoint.
+ */
+#ifndef RAM_CKPT_CKPT_H
+#define RAM_CKPT_CKPT_H
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+enum { RAM_CKPT_MAX_DIMS = 8 };
+
+/* Order of the safetensors specification: increasing alignment. */
+enum ram_dtype {
+    RAM_BOOL, RAM_F4, RAM_F6_E2M3, RAM_F6_E3M2, RAM_U8, RAM_I8, RAM_F8_E5M2, RAM_F8_E4M3,
+    RAM_F8_E8M0, RAM_F8_E4M3FNUZ, RAM_F8_E5M2FNUZ, RAM_I16, RAM_U16, RAM_F16, RAM_BF16, RAM_I32,
+    RAM_U32, RAM_F32, RAM_C64, RAM_F64, RAM_I64, RAM_U64, RAM_N_DTYPES
+};
+
+struct ram_dtype_info {
+    const char *name; /* "BF16" */
+    int bits;
+    bool is_weight;   /* a floating type that we can widen to f32: F16 BF16 F32 F64 F8_E4M3 */
+};
+extern const struct ram_dtype_info ram_dtypes[RAM_N_DTYPES];
+
+struct ram_tensor {
+    const char *name;
+    enum ram_dtype dtype;
+    int n_dims;
+    uint64_t shape[RAM_CKPT_MAX_DIMS];
+    size_t n;             /* elements */
+    size_t size;          /* bytes */
+    size_t offset;        /* of its first byte in its file */
+    unsigned file;
+    const uint8_t *data;  /* not necessarily aligned */
+    /* FP8 block scales (weight_scale_inv): the tensor that holds them, or NULL. */
+    const struct ram_tensor *scale;
+};
+
+struct ram_ckpt_file {
+    char *name;           /* without the directory */
+    struct ram_map map;
+    char header_sha256[65];
+};
+
+struct ram_ckpt {
+    char *dir;            /* resolved */
+    char *name;           /* what a person calls it: last part of the directory, or org/name */
+    json_t *config;       /* config.json */
+    struct ram_ckpt_file *files;
+    size_t n_files;
+    struct ram_tensor *tensors; /* natural order of names: layers.2 before layers.10 */
+    size_t n_tensors;
+    struct ram_arena arena;
+    size_t *table;        /* open hash over names */
+    size_t table_size;
+};
+
+/* NULL if there is none. */
+const struct ram_tensor *ram_ckpt_find(const struct ram_ckpt *ckpt, const char *name);
+
+/*
+ * A strided window on one tensor, read as a row-major matrix: element (i, j) is element
+ * first + i * row_stride + j * col_stride of the tensor. This is how a checkpoint's tensor is
+ * cut (fused experts), split (kv_b_proj) or transposed (embed_q) without a copy.
+ */
+struct ram_view {
+    const struct ram_tensor *tensor;
+    size_t first;
+    size_t rows, cols;
+    size_t row_stride, col_stride;
+};
+
+/* The whole tensor as [product of leading dimensions, last dimension]. */
+struct ram_view ram_view_whole(const struct ram_tensor *tensor);
+
+/*
+ * Rows [row, row + n) of a view, widened to f32, to out [n, cols]. FP8 with block scales gives
+ * the floats it means (fp8 x scale of its 128 x 128 block). Floating types only (is_weight).
+ * Values are not inspected.
+ */
+int ram_view_read(const struct ram_view *view, size_t row, size_t n, float *out,
+                  struct ram_err *err);
+
+/* Lets go of the resident pages of those rows (a contiguous view; otherwise of the tensor). */
+void ram_view_forget(const struct ram_ckpt *ckpt, const struct ram_view *view, size_t row,
+                     size_t n);
+
+#endif

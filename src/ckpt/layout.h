@@ -1,0 +1,59 @@
+/*
+ * layout.h - what a checkpoint's tensors are, and what becomes of them in an MLX checkpoint.
+ *
+ * Two lists over the same tensors. `sources` are the matrices that the method scores: role, layer,
+ * expert, and the unit under which a plan decides them. `targets` are the tensors of the output,
+ * each a sequence of views of sources, in the names that mlx_lm loads. docs/models.md tells the
+ * rules of every architecture; an unknown one has sources and no targets.
+ */
+#ifndef RAM_CKPT_LAYOUT_H
+#define RAM_CKPT_LAYOUT_H
+
+#include "ckpt/ckpt.h"
+
+struct ram_source {
+    const struct ram_tensor *tensor;
+    struct ram_view view;  /* what is scored: usually ram_view_whole */
+    const char *role;      /* embed head norm q k v o q_a q_b kv_a kv_b gate up down
+                            * shared_gate shared_up shared_down router bias other */
+    int layer, expert;     /* -1: none */
+    const char *unit;      /* "model.layers.3.mlp.experts.*.up_proj.weight" */
+    bool dropped;          /* the output leaves it out: MTP layer, tied head, FP8 scale */
+    const char *why_dropped;
+    /* How the output stores it: one view, or two for kv_b_proj, each of `blocks` matrices that
+     * differ by `block_stride` elements. NULL-terminated by n_stored. */
+    int n_stored;
+    struct ram_stored_view {
+        struct ram_view view;  /* of block 0 */
+        size_t blocks, block_stride;
+    } stored[2];
+};
+
+struct ram_target {
+    const char *module;    /* "model.layers.3.mlp.switch_mlp.up_proj": the key of config overrides */
+    const char *suffix;    /* "weight", "bias", "e_score_correction_bias" or "" : name = module.suffix */
+    const char *unit;      /* whose decision it obeys */
+    int n_dims;
+    uint64_t shape[RAM_CKPT_MAX_DIMS];
+    struct ram_view *views; /* their rows, one after the other, are the tensor's rows */
+    size_t n_views;
+    bool quantizable;      /* the loader has a quantised form for this module */
+    enum ram_dtype dtype;  /* when it is stored as it is */
+};
+
+struct ram_layout {
+    struct ram_arena arena;
+    const char *model_type;   /* as mlx_lm knows it, or as config says */
+    bool known;               /* we know its targets */
+    bool moe;
+    struct ram_source *sources; /* order of ckpt->tensors, experts of a fused stack in turn */
+    size_t n_sources;
+    struct ram_target *targets; /* order of the module tree as mlx_lm writes it */
+    size_t n_targets;
+};
+
+/* RAM_EFORMAT if a known architecture lacks a tensor or a shape contradicts config.json. */
+int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err);
+void ram_layout_free(struct ram_layout *layout);
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * weight.h - a matrix of a checkpoint however it is coded: floats, FP8 with block scales, or MLX
+ * affine (weight, scales, biases). Whoever computes with a model reads it through this.
+ */
+#ifndef RAM_CKPT_WEIGHT_H
+#define RAM_CKPT_WEIGHT_H
+
+#include "ckpt/ckpt.h"
+#include "codec/affine.h"
+
+struct ram_weight {
+    size_t blocks, rows, cols; /* [blocks, rows, cols]; blocks = 1 for a plain matrix */
+    struct ram_view view;      /* floats: all rows of all blocks */
+    /* MLX affine; bits = 0 for floats. */
+    struct ram_affine affine;
+    const struct ram_tensor *codes, *scales, *biases;
+};
+
+/*
+ * module: "model.layers.0.mlp.up_proj"; the tensor is module.weight. Bits and group come from
+ * config.json's quantization block and must agree with the shapes: RAM_EFORMAT names both.
+ * RAM_EUNSUPPORTED for other modes (mxfp4, ...). *out is zeroed if there is no such tensor.
+ */
+int ram_weight_find(struct ram_weight *out, const struct ram_ckpt *ckpt, const char *module,
+                    struct ram_err *err);
+
+/* Rows [row, row + n) of all blocks * rows, as f32, to out [n, cols]. */
+int ram_weight_read(const struct ram_weight *weight, size_t row, size_t n, float *out,
+                    struct ram_err *err);
+
+#endif

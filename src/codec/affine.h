@@ -1,0 +1,45 @@
+/*
+ * affine.h - MLX affine quantisation: groups of 32, 64 or 128 weights along a row, codes of 2, 3,
+ * 4, 5, 6 or 8 bits, w ~ scale * code + bias. docs/formats.md derives the rule.
+ *
+ * This file is the meaning, row by row; the fast paths are in kern/.
+ */
+#ifndef RAM_CODEC_AFFINE_H
+#define RAM_CODEC_AFFINE_H
+
+#include "base/err.h"
+
+/* Type of scales and biases on disk: that of the weights. */
+enum ram_scale_type { RAM_SCALE_BF16, RAM_SCALE_F16, RAM_SCALE_F32 };
+
+struct ram_affine {
+    int bits, group;
+    enum ram_profile profile;
+    enum ram_scale_type scale_type;
+};
+
+/* Bytes of a row's codes, and of its scales (or biases). cols is a multiple of group. */
+size_t ram_affine_code_size(const struct ram_affine *f, size_t cols);
+size_t ram_affine_scale_size(const struct ram_affine *f, size_t cols);
+
+/*
+ * Encodes n rows of w [n, cols]. codes: LSB-first bit stream, little-endian, code_size bytes a
+ * row; scales, biases: scale_size bytes a row. Returns the sum of squared errors of what a reader
+ * will see (stored scale x code + stored bias), in f64, folded row by row. Weights are finite.
+ */
+double ram_affine_encode(const struct ram_affine *f, const float *w, size_t n, size_t cols,
+                         uint8_t *codes, uint8_t *scales, uint8_t *biases);
+
+/* The way back: scale * code + bias in f32, two roundings, no fma. */
+void ram_affine_decode(const struct ram_affine *f, const uint8_t *codes, const uint8_t *scales,
+                       const uint8_t *biases, size_t n, size_t cols, float *w);
+
+/*
+ * Adds to sums[b][g] the squared error of every (bits, group) of ram's grid {2,3,4,5,6,8} x
+ * {32,64,128} over n rows of w, as _encode would return it (same order of sums). A group that does
+ * not divide cols is left alone.
+ */
+void ram_affine_errors(enum ram_profile profile, enum ram_scale_type type, const float *w,
+                       size_t n, size_t cols, double sums[6][3]);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * manifest.h - the record of what was measured, one entry for each matrix as the method sees it.
+ *
+ * An entry is usually a tensor of the checkpoint; of a fused expert stack every expert's
+ * projection is one. Strings live in the manifest's arena. JSON form: "ram.manifest/1".
+ */
+#ifndef RAM_RECORD_MANIFEST_H
+#define RAM_RECORD_MANIFEST_H
+
+#include "base/json.h"
+#include "base/mem.h"
+
+enum { RAM_MAX_DIMS = 8, RAM_N_BITS = 6, RAM_N_GROUPS = 3, RAM_MAX_STORED = 2 };
+
+/* The grid of the MLX affine format: index with the two below. */
+extern const int ram_bits_grid[RAM_N_BITS];     /* 2 3 4 5 6 8 */
+extern const int ram_group_grid[RAM_N_GROUPS];  /* 32 64 128 */
+
+/* Index in the grid, or -1. */
+int ram_bits_index(int bits);
+int ram_group_index(int group);
+
+enum ram_skip {
+    RAM_SKIP_NONE,
+    RAM_SKIP_1D,         /* "1d": at most one dimension above 1 */
+    RAM_SKIP_TINY,       /* "tiny": under 1,024 parameters */
+    RAM_SKIP_NOT_WEIGHT  /* "not-weight": integers, FP8 scales, buffers; and what the output drops:
+                          * a second head beside a tied one, MTP layers */
+};
+
+struct ram_metrics {
+    double svd, kurtosis, output, error; /* raw values of the method, docs/metrics.md */
+};
+
+struct ram_stats {
+    double mean, std, rms, min, max;
+};
+
+/* A matrix as the output format holds it: its rows are what groups are cut from. */
+struct ram_stored {
+    uint64_t rows, cols;
+};
+
+struct ram_entry {
+    const char *name;  /* as in the checkpoint */
+    uint64_t shape[RAM_MAX_DIMS];
+    int n_dims;
+    const char *dtype; /* as in the checkpoint: "BF16", "F8_E4M3", ... */
+    uint64_t parameters;
+    const char *file;
+    const char *role;  /* embed head norm q k v o gate up down router ... (ckpt/arch.h) */
+    int layer, expert; /* -1: none */
+    const char *unit;  /* the name under which a plan decides it */
+    enum ram_skip skip;
+    /* How the output holds it. n_stored = 0: not at all (dropped). kv_b_proj is stored as two. */
+    struct ram_stored stored[RAM_MAX_STORED];
+    int n_stored;
+    int stored_size;   /* bytes a weight when it is not quantised: 2 for BF16 */
+    bool measured;     /* the three below hold figures */
+    struct ram_metrics metrics;
+    struct ram_stats stats;
+    double errors[RAM_N_BITS][RAM_N_GROUPS]; /* sum of squared errors; NAN: group does not fit */
+};
+
+struct ram_manifest_file {
+    const char *name;
+    uint64_t bytes;
+    const char *header_sha256;
+};
+
+struct ram_manifest {
+    struct ram_arena arena;
+    const char *version;       /* of the program that measured */
+    const char *model_name, *model_type, *architecture;
+    uint64_t parameters, bytes; /* of the checkpoint's weight files */
+    struct ram_manifest_file *files;
+    size_t n_files;
+    json_t *config;            /* the keys of config.json that matter to later stages */
+    json_t *settings;          /* everything that could change a figure */
+    struct ram_entry *entries; /* checkpoint order: by natural order of names */
+    size_t n_entries;
+};
+
+/* An empty manifest; strings for it come from ram_arena_strdup(&m->arena, ...). */
+int ram_manifest_new(struct ram_manifest **out, struct ram_err *err);
+
+/* JSON text of a manifest, and the other way (validating everything; where names the source). */
+int ram_manifest_text(const struct ram_manifest *manifest, char **out, struct ram_err *err);
+int ram_manifest_parse(struct ram_manifest **out, const char *text, size_t size,
+                       const char *where, struct ram_err *err);
+
+#endif
