@@ -1,0 +1,61 @@
+/*
+ * model.h - a transformer's weights, each found, checked and put in its place. Immutable.
+ *
+ * Nothing is read here but vectors (norms, biases): a matrix stays in its file, in whatever code
+ * it has, until a layer needs it.
+ */
+#ifndef RAM_INFER_MODEL_H
+#define RAM_INFER_MODEL_H
+
+#include "ckpt/weight.h"
+#include "infer/hparams.h"
+
+/* y = x W^T + bias, W [out, in]: rows first .. first + out - 1 of a stored matrix. */
+struct ram_linear {
+    struct ram_weight weight;
+    size_t first;
+    size_t out, in;
+    bool transposed;   /* stored [in, out] */
+    const float *bias; /* [out] or NULL */
+};
+
+struct ram_mlp {
+    struct ram_linear gate, up, down;
+};
+
+struct ram_attention_weights {
+    struct ram_linear q, k, v, o;      /* q: q_b_proj behind q_a if the query has a latent */
+    const float *q_norm, *k_norm;      /* [qk_dim] or NULL */
+    struct ram_linear q_a, kv_a;       /* MLA */
+    const float *q_a_norm, *kv_a_norm; /* [q_rank], [kv_rank] */
+    struct ram_linear *k_heads, *v_heads; /* MLA, [n_heads]: latent to keys (without rotary part)
+                                           * and values of a head */
+};
+
+struct ram_layer {
+    const float *norm1, *norm2; /* [hidden]: before attention, before the MLP */
+    struct ram_attention_weights attention;
+    struct ram_mlp mlp;         /* dense layers */
+    struct ram_linear router;   /* sparse layers: [n_experts, hidden] */
+    const float *router_bias;   /* [n_experts] or NULL: e_score_correction_bias */
+    struct ram_mlp *experts;    /* [n_experts] */
+    bool has_shared;
+    struct ram_mlp shared;
+};
+
+struct ram_model {
+    const struct ram_ckpt *ckpt;
+    struct ram_hparams hp;
+    struct ram_arena arena;
+    struct ram_weight embed;  /* [vocab, hidden] */
+    struct ram_layer *layers;
+    const float *norm;        /* [hidden] */
+    struct ram_linear head;   /* [vocab, hidden]: embed if tied */
+};
+
+/* The checkpoint must outlive the model. RAM_EFORMAT names the tensor that is missing, or whose
+ * shape contradicts config.json, and both shapes. */
+int ram_model_open(struct ram_model **out, const struct ram_ckpt *ckpt, struct ram_err *err);
+void ram_model_close(struct ram_model *model);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * nn.h - the loops of a transformer that are not matrix products, row by row, all in f32.
+ *
+ * nn_ref.c is the meaning; vector variants give the same bits: sums run in 16 lanes (lane i takes
+ * elements i, i + 16, ...), folded by halves, and exp is one polynomial for all, within 2 ulp of
+ * the true value on [-104, 88] (0 below).
+ */
+#ifndef RAM_KERN_NN_H
+#define RAM_KERN_NN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct ram_nn {
+    const char *name;
+
+    /* out = weight * x / sqrt(mean(x^2) + eps), all [n]; out may be x. */
+    void (*rmsnorm)(const float *x, const float *weight, size_t n, double eps, float *out);
+
+    /* out = gate * sigmoid(gate) * up, all [n]; out may be gate. */
+    void (*swiglu)(const float *gate, const float *up, size_t n, float *out);
+
+    /* x = softmax(x * scale) in place, x [n], n >= 1. */
+    void (*softmax)(float *x, size_t n, float scale);
+
+    /* log(sum(exp(x))) with the maximum taken out and the sum in f64; *argmax is the first index
+     * of the maximum. x [n], n >= 1; NaN in x gives NaN. */
+    double (*log_sum_exp)(const float *x, size_t n, size_t *argmax);
+
+    /* KL(P || Q) in nats of two rows of logits [n] whose log_sum_exp are known; sum in f64. */
+    double (*divergence)(const float *p, double p_lse, const float *q, double q_lse, size_t n);
+
+    /* Rotates the first 2 n_pairs elements of x by angles with these cosines and sines [n_pairs]:
+     * pairs (j, j + n_pairs), or (2j, 2j + 1) if interleaved. */
+    void (*rotate)(float *x, const float *cosine, const float *sine, size_t n_pairs,
+                   bool interleaved);
+
+    /* y += a x, both [n]. */
+    void (*axpy)(float a, const float *x, size_t n, float *y);
+};
+
+/* The best table this processor can run, as RAM_CPU allows. */
+const struct ram_nn *ram_nn(void);
+
+/* All tables this processor can run, worst first, for the checker; returns their number. */
+size_t ram_nn_all(const struct ram_nn *tables[8]);
+
+#endif
