@@ -1,0 +1,91 @@
+/* cmd_analyze.c - checkpoint -> manifest. */
+#include "analyze_args.h"
+#include "cmd.h"
+#include "job.h"
+#include "message.h"
+
+#include <stdlib.h>
+
+struct args {
+    struct ram_analyze_opts analyze;
+    const char *output;
+};
+
+static const struct opt table[] = {
+    {"output", 'o', OPT_TEXT, offsetof(struct args, output), "MANIFEST", "the file to write", NULL},
+    {0},
+};
+
+static const struct opt_usage usage = {
+    .verb = "analyze",
+    .synopsis = "MODEL -o MANIFEST [options]",
+    .about = "Reads every weight once and writes what was measured of each tensor: the four\n"
+             "metrics of the method, statistics, and the squared error of every bit width and\n"
+             "group. Bits can then be decided, and decided anew, in an instant (ram allocate).\n\n"
+             "While it runs, finished tensors are kept in MANIFEST.partial; after ^C or a\n"
+             "crash the same command with --resume continues from there.",
+    .examples = "ram analyze Qwen/Qwen3-8B -o qwen3-8b.json\n"
+                "ram analyze ./big-moe -o big.json --expert-sample 4 --max-memory 8GiB",
+    .min_operands = 1,
+    .max_operands = 1,
+};
+
+static int run(const char *model, const struct args *args, struct job *job, bool force,
+               struct ram_err *err)
+{
+    struct ram_analyze_opts opts = args->analyze;
+    struct ram_ckpt *ckpt = NULL;
+    struct ram_manifest *manifest = NULL;
+    char *partial = NULL, *text = NULL;
+
+    int status = job_check_output(args->output, force, err);
+    if (!status)
+        partial = job_beside(args->output, ".partial", err);
+    if (!partial)
+        return err->status;
+    opts.partial = partial;
+    status = ram_ckpt_open(&ckpt, model, err);
+    if (!status)
+        status = analyze_args_announce(&opts, ckpt, job, err);
+    if (!status)
+        status = job_stage_done(job, ram_analyze(ckpt, &opts, &job->run, &manifest, err));
+    if (!status)
+        status = ram_manifest_write(manifest, args->output, force, err);
+    if (!status && !job->silent)
+        status = ram_manifest_describe(manifest, job->form, job->progress.verbose, &text, err);
+    if (text)
+        result_print(text);
+    if (!status && !job->silent)
+        message("wrote %s", args->output);
+    free(text);
+    free(partial);
+    ram_manifest_free(manifest);
+    ram_ckpt_close(ckpt);
+    return status;
+}
+
+int cmd_analyze(char **argv, size_t n)
+{
+    struct opt_common common = {0};
+    struct args args = {.analyze = ANALYZE_ARGS_DEFAULT};
+    const struct opt_group groups[] = {{"Options", table, &args},
+                                       {"Measuring", analyze_args_table, &args.analyze},
+                                       {"Options of every verb", opt_common_table, &common}};
+    struct ram_err err = {0};
+    struct job job;
+
+    int status = opt_parse(&usage, groups, 3, argv, n, &n);
+    if (status == OPT_GO)
+        status = analyze_args_check(&args.analyze, usage.verb);
+    if (status == OPT_GO)
+        status = opt_require(&usage, "-o MANIFEST", args.output);
+    if (status != OPT_GO)
+        return status;
+    job_init(&job, &common);
+    status = run(argv[0], &args, &job, common.force, &err);
+    if (status)
+        message_failure(&err);
+    if (status == RAM_EINTERRUPT)
+        message("the same command with --resume continues");
+    return ram_exit_code(status);
+}

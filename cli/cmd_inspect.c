@@ -1,0 +1,56 @@
+/* cmd_inspect.c - what is in a checkpoint, from its headers alone. */
+#include "cmd.h"
+#include "job.h"
+#include "message.h"
+
+#include <stdlib.h>
+
+struct args {
+    bool tensors;
+};
+
+static const struct opt table[] = {
+    {"tensors", 0, OPT_FLAG, offsetof(struct args, tensors), NULL, "a line for each tensor too",
+     NULL},
+    {0},
+};
+
+static const struct opt_usage usage = {
+    .verb = "inspect",
+    .synopsis = "MODEL [options]",
+    .about = "Prints what a checkpoint holds: architecture, tensors, dtypes, parameters,\n"
+             "bytes, and the sizes it could have. Headers are read and checked, weights are\n"
+             "not.",
+    .examples = "ram inspect Qwen/Qwen3-8B\n"
+                "ram inspect ./my-model --tensors --json",
+    .min_operands = 1,
+    .max_operands = 1,
+};
+
+int cmd_inspect(char **argv, size_t n)
+{
+    struct opt_common common = {0};
+    struct args args = {0};
+    const struct opt_group groups[] = {{"Options", table, &args},
+                                       {"Options of every verb", opt_common_table, &common}};
+    struct ram_ckpt *ckpt = NULL;
+    struct ram_manifest *survey = NULL;
+    struct ram_err err = {0};
+    char *text = NULL;
+
+    int status = opt_parse(&usage, groups, 2, argv, n, &n);
+    if (status != OPT_GO)
+        return status;
+    const enum ram_form form = job_form(&common);
+    status = ram_ckpt_open(&ckpt, argv[0], &err);
+    if (!status)
+        status = ram_survey(ckpt, &survey, &err);
+    if (!status)
+        status = ram_manifest_describe(survey, form, args.tensors || common.verbose, &text, &err);
+    if (!status)
+        result_print(text);
+    free(text);
+    ram_manifest_free(survey);
+    ram_ckpt_close(ckpt);
+    return status ? message_failure(&err) : 0;
+}

@@ -1,0 +1,209 @@
+/* cmd_quantize.c - all stages in one command; each prints what it is about to do, or did. */
+#include "alloc_args.h"
+#include "analyze_args.h"
+#include "cmd.h"
+#include "convert_args.h"
+#include "job.h"
+#include "message.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct args {
+    struct convert_args convert;
+    struct alloc_args alloc;
+    struct ram_analyze_opts analyze;
+    bool keep_manifest;
+};
+
+static const struct opt table[] = {
+    {"keep-manifest", 0, OPT_FLAG, offsetof(struct args, keep_manifest), NULL,
+     "leave what was measured in DIR/ram-manifest.json, to decide anew without weights", NULL},
+    {0},
+};
+
+static const struct opt_usage usage = {
+    .verb = "quantize",
+    .synopsis = "MODEL -o DIR [--method M] [options]",
+    .about = "Quantises a checkpoint: measures its weights, decides how many bits each tensor\n"
+             "gets, prints that plan, writes DIR, and checks what was written against the\n"
+             "original. DIR is whole or absent, and mlx_lm loads it.\n\n"
+             "MODEL is a directory with config.json and *.safetensors, or org/name[@revision]\n"
+             "in the Hugging Face cache. After ^C the same command with --resume continues.",
+    .examples = "ram quantize Qwen/Qwen3-8B -o qwen3-8b-ram\n"
+                "ram quantize ./my-model -o out --dry-run\n"
+                "ram quantize ./my-model -o out --method uniform --bits 6 --group 64",
+    .min_operands = 1,
+    .max_operands = 1,
+};
+
+/* What the stages hand on, and the account of each in the form that was asked for. */
+struct work {
+    const struct args *args;
+    struct job *job;
+    bool force;
+    struct ram_ckpt *ckpt;
+    struct ram_manifest *manifest;
+    struct ram_plan *plan;
+    char *plan_text, *convert_text, *verify_text;
+};
+
+static int measure(struct work *w, const char *partial, struct ram_err *err)
+{
+    struct ram_analyze_opts opts = w->args->analyze;
+
+    opts.partial = partial;
+    int status = analyze_args_announce(&opts, w->ckpt, w->job, err);
+    if (!status)
+        status =
+            job_stage_done(w->job, ram_analyze(w->ckpt, &opts, &w->job->run, &w->manifest, err));
+    return status;
+}
+
+static int decide(struct work *w, struct ram_err *err)
+{
+    int status = ram_allocate(w->manifest, &w->args->alloc.opts, &w->plan, err);
+    if (!status)
+        status =
+            ram_plan_describe(w->plan, w->job->form, w->job->progress.verbose, &w->plan_text, err);
+    if (!status && w->job->form != RAM_JSON && !w->job->silent)
+        result_print(w->plan_text);
+    return status;
+}
+
+static int keep_manifest(const struct work *w, struct ram_err *err)
+{
+    char *path = job_beside(w->args->convert.output, "/ram-manifest.json", err);
+
+    const int status = path ? ram_manifest_write(w->manifest, path, w->force, err) : RAM_ENOMEM;
+    free(path);
+    return status;
+}
+
+static int write_and_verify(struct work *w, struct ram_err *err)
+{
+    const struct ram_convert_opts opts = convert_args_opts(&w->args->convert, w->force);
+    const char *dir = w->args->convert.output;
+    struct job *job = w->job;
+    const bool print = job->form != RAM_JSON && !job->silent;
+
+    int status = job_stage_done(job, ram_convert(w->ckpt, w->plan, dir, &opts, &job->run, job->form,
+                                                 &w->convert_text, err));
+    if (!status && print)
+        result_print(w->convert_text);
+    if (status || opts.dry_run)
+        return status;
+    if (w->args->keep_manifest)
+        status = keep_manifest(w, err);
+    if (!status)
+        status = job_stage_done(
+            job, ram_verify(dir, w->ckpt, w->plan, &job->run, job->form, &w->verify_text, err));
+    if (w->verify_text && print)
+        result_print(w->verify_text);
+    return status;
+}
+
+/* One object: what each stage said, and where the result lies. */
+static void print_json(const struct work *w)
+{
+    printf("{\"directory\": ");
+    result_print_json_string(w->args->convert.output);
+    printf(",\n\"written\": %s", w->args->convert.dry_run ? "false" : "true");
+    if (w->plan_text)
+        printf(",\n\"plan\": %s", w->plan_text);
+    if (w->convert_text)
+        printf(",\n\"convert\": %s", w->convert_text);
+    if (w->verify_text)
+        printf(",\n\"verify\": %s", w->verify_text);
+    printf("}\n");
+}
+
+static void print_outcome(const struct work *w)
+{
+    const struct job *job = w->job;
+    const char *dir = w->args->convert.output;
+    struct ram_plan_totals totals;
+
+    if (job->form == RAM_JSON) {
+        print_json(w);
+        return;
+    }
+    if (job->silent)
+        return;
+    ram_plan_totals(w->plan, &totals);
+    printf("\n%s %s: %.2f bits a weight, %.2f times smaller than 16-bit.\n",
+           w->args->convert.dry_run ? "Nothing was written. It would be" : "The result is in", dir,
+           totals.effective_bits, totals.compression);
+    if (w->args->convert.dry_run)
+        return;
+    printf("Try it:\n\nmlx_lm.generate --model ");
+    result_print_shell_word(dir);
+    printf(" --prompt \"The history of\"\n");
+}
+
+static int run(const char *model, struct work *w, struct ram_err *err)
+{
+    const char *dir = w->args->convert.output;
+    const bool dry_run = w->args->convert.dry_run;
+    char *partial = NULL;
+
+    int status = dry_run ? RAM_OK : job_check_output(dir, w->force, err);
+    if (!status && !dry_run) {
+        partial = job_beside(dir, ".manifest.partial", err);
+        status = err->status;
+    }
+    if (!status)
+        status = ram_ckpt_open(&w->ckpt, model, err);
+    if (!status)
+        status = measure(w, partial, err);
+    if (!status)
+        status = decide(w, err);
+    if (!status)
+        status = write_and_verify(w, err);
+    if (!status || status == RAM_EDIFF)
+        print_outcome(w);
+    if (!status && partial)
+        unlink(partial);
+    free(partial);
+    return status;
+}
+
+int cmd_quantize(char **argv, size_t n)
+{
+    struct opt_common common = {0};
+    struct args args = {.analyze = ANALYZE_ARGS_DEFAULT};
+    const struct opt_group groups[] = {{"Writing", convert_args_table, &args.convert},
+                                       {"Deciding", alloc_args_table, &args.alloc},
+                                       {"Measuring", analyze_args_table, &args.analyze},
+                                       {"Keeping", table, &args},
+                                       {"Options of every verb", opt_common_table, &common}};
+    struct ram_err err = {0};
+    struct job job;
+
+    int status = opt_parse(&usage, groups, 5, argv, n, &n);
+    if (status == OPT_GO)
+        status = alloc_args_finish(&args.alloc, usage.verb);
+    if (status == OPT_GO)
+        status = analyze_args_check(&args.analyze, usage.verb);
+    if (status == OPT_GO)
+        status = opt_require(&usage, "-o DIR", args.convert.output);
+    if (status == OPT_GO) {
+        struct work w = {.args = &args, .job = &job, .force = common.force};
+        job_init(&job, &common);
+        status = run(argv[0], &w, &err);
+        if (status)
+            message_failure(&err);
+        if (status == RAM_EINTERRUPT && !args.convert.dry_run)
+            message("the same command with --resume continues");
+        status = ram_exit_code(status);
+        free(w.plan_text);
+        free(w.convert_text);
+        free(w.verify_text);
+        ram_plan_free(w.plan);
+        ram_manifest_free(w.manifest);
+        ram_ckpt_close(w.ckpt);
+    }
+    alloc_args_release(&args.alloc);
+    return status;
+}

@@ -1,0 +1,109 @@
+/* job.c - see job.h. */
+#include "job.h"
+
+#include "message.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static bool was_interrupted(void *user)
+{
+    (void)user;
+    return interrupted;
+}
+
+/* SIGINT is taken even where the shell ignores it (a background job of a script): "kill -INT" is
+ * then how that script asks for a resumable stop. SIGHUP stays ignored under nohup. */
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction old;
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    if (!sigaction(SIGHUP, NULL, &old) && old.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
+}
+
+enum ram_form job_form(const struct opt_common *common)
+{
+    return common->json ? RAM_JSON : common->markdown ? RAM_MARKDOWN : RAM_TEXT;
+}
+
+void job_init(struct job *job, const struct opt_common *common)
+{
+    *job = (struct job){0};
+    progress_init(&job->progress, common->quiet, common->verbose);
+    job->run = (struct ram_run){
+        .threads = common->threads,
+        .max_memory = common->max_memory,
+        .progress = progress_report,
+        .notice = progress_notice,
+        .cancelled = was_interrupted,
+        .user = &job->progress,
+    };
+    job->form = job_form(common);
+    job->silent = common->quiet && job->form == RAM_TEXT;
+    catch_signals();
+}
+
+int job_stage_done(struct job *job, int status)
+{
+    progress_end(&job->progress, status == RAM_OK);
+    return status;
+}
+
+static int fail(struct ram_err *err, int status, const char *path, const char *why)
+{
+    err->status = status;
+    snprintf(err->message, sizeof err->message, "%s: %s", path, why);
+    return status;
+}
+
+char *job_beside(const char *path, const char *suffix, struct ram_err *err)
+{
+    size_t n = strlen(path);
+
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    const size_t room = n + strlen(suffix) + 1;
+    char *out = malloc(room);
+    if (out)
+        snprintf(out, room, "%.*s%s", (int)n, path, suffix);
+    else
+        fail(err, RAM_ENOMEM, path, "no memory for a name");
+    return out;
+}
+
+int job_check_output(const char *path, bool force, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    if (!*path)
+        return fail(err, RAM_EUSAGE, "-o", "the name of the output is empty");
+    char *parent = job_beside(path, "", err);
+    if (!parent)
+        return RAM_ENOMEM;
+    char *slash = strrchr(parent, '/');
+    if (slash)
+        slash[slash == parent] = '\0';
+    if (!force && access(path, F_OK) == 0)
+        status = fail(err, RAM_EEXIST, path, "exists; --force replaces it");
+    else if (access(slash ? parent : ".", W_OK | X_OK))
+        status = fail(err, RAM_EIO, slash ? parent : ".", strerror(errno));
+    free(parent);
+    return status;
+}

@@ -1,0 +1,33 @@
+/*
+ * job.h - what the verbs share: how a stage runs under the common options, how a ^C reaches it,
+ * and what is checked before hours of work begin.
+ */
+#ifndef RAM_CLI_JOB_H
+#define RAM_CLI_JOB_H
+
+#include "opt.h"
+#include "progress.h"
+#include "ram.h"
+
+struct job {
+    struct ram_run run;
+    struct progress progress;
+    enum ram_form form;
+    bool silent; /* no account of what was done: -q, and no form that a program reads */
+};
+
+enum ram_form job_form(const struct opt_common *common);
+
+/* From here on SIGINT, SIGTERM and SIGHUP ask the running stage to stop; a second one kills. */
+void job_init(struct job *job, const struct opt_common *common);
+
+/* The stage is over with this status: clears the progress bar. Returns status. */
+int job_stage_done(struct job *job, int status);
+
+/* RAM_EEXIST if path is there and force is not given; RAM_EIO if nothing could be made there. */
+int job_check_output(const char *path, bool force, struct ram_err *err);
+
+/* "<path><suffix>" without slashes at the end of path; NULL with RAM_ENOMEM. free() it. */
+char *job_beside(const char *path, const char *suffix, struct ram_err *err);
+
+#endif

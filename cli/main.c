@@ -1,0 +1,134 @@
+/* main.c - the command `ram`: finds the verb in its table and runs it. */
+#include "cmd.h"
+#include "message.h"
+#include "opt.h"
+#include "ram.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+    const char *name;
+    cmd_fn *run;
+    const char *help;
+};
+
+static const struct command commands[] = {
+    {"quantize", cmd_quantize, "everything: analyze, allocate, convert, verify"},
+    {"inspect", cmd_inspect, "what a checkpoint holds, and the sizes it could have"},
+    {"analyze", cmd_analyze, "weights -> manifest: what was measured of every tensor"},
+    {"allocate", cmd_allocate, "manifest -> plan: how many bits each tensor gets"},
+    {"convert", cmd_convert, "weights + plan -> quantised checkpoint"},
+    {"verify", cmd_verify, "is a quantised checkpoint whole, and what its plan says?"},
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_overview(FILE *out)
+{
+    fputs("usage: ram <verb> [arguments] [options]\n\n"
+          "Quantises LLM checkpoints to mixed precision, deciding from the weights alone.\n\n"
+          "Most people need one command:\n\n"
+          "  ram quantize MODEL -o DIR\n\n"
+          "MODEL is a directory with config.json and *.safetensors, or org/name[@revision]\n"
+          "in the Hugging Face cache. DIR can be loaded by mlx_lm.\n\n"
+          "Verbs:\n",
+          out);
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fputs("\nEach stage reads a record and writes a record (JSON) that you may read and edit:\n\n"
+          "  checkpoint --analyze--> manifest --allocate--> plan --convert--> checkpoint'\n\n"
+          "ram <verb> --help tells more; so does the manual page, ram(1).\n"
+          "Exit codes: 0 done, 1 failed, 2 misused, 3 bad input, 4 cannot be met, 5 verify\n"
+          "found a difference, 130 interrupted (resumable).\n",
+          out);
+}
+
+/* Does a common option take the next argument as its value? */
+static bool takes_next(const char *arg)
+{
+    const int k = opt_find(opt_common_table, arg);
+
+    return k >= 0 && opt_common_table[k].kind != OPT_FLAG && !strchr(arg, '=');
+}
+
+/* The place of the verb: the first argument that is neither a common option nor its value. */
+static size_t find_verb(char **args, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (args[i][0] != '-')
+            return i;
+        i += takes_next(args[i]);
+    }
+    return n;
+}
+
+/* No verb on the line: "ram", "ram --help", "ram --version", or a mistake. */
+static int run_without_verb(char **args, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const int k = opt_find(opt_common_table, args[i]);
+        const char *name = k >= 0 ? opt_common_table[k].name : "";
+        if (!strcmp(name, "help")) {
+            print_overview(stdout);
+            return 0;
+        }
+        if (!strcmp(name, "version")) {
+            printf("ram %s\n", RAM_VERSION);
+            return 0;
+        }
+        if (k < 0) {
+            message("unknown option %s; see: ram --help", args[i]);
+            return 2;
+        }
+        i += takes_next(args[i]);
+    }
+    print_overview(stderr);
+    return 2;
+}
+
+static int run_verb(const char *name, char **args, size_t n)
+{
+    const char *names[N_COMMANDS];
+
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        names[i] = commands[i].name;
+        if (!strcmp(name, commands[i].name))
+            return commands[i].run(args, n);
+    }
+    const char *near = opt_nearest(name, names, N_COMMANDS);
+    if (near)
+        message("unknown verb %s; did you mean %s?", name, near);
+    else
+        message("unknown verb %s; see: ram --help", name);
+    return 2;
+}
+
+/* "ram help" and "ram help VERB", as people try them. */
+static int run_help(char **args, size_t n)
+{
+    static char option[] = "--help";
+    char *help = option;
+
+    if (n == 0) {
+        print_overview(stdout);
+        return 0;
+    }
+    return run_verb(args[0], &help, 1);
+}
+
+int main(int argc, char **argv)
+{
+    char **args = argv + 1;
+    size_t n = argc > 0 ? (size_t)argc - 1 : 0;
+
+    /* A file-size limit is then a failed write with its message, like a full disk. */
+    signal(SIGXFSZ, SIG_IGN);
+    const size_t verb = find_verb(args, n);
+    if (verb == n)
+        return result_close(run_without_verb(args, n));
+    const char *name = args[verb];
+    memmove(args + verb, args + verb + 1, (n - verb - 1) * sizeof *args);
+    n--;
+    return result_close(strcmp(name, "help") ? run_verb(name, args, n) : run_help(args, n));
+}

@@ -1,0 +1,106 @@
+/* message.c - see message.h. */
+#include "message.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Length of the control character at s: C0, DEL, or C1 in its UTF-8 form; 0 if it is none. */
+static size_t control_length(const unsigned char *s)
+{
+    if ((s[0] < 0x20 && s[0] != '\n' && s[0] != '\t') || s[0] == 0x7f)
+        return 1;
+    return s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0 ? 2 : 0;
+}
+
+static void put_clean(FILE *out, const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+
+    while (*s) {
+        const size_t n = control_length(s);
+        fputc(n ? '?' : *s, out);
+        s += n ? n : 1;
+    }
+}
+
+void message_clean(char *out, size_t room, const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t n = 0;
+
+    while (*s && n + 1 < room) {
+        const size_t skip = control_length(s);
+        out[n++] = skip ? '?' : (char)*s;
+        s += skip ? skip : 1;
+    }
+    out[n] = '\0';
+}
+
+void message(const char *fmt, ...)
+{
+    char line[2048];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    fputs("ram: ", stderr);
+    put_clean(stderr, line);
+    fputc('\n', stderr);
+}
+
+int message_failure(const struct ram_err *err)
+{
+    message("%s", err->message);
+    return ram_exit_code(err->status);
+}
+
+void result_print(const char *text)
+{
+    const size_t n = strlen(text);
+
+    put_clean(stdout, text);
+    if (n && text[n - 1] != '\n')
+        fputc('\n', stdout);
+}
+
+void result_print_json_string(const char *text)
+{
+    fputc('"', stdout);
+    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
+        if (*s == '"' || *s == '\\')
+            printf("\\%c", *s);
+        else if (*s < 0x20)
+            printf("\\u%04x", *s);
+        else
+            fputc(*s, stdout);
+    }
+    fputc('"', stdout);
+}
+
+void result_print_shell_word(const char *text)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "_-./=:@%+,";
+
+    if (*text && !text[strspn(text, plain)]) {
+        fputs(text, stdout);
+        return;
+    }
+    fputc('\'', stdout);
+    for (const char *s = text; *s; s++)
+        fputs(*s == '\'' ? "'\\''" : (const char[]){*s, '\0'}, stdout);
+    fputc('\'', stdout);
+}
+
+int result_close(int exit_code)
+{
+    errno = 0;
+    if ((fflush(stdout) || ferror(stdout)) && exit_code == 0) {
+        message("cannot write the result: %s", errno ? strerror(errno) : "output error");
+        return 1;
+    }
+    return exit_code;
+}
