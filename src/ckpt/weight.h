@@ -28,4 +28,8 @@ int ram_weight_find(struct ram_weight *out, const struct ram_ckpt *ckpt, const c
 int ram_weight_read(const struct ram_weight *weight, size_t row, size_t n, float *out,
                     struct ram_err *err);
 
+/* Lets go of the resident pages of those rows: codes, scales and biases, or floats. */
+void ram_weight_forget(const struct ram_ckpt *ckpt, const struct ram_weight *weight, size_t row,
+                       size_t n);
+
 #endif

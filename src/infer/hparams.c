@@ -119,8 +119,8 @@ static void scale_yarn(struct ram_rope *rope, const json_t *p, double base, doub
         const double f = rope->inv_freq[j];
         rope->inv_freq[j] = (float)(f / factor * ramp + f * (1 - ramp));
     }
-    const double otherwise = m != 0 && m_all != 0 ? mscale(factor, m) / mscale(factor, m_all)
-                                                  : mscale(factor, 1);
+    const double otherwise =
+        m != 0 && m_all != 0 ? mscale(factor, m) / mscale(factor, m_all) : mscale(factor, 1);
     rope->factor = number(p, "attention_factor", otherwise);
 }
 
@@ -128,11 +128,12 @@ static void scale_yarn(struct ram_rope *rope, const json_t *p, double base, doub
 static int read_rope(struct reader *r, struct ram_hparams *hp, size_t dim)
 {
     struct ram_rope *rope = &hp->rope;
-    const json_t *p = find(r->config, (const char *const[]){"rope_parameters", "rope_scaling", NULL});
+    const json_t *p =
+        find(r->config, (const char *const[]){"rope_parameters", "rope_scaling", NULL});
     const double base = number(p, "rope_theta", number(r->config, "rope_theta", 10000));
     const double usual = strcmp(hp->model_type, "glm4_moe") ? 1 : 0.5;
-    const double partial = number(p, "partial_rotary_factor",
-                                  number(r->config, "partial_rotary_factor", usual));
+    const double partial =
+        number(p, "partial_rotary_factor", number(r->config, "partial_rotary_factor", usual));
     const json_t *kind = find(p, (const char *const[]){"rope_type", "type", NULL});
     const char *type = json_is_string(kind) ? json_string_value(kind) : "default";
 
@@ -178,8 +179,8 @@ static void read_moe(struct reader *r, struct ram_hparams *hp, bool glm)
 {
     struct ram_moe *moe = &hp->moe;
 
-    moe->n_experts = COUNT(r, 1, MAX_WIDTH, SIZE_MAX, "n_routed_experts", "num_experts",
-                           "num_local_experts");
+    moe->n_experts =
+        COUNT(r, 1, MAX_WIDTH, SIZE_MAX, "n_routed_experts", "num_experts", "num_local_experts");
     moe->top_k = COUNT(r, 1, moe->n_experts, SIZE_MAX, "num_experts_per_tok");
     moe->hidden = COUNT(r, 1, MAX_WIDTH, SIZE_MAX, "moe_intermediate_size");
     moe->normalise = flag(r->config, "norm_topk_prob", glm);
@@ -259,8 +260,8 @@ int ram_hparams_read(struct ram_hparams *out, const json_t *config, const char *
         read_mla(&r, hp);
         rotary_dim = hp->qk_dim - hp->nope_dim;
     } else {
-        hp->qk_dim = COUNT(&r, 2, MAX_WIDTH, hp->hidden / (hp->n_heads ? hp->n_heads : 1),
-                           "head_dim");
+        hp->qk_dim =
+            COUNT(&r, 2, MAX_WIDTH, hp->hidden / (hp->n_heads ? hp->n_heads : 1), "head_dim");
         hp->v_dim = hp->qk_dim;
         rotary_dim = hp->qk_dim;
     }

@@ -15,9 +15,9 @@ enum { RAM_MAX_ROTARY = 512 }; /* rotary pairs of a head */
 enum ram_router { RAM_ROUTER_SOFTMAX, RAM_ROUTER_SIGMOID };
 
 struct ram_rope {
-    size_t n_pairs;    /* rotated dimensions / 2 */
-    bool interleaved;  /* pairs (2j, 2j + 1) instead of (j, j + n_pairs) */
-    double factor;     /* cos and sin are multiplied by it (yarn) */
+    size_t n_pairs;   /* rotated dimensions / 2 */
+    bool interleaved; /* pairs (2j, 2j + 1) instead of (j, j + n_pairs) */
+    double factor;    /* cos and sin are multiplied by it (yarn) */
     float inv_freq[RAM_MAX_ROTARY];
 };
 
@@ -25,17 +25,17 @@ struct ram_moe {
     size_t n_experts, top_k, hidden; /* hidden: width of one expert; n_experts = 0: dense */
     size_t n_shared;                 /* shared experts, merged into one of n_shared * hidden */
     enum ram_router router;
-    bool normalise;                  /* chosen weights are divided by their sum */
-    double scale;                    /* and multiplied by this */
-    size_t n_groups, top_groups;     /* experts are chosen from the best groups; 1: no groups */
-    size_t first_layer, step;        /* layer l is sparse from first_layer on, every step-th */
+    bool normalise;              /* chosen weights are divided by their sum */
+    double scale;                /* and multiplied by this */
+    size_t n_groups, top_groups; /* experts are chosen from the best groups; 1: no groups */
+    size_t first_layer, step;    /* layer l is sparse from first_layer on, every step-th */
 };
 
 struct ram_hparams {
-    const char *model_type;  /* borrowed from the configuration */
+    const char *model_type; /* borrowed from the configuration */
     size_t n_layers, hidden, vocab, mlp_hidden;
     size_t n_heads, n_kv_heads;
-    size_t qk_dim, v_dim;    /* of a head */
+    size_t qk_dim, v_dim;                 /* of a head */
     size_t max_positions, sliding_window; /* window 0: none */
     double norm_eps, latent_norm_eps;
     double attention_scale;

@@ -39,8 +39,7 @@ static bool is_present(const struct ram_weight *weight)
 }
 
 /* A vector as f32, or NULL in *out if it is absent and that is allowed. */
-static int find_vector(struct finder *f, const char *name, size_t n, bool needed,
-                       const float **out)
+static int find_vector(struct finder *f, const char *name, size_t n, bool needed, const float **out)
 {
     char full[NAME_MAX_SIZE];
     int status = module_name(f, name, full);
@@ -49,10 +48,10 @@ static int find_vector(struct finder *f, const char *name, size_t n, bool needed
     const struct ram_tensor *tensor = ram_ckpt_find(f->model->ckpt, full);
     *out = NULL;
     if (!tensor)
-        return needed ? ram_fail(f->err, RAM_EFORMAT,
-                                 "%s: no tensor \"%s\", which a %s model needs",
-                                 f->model->ckpt->name, full, f->model->hp.model_type)
-                      : RAM_OK;
+        return needed
+                   ? ram_fail(f->err, RAM_EFORMAT, "%s: no tensor \"%s\", which a %s model needs",
+                              f->model->ckpt->name, full, f->model->hp.model_type)
+                   : RAM_OK;
     if (tensor->n_dims != 1 || tensor->n != n || !ram_dtypes[tensor->dtype].is_weight)
         return ram_fail(f->err, RAM_EFORMAT,
                         "%s: \"%s\" has %zu elements in %d dimensions, expected %zu in 1",
@@ -171,10 +170,10 @@ static int find_fused(struct finder *f, const struct ram_tensor *gate_up, struct
                         "%s: \"%s\" and \"%s\" should be [%zu, %zu, %zu] and [%zu, %zu, %zu]",
                         f->model->ckpt->name, gate_up->name, name, n, 2 * width, hidden, n, hidden,
                         width);
-    const struct ram_weight gu = {.blocks = n, .rows = 2 * width, .cols = hidden,
-                                  .view = ram_view_whole(gate_up)};
-    const struct ram_weight d = {.blocks = n, .rows = hidden, .cols = width,
-                                 .view = ram_view_whole(down)};
+    const struct ram_weight gu = {
+        .blocks = n, .rows = 2 * width, .cols = hidden, .view = ram_view_whole(gate_up)};
+    const struct ram_weight d = {
+        .blocks = n, .rows = hidden, .cols = width, .view = ram_view_whole(down)};
     for (size_t e = 0; e < n; e++) {
         layer->experts[e].gate = slab(&gu, e * 2 * width, width, hidden);
         layer->experts[e].up = slab(&gu, (e * 2 + 1) * width, width, hidden);
@@ -191,8 +190,8 @@ static int find_experts(struct finder *f, struct ram_layer *layer)
 
     if (status)
         return status;
-    layer->experts = ram_arena_alloc(&f->model->arena, moe->n_experts * sizeof *layer->experts,
-                                     f->err);
+    layer->experts =
+        ram_arena_alloc(&f->model->arena, moe->n_experts * sizeof *layer->experts, f->err);
     if (!layer->experts)
         return RAM_ENOMEM;
     if (ram_ckpt_find(f->model->ckpt, name))
@@ -213,16 +212,16 @@ static int find_sparse(struct finder *f, struct ram_layer *layer)
     const struct ram_moe *moe = &f->model->hp.moe;
     int status;
 
-    if ((status = find_linear(f, "mlp.gate", moe->n_experts, f->model->hp.hidden,
-                              &layer->router)) ||
+    if ((status =
+             find_linear(f, "mlp.gate", moe->n_experts, f->model->hp.hidden, &layer->router)) ||
         (status = find_vector(f, "mlp.gate.e_score_correction_bias", moe->n_experts, false,
                               &layer->router_bias)) ||
         (status = find_experts(f, layer)))
         return status;
     layer->has_shared = moe->n_shared > 0;
-    return layer->has_shared ? find_mlp(f, "mlp.shared_experts", moe->n_shared * moe->hidden,
-                                        &layer->shared)
-                             : RAM_OK;
+    return layer->has_shared
+               ? find_mlp(f, "mlp.shared_experts", moe->n_shared * moe->hidden, &layer->shared)
+               : RAM_OK;
 }
 
 /* ---- attention -------------------------------------------------------------------------- */
@@ -272,17 +271,17 @@ static int find_latent_attention(struct finder *f, struct ram_attention_weights 
         if ((status = find_linear(f, "self_attn.q_a_proj", hp->q_rank, hp->hidden, &a->q_a)) ||
             (status = find_vector(f, "self_attn.q_a_layernorm.weight", hp->q_rank, true,
                                   &a->q_a_norm)) ||
-            (status = find_linear(f, "self_attn.q_b_proj", hp->n_heads * hp->qk_dim, hp->q_rank,
-                                  &a->q)))
+            (status =
+                 find_linear(f, "self_attn.q_b_proj", hp->n_heads * hp->qk_dim, hp->q_rank, &a->q)))
             return status;
     } else if ((status = find_linear(f, "self_attn.q_proj", hp->n_heads * hp->qk_dim, hp->hidden,
                                      &a->q))) {
         return status;
     }
-    if ((status = find_linear(f, "self_attn.kv_a_proj_with_mqa", hp->kv_rank + rope_dim,
-                              hp->hidden, &a->kv_a)) ||
-        (status = find_vector(f, "self_attn.kv_a_layernorm.weight", hp->kv_rank, true,
-                              &a->kv_a_norm)) ||
+    if ((status = find_linear(f, "self_attn.kv_a_proj_with_mqa", hp->kv_rank + rope_dim, hp->hidden,
+                              &a->kv_a)) ||
+        (status =
+             find_vector(f, "self_attn.kv_a_layernorm.weight", hp->kv_rank, true, &a->kv_a_norm)) ||
         (status = find_latent_heads(f, a)))
         return status;
     return find_linear(f, "self_attn.o_proj", hp->hidden, hp->n_heads * hp->v_dim, &a->o);
@@ -295,14 +294,13 @@ static int find_attention(struct finder *f, struct ram_attention_weights *a)
 
     if (hp->mla)
         return find_latent_attention(f, a);
-    if ((status = find_linear(f, "self_attn.q_proj", hp->n_heads * hp->qk_dim, hp->hidden,
-                              &a->q)) ||
-        (status = find_linear(f, "self_attn.k_proj", hp->n_kv_heads * hp->qk_dim, hp->hidden,
-                              &a->k)) ||
-        (status = find_linear(f, "self_attn.v_proj", hp->n_kv_heads * hp->v_dim, hp->hidden,
-                              &a->v)) ||
-        (status = find_linear(f, "self_attn.o_proj", hp->hidden, hp->n_heads * hp->v_dim,
-                              &a->o)) ||
+    if ((status =
+             find_linear(f, "self_attn.q_proj", hp->n_heads * hp->qk_dim, hp->hidden, &a->q)) ||
+        (status =
+             find_linear(f, "self_attn.k_proj", hp->n_kv_heads * hp->qk_dim, hp->hidden, &a->k)) ||
+        (status =
+             find_linear(f, "self_attn.v_proj", hp->n_kv_heads * hp->v_dim, hp->hidden, &a->v)) ||
+        (status = find_linear(f, "self_attn.o_proj", hp->hidden, hp->n_heads * hp->v_dim, &a->o)) ||
         (status = find_vector(f, "self_attn.q_norm.weight", hp->qk_dim, false, &a->q_norm)))
         return status;
     return find_vector(f, "self_attn.k_norm.weight", hp->qk_dim, a->q_norm != NULL, &a->k_norm);
@@ -316,8 +314,8 @@ static int find_layer(struct finder *f, size_t index)
 
     snprintf(f->prefix, sizeof f->prefix, "model.layers.%zu.", index);
     if ((status = find_vector(f, "input_layernorm.weight", hp->hidden, true, &layer->norm1)) ||
-        (status = find_vector(f, "post_attention_layernorm.weight", hp->hidden, true,
-                              &layer->norm2)) ||
+        (status =
+             find_vector(f, "post_attention_layernorm.weight", hp->hidden, true, &layer->norm2)) ||
         (status = find_attention(f, &layer->attention)))
         return status;
     return ram_layer_is_sparse(hp, index) ? find_sparse(f, layer)
@@ -359,8 +357,8 @@ int ram_model_open(struct ram_model **out, const struct ram_ckpt *ckpt, struct r
     snprintf(where, sizeof where, "%s/config.json", ckpt->name);
     int status = ram_hparams_read(&model->hp, ckpt->config, where, err);
     if (!status) {
-        model->layers = ram_arena_alloc(&model->arena,
-                                        model->hp.n_layers * sizeof *model->layers, err);
+        model->layers =
+            ram_arena_alloc(&model->arena, model->hp.n_layers * sizeof *model->layers, err);
         status = model->layers ? find_ends(&f) : RAM_ENOMEM;
     }
     for (size_t i = 0; !status && i < model->hp.n_layers; i++)

@@ -24,10 +24,10 @@ struct ram_mlp {
 };
 
 struct ram_attention_weights {
-    struct ram_linear q, k, v, o;      /* q: q_b_proj behind q_a if the query has a latent */
-    const float *q_norm, *k_norm;      /* [qk_dim] or NULL */
-    struct ram_linear q_a, kv_a;       /* MLA */
-    const float *q_a_norm, *kv_a_norm; /* [q_rank], [kv_rank] */
+    struct ram_linear q, k, v, o;         /* q: q_b_proj behind q_a if the query has a latent */
+    const float *q_norm, *k_norm;         /* [qk_dim] or NULL */
+    struct ram_linear q_a, kv_a;          /* MLA */
+    const float *q_a_norm, *kv_a_norm;    /* [q_rank], [kv_rank] */
     struct ram_linear *k_heads, *v_heads; /* MLA, [n_heads]: latent to keys (without rotary part)
                                            * and values of a head */
 };
@@ -35,10 +35,10 @@ struct ram_attention_weights {
 struct ram_layer {
     const float *norm1, *norm2; /* [hidden]: before attention, before the MLP */
     struct ram_attention_weights attention;
-    struct ram_mlp mlp;         /* dense layers */
-    struct ram_linear router;   /* sparse layers: [n_experts, hidden] */
-    const float *router_bias;   /* [n_experts] or NULL: e_score_correction_bias */
-    struct ram_mlp *experts;    /* [n_experts] */
+    struct ram_mlp mlp;       /* dense layers */
+    struct ram_linear router; /* sparse layers: [n_experts, hidden] */
+    const float *router_bias; /* [n_experts] or NULL: e_score_correction_bias */
+    struct ram_mlp *experts;  /* [n_experts] */
     bool has_shared;
     struct ram_mlp shared;
 };
@@ -47,10 +47,10 @@ struct ram_model {
     const struct ram_ckpt *ckpt;
     struct ram_hparams hp;
     struct ram_arena arena;
-    struct ram_weight embed;  /* [vocab, hidden] */
+    struct ram_weight embed; /* [vocab, hidden] */
     struct ram_layer *layers;
-    const float *norm;        /* [hidden] */
-    struct ram_linear head;   /* [vocab, hidden]: embed if tied */
+    const float *norm;      /* [hidden] */
+    struct ram_linear head; /* [vocab, hidden]: embed if tied */
 };
 
 /* The checkpoint must outlive the model. RAM_EFORMAT names the tensor that is missing, or whose

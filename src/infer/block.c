@@ -1,0 +1,290 @@
+/*
+ * block.c - see block.h. The order of operations is the forward pass as docs/models.md writes it.
+ */
+#include "infer/block.h"
+
+#include "base/mem.h"
+#include "infer/attention.h"
+#include "kern/nn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROWS_A_TASK = 32 };
+
+/* ---- row loops over the pool ------------------------------------------------------------ */
+
+struct norm_job {
+    const float *x, *weight;
+    size_t x_stride, n, width;
+    double eps;
+    float *out;
+};
+
+static int norm_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    const struct norm_job *job = ctx;
+    const size_t last = (i + 1) * ROWS_A_TASK < job->n ? (i + 1) * ROWS_A_TASK : job->n;
+
+    (void)worker;
+    (void)err;
+    for (size_t row = i * ROWS_A_TASK; row < last; row++)
+        ram_nn()->rmsnorm(job->x + row * job->x_stride, job->weight, job->width, job->eps,
+                          job->out + row * job->width);
+    return RAM_OK;
+}
+
+int ram_norm_rows(struct ram_pool *pool, const float *x, size_t x_stride, const float *weight,
+                  size_t n, size_t width, double eps, float *out, struct ram_err *err)
+{
+    struct norm_job job = {x, weight, x_stride, n, width, eps, out};
+    return ram_pool_for(pool, (n + ROWS_A_TASK - 1) / ROWS_A_TASK, norm_task, &job, err);
+}
+
+struct head_job {
+    const struct ram_block *block;
+    const struct ram_place *place;
+    float *x;          /* [rows, n_heads x dim] */
+    const float *norm; /* [dim] or NULL */
+    size_t n_heads, dim, rotary_at;
+};
+
+/* Per head: norm over its dimensions, then rotation by position. */
+static int head_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    const struct head_job *job = ctx;
+    const struct ram_rope *rope = &job->block->model->hp.rope;
+    const struct ram_scratch *s = &job->block->scratch;
+    const size_t last =
+        (i + 1) * ROWS_A_TASK < job->place->n ? (i + 1) * ROWS_A_TASK : job->place->n;
+    (void)worker;
+    (void)err;
+    for (size_t row = i * ROWS_A_TASK; row < last; row++) {
+        const size_t at = (job->place->position + row) * rope->n_pairs;
+        for (size_t h = 0; h < job->n_heads; h++) {
+            float *x = job->x + ((job->place->row + row) * job->n_heads + h) * job->dim;
+            if (job->norm)
+                ram_nn()->rmsnorm(x, job->norm, job->dim, job->block->model->hp.norm_eps, x);
+            ram_nn()->rotate(x + job->rotary_at, s->cosine + at, s->sine + at, rope->n_pairs,
+                             rope->interleaved);
+        }
+    }
+    return RAM_OK;
+}
+
+static int norm_and_rotate(const struct ram_block *block, const struct ram_place *places,
+                           size_t n_places, struct head_job job, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    job.block = block;
+    for (size_t p = 0; !status && p < n_places; p++) {
+        job.place = &places[p];
+        status = ram_pool_for(block->compute.pool, (places[p].n + ROWS_A_TASK - 1) / ROWS_A_TASK,
+                              head_task, &job, err);
+    }
+    return status;
+}
+
+static void add_rows(const float *from, size_t n, float *to)
+{
+    ram_nn()->axpy(1, from, n, to);
+}
+
+/* ---- queries, keys, values -------------------------------------------------------------- */
+
+static int project_plain(struct ram_block *b, const struct ram_attention_weights *a,
+                         const struct ram_place *places, size_t n_places, size_t n,
+                         struct ram_err *err)
+{
+    const struct ram_hparams *hp = &b->model->hp;
+    struct ram_scratch *s = &b->scratch;
+    const struct head_job queries = {
+        .x = s->q, .norm = a->q_norm, .n_heads = hp->n_heads, .dim = hp->qk_dim};
+    const struct head_job keys = {
+        .x = s->k, .norm = a->k_norm, .n_heads = hp->n_kv_heads, .dim = hp->qk_dim};
+    int status;
+
+    if ((status = ram_linear_apply(&b->compute, &a->q, s->normed, n, s->q, a->q.out, err)) ||
+        (status = ram_linear_apply(&b->compute, &a->k, s->normed, n, s->k, a->k.out, err)) ||
+        (status = ram_linear_apply(&b->compute, &a->v, s->normed, n, s->v, a->v.out, err)) ||
+        (status = norm_and_rotate(b, places, n_places, queries, err)))
+        return status;
+    return norm_and_rotate(b, places, n_places, keys, err);
+}
+
+/* MLA: keys and values of every head from a latent of kv_rank; the rotary part of the keys is
+ * common to all heads and is not normed. */
+static int project_latent(struct ram_block *b, const struct ram_attention_weights *a,
+                          const struct ram_place *places, size_t n_places, size_t n,
+                          struct ram_err *err)
+{
+    const struct ram_hparams *hp = &b->model->hp;
+    struct ram_scratch *s = &b->scratch;
+    const size_t rope_dim = hp->qk_dim - hp->nope_dim, wide = hp->kv_rank + rope_dim;
+    const size_t k_stride = hp->n_heads * hp->qk_dim, v_stride = hp->n_heads * hp->v_dim;
+    const struct ram_compute *c = &b->compute;
+    const float *x = s->normed;
+    int status;
+
+    if (hp->q_rank) {
+        if ((status = ram_linear_apply(c, &a->q_a, x, n, s->latent, hp->q_rank, err)) ||
+            (status = ram_norm_rows(c->pool, s->latent, hp->q_rank, a->q_a_norm, n, hp->q_rank,
+                                    hp->latent_norm_eps, s->latent, err)))
+            return status;
+        x = s->latent;
+    }
+    if ((status = ram_linear_apply(c, &a->q, x, n, s->q, k_stride, err)) ||
+        (status = ram_linear_apply(c, &a->kv_a, s->normed, n, s->latent, wide, err)) ||
+        (status = ram_norm_rows(c->pool, s->latent, wide, a->kv_a_norm, n, hp->kv_rank,
+                                hp->latent_norm_eps, s->latent_kv, err)))
+        return status;
+    for (size_t h = 0; h < hp->n_heads; h++) {
+        if ((status = ram_linear_apply(c, &a->k_heads[h], s->latent_kv, n, s->k + h * hp->qk_dim,
+                                       k_stride, err)) ||
+            (status = ram_linear_apply(c, &a->v_heads[h], s->latent_kv, n, s->v + h * hp->v_dim,
+                                       v_stride, err)))
+            return status;
+        for (size_t i = 0; i < n; i++)
+            memcpy(s->k + i * k_stride + h * hp->qk_dim + hp->nope_dim,
+                   s->latent + i * wide + hp->kv_rank, rope_dim * sizeof *s->k);
+    }
+    const struct head_job queries = {
+        .x = s->q, .n_heads = hp->n_heads, .dim = hp->qk_dim, .rotary_at = hp->nope_dim};
+    const struct head_job keys = {
+        .x = s->k, .n_heads = hp->n_heads, .dim = hp->qk_dim, .rotary_at = hp->nope_dim};
+    status = norm_and_rotate(b, places, n_places, queries, err);
+    return status ? status : norm_and_rotate(b, places, n_places, keys, err);
+}
+
+/* ---- attention -------------------------------------------------------------------------- */
+
+/* Appends the n rows of keys and values in scratch to the cache. */
+static int extend_cache(struct ram_block *b, size_t n, struct ram_err *err)
+{
+    const struct ram_hparams *hp = &b->model->hp;
+    const size_t k_width = hp->n_kv_heads * hp->qk_dim, v_width = hp->n_kv_heads * hp->v_dim;
+    struct ram_kv *kv = b->kv;
+
+    if (kv->n + n > kv->room) {
+        const size_t room = 2 * (kv->n + n);
+        float *k = realloc(kv->k, room * k_width * sizeof *k);
+        if (k)
+            kv->k = k;
+        float *v = k ? realloc(kv->v, room * v_width * sizeof *v) : NULL;
+        if (!v)
+            return ram_fail(err, RAM_ENOMEM, "no memory for the keys of %zu positions", room);
+        kv->v = v;
+        kv->room = room;
+    }
+    memcpy(kv->k + kv->n * k_width, b->scratch.k, n * k_width * sizeof *kv->k);
+    memcpy(kv->v + kv->n * v_width, b->scratch.v, n * v_width * sizeof *kv->v);
+    kv->n += n;
+    return RAM_OK;
+}
+
+static struct ram_keys keys_of(const struct ram_block *b, const struct ram_place *place)
+{
+    const struct ram_hparams *hp = &b->model->hp;
+    return (struct ram_keys){.k = b->scratch.k + place->row * hp->n_kv_heads * hp->qk_dim,
+                             .v = b->scratch.v + place->row * hp->n_kv_heads * hp->v_dim,
+                             .n = place->n};
+}
+
+static int attend_places(struct ram_block *b, const struct ram_place *places, size_t n_places,
+                         struct ram_err *err)
+{
+    const struct ram_hparams *hp = &b->model->hp;
+    const struct ram_attention a = {.n_heads = hp->n_heads,
+                                    .n_kv_heads = hp->n_kv_heads,
+                                    .qk_dim = hp->qk_dim,
+                                    .v_dim = hp->v_dim,
+                                    .window = hp->sliding_window,
+                                    .scale = (float)hp->attention_scale,
+                                    .mode = b->compute.mode};
+    int status = RAM_OK;
+
+    if (b->kv)
+        status = extend_cache(b, places[0].n, err);
+    for (size_t p = 0; !status && p < n_places; p++) {
+        const struct ram_place *place = &places[p];
+        struct ram_keys keys[2] = {{0}};
+        if (b->kv)
+            keys[0] = (struct ram_keys){.k = b->kv->k, .v = b->kv->v, .n = b->kv->n};
+        else
+            keys[0] = keys_of(b, place);
+        if (place->parent != RAM_NO_PARENT) {
+            keys[1] = keys[0];
+            keys[0] = keys_of(b, &places[place->parent]);
+        }
+        status = ram_attention_apply(
+            &a, b->scratch.q + place->row * hp->n_heads * hp->qk_dim, place->n, keys,
+            b->scratch.attended + place->row * hp->n_heads * hp->v_dim, b->compute.pool, err);
+    }
+    return status;
+}
+
+/* ---- the layer -------------------------------------------------------------------------- */
+
+int ram_mlp_apply(struct ram_block *b, const struct ram_mlp *mlp, const float *x, size_t n,
+                  struct ram_err *err)
+{
+    struct ram_scratch *s = &b->scratch;
+    const size_t width = mlp->gate.out;
+    int status;
+
+    if ((status = ram_linear_apply(&b->compute, &mlp->gate, x, n, s->gate, width, err)) ||
+        (status = ram_linear_apply(&b->compute, &mlp->up, x, n, s->up, width, err)))
+        return status;
+    ram_nn()->swiglu(s->gate, s->up, n * width, s->gate);
+    return ram_linear_apply(&b->compute, &mlp->down, s->gate, n, s->part, mlp->down.out, err);
+}
+
+static int dense_mlp(struct ram_block *b, const struct ram_mlp *mlp, size_t n, float *x,
+                     struct ram_err *err)
+{
+    const size_t hidden = b->model->hp.hidden, step = b->scratch.mlp_rows;
+    int status = RAM_OK;
+
+    for (size_t row = 0; !status && row < n; row += step) {
+        const size_t rows = n - row < step ? n - row : step;
+        status = ram_mlp_apply(b, mlp, b->scratch.normed + row * hidden, rows, err);
+        if (!status)
+            add_rows(b->scratch.part, rows * hidden, x + row * hidden);
+    }
+    return status;
+}
+
+int ram_block_apply(struct ram_block *b, const struct ram_layer *layer,
+                    const struct ram_place *places, size_t n_places, float *x, struct ram_err *err)
+{
+    const struct ram_hparams *hp = &b->model->hp;
+    const struct ram_attention_weights *a = &layer->attention;
+    struct ram_scratch *s = &b->scratch;
+    const size_t n = places[n_places - 1].row + places[n_places - 1].n, hidden = hp->hidden;
+    int status;
+
+    status = ram_norm_rows(b->compute.pool, x, hidden, layer->norm1, n, hidden, hp->norm_eps,
+                           s->normed, err);
+    if (!status)
+        status = hp->mla ? project_latent(b, a, places, n_places, n, err)
+                         : project_plain(b, a, places, n_places, n, err);
+    if (!status)
+        status = attend_places(b, places, n_places, err);
+    if (!status)
+        status = ram_linear_apply(&b->compute, &a->o, s->attended, n, s->normed, hidden, err);
+    if (status)
+        return status;
+    add_rows(s->normed, n * hidden, x);
+
+    status = ram_norm_rows(b->compute.pool, x, hidden, layer->norm2, n, hidden, hp->norm_eps,
+                           s->normed, err);
+    if (status)
+        return status;
+    if (!layer->experts)
+        return dense_mlp(b, &layer->mlp, n, x, err);
+    status = ram_sparse_apply(b, layer, n, err);
+    if (!status)
+        add_rows(s->sum, n * hidden, x);
+    return status;
+}

@@ -1,0 +1,377 @@
+/*
+ * forward.c - see forward.h.
+ *
+ * Rows are cut into chunks of whole families (a span and those that continue it). The chunk is
+ * as large as the memory allows, since a larger one decodes a quantised matrix less often.
+ */
+#include "infer/forward.h"
+
+#include "infer/block.h"
+#include "infer/rows.h"
+#include "kern/nn.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAX_GROUPS = 256,   /* of experts, see sparse.c */
+    CHUNK_ROWS = 16384, /* beyond this a larger chunk gains nothing */
+    MLP_ROWS = 1024,
+    TILE_FLOATS = 4 * 1024 * 1024,
+    WORKER_BYTES = 24 * 1024 * 1024 /* packing and scores of a thread */
+};
+
+struct ram_forward {
+    const struct ram_model *model;
+    struct ram_block block;
+    struct ram_kv *kv;
+    struct ram_place *places; /* of all spans; row counts from the start of all rows */
+    size_t n_places, n_rows;
+    struct ram_rows rows;
+    struct ram_arena arena; /* scratch that lives as long as this */
+};
+
+/* ---- sizes ------------------------------------------------------------------------------ */
+
+static size_t widest_mlp(const struct ram_hparams *hp)
+{
+    const size_t shared = hp->moe.n_shared * hp->moe.hidden;
+    size_t width = hp->mlp_hidden > hp->moe.hidden ? hp->mlp_hidden : hp->moe.hidden;
+    return width > shared ? width : shared;
+}
+
+static size_t latent_width(const struct ram_hparams *hp)
+{
+    const size_t kv = hp->kv_rank + hp->qk_dim - hp->nope_dim;
+    return !hp->mla ? 0 : hp->q_rank > kv ? hp->q_rank : kv;
+}
+
+/* Floats of scratch for a row of a chunk. */
+static size_t row_floats(const struct ram_hparams *hp, bool spilled)
+{
+    const size_t sparse =
+        hp->moe.n_experts ? hp->hidden + hp->moe.n_experts + 2 * hp->moe.top_k + 2 : 0;
+    return (spilled ? hp->hidden : 0) + hp->hidden + hp->n_heads * (hp->qk_dim + hp->v_dim) +
+           hp->n_kv_heads * (hp->qk_dim + hp->v_dim) + latent_width(hp) + hp->kv_rank + sparse;
+}
+
+static size_t mlp_floats(const struct ram_hparams *hp)
+{
+    return 2 * hp->hidden + 2 * widest_mlp(hp);
+}
+
+/* Bytes of the checkpoint's files: whether the model fits beside everything else. */
+static uint64_t model_bytes(const struct ram_model *model)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < model->ckpt->n_files; i++)
+        bytes += model->ckpt->files[i].map.size;
+    return bytes;
+}
+
+/* ---- set-up ----------------------------------------------------------------------------- */
+
+static float *floats(struct ram_forward *f, size_t n, struct ram_err *err)
+{
+    size_t bytes;
+    if (!ram_mul_size(n, sizeof(float), &bytes)) {
+        ram_fail(err, RAM_ENOMEM, "no memory for %zu floats", n);
+        return NULL;
+    }
+    return ram_arena_alloc(&f->arena, bytes, err);
+}
+
+static int make_scratch(struct ram_forward *f, size_t rows, size_t mlp_rows, bool spilled,
+                        struct ram_err *err)
+{
+    const struct ram_hparams *hp = &f->model->hp;
+    const struct ram_moe *moe = &hp->moe;
+    struct ram_scratch *s = &f->block.scratch;
+    const size_t sparse_rows = moe->n_experts ? rows : 0;
+
+    s->rows = rows;
+    s->mlp_rows = mlp_rows;
+    s->x = floats(f, spilled ? rows * hp->hidden : 0, err);
+    s->normed = floats(f, rows * hp->hidden, err);
+    s->q = floats(f, rows * hp->n_heads * hp->qk_dim, err);
+    s->k = floats(f, rows * hp->n_kv_heads * hp->qk_dim, err);
+    s->v = floats(f, rows * hp->n_kv_heads * hp->v_dim, err);
+    s->attended = floats(f, rows * hp->n_heads * hp->v_dim, err);
+    s->latent = floats(f, rows * latent_width(hp), err);
+    s->latent_kv = floats(f, rows * hp->kv_rank, err);
+    s->sum = floats(f, sparse_rows * hp->hidden, err);
+    s->router = floats(f, (sparse_rows + 1) * moe->n_experts, err);
+    s->chosen = (uint32_t *)floats(f, sparse_rows * moe->top_k, err);
+    s->share = floats(f, sparse_rows * moe->top_k, err);
+    s->members = (uint32_t *)floats(f, sparse_rows, err);
+    s->member_share = floats(f, sparse_rows, err);
+    s->gathered = floats(f, mlp_rows * hp->hidden, err);
+    s->gate = floats(f, mlp_rows * widest_mlp(hp), err);
+    s->up = floats(f, mlp_rows * widest_mlp(hp), err);
+    s->part = floats(f, mlp_rows * hp->hidden, err);
+    f->block.compute.tile = floats(f, f->block.compute.tile_size, err);
+    return err->status;
+}
+
+/* cos and sin of every position's angles, in f32 as transformers computes them. */
+static int make_rotary(struct ram_forward *f, size_t positions, struct ram_err *err)
+{
+    const struct ram_rope *rope = &f->model->hp.rope;
+    struct ram_scratch *s = &f->block.scratch;
+
+    s->cosine = floats(f, positions * rope->n_pairs, err);
+    s->sine = floats(f, positions * rope->n_pairs, err);
+    if (err->status)
+        return err->status;
+    for (size_t p = 0; p < positions; p++)
+        for (size_t j = 0; j < rope->n_pairs; j++) {
+            const float angle = (float)p * rope->inv_freq[j];
+            s->cosine[p * rope->n_pairs + j] = (float)(cos((double)angle) * rope->factor);
+            s->sine[p * rope->n_pairs + j] = (float)(sin((double)angle) * rope->factor);
+        }
+    return RAM_OK;
+}
+
+/* Rows of the chunk that begins at place i: whole families, at most limit if one fits; *end is the
+ * place after it. */
+static size_t chunk_rows(const struct ram_forward *f, size_t i, size_t limit, size_t *end)
+{
+    size_t rows = 0;
+
+    for (size_t next; i < f->n_places; i = next) {
+        size_t family = f->places[i].n;
+        for (next = i + 1; next < f->n_places && f->places[next].parent != RAM_NO_PARENT; next++)
+            family += f->places[next].n;
+        if (rows && rows + family > limit)
+            break;
+        rows += family;
+    }
+    *end = i;
+    return rows;
+}
+
+/* Divides the memory: activations (or a file), one chunk's scratch, a tile, the threads' own. */
+static int divide_memory(struct ram_forward *f, const struct ram_forward_opts *opts,
+                         struct ram_err *err)
+{
+    const struct ram_hparams *hp = &f->model->hp;
+    const uint64_t budget = opts->max_memory ? opts->max_memory : (uint64_t)2 << 30;
+    const uint64_t all = (uint64_t)f->n_rows * hp->hidden * sizeof(float);
+    const bool spill = all > budget / 4;
+    const size_t transposed = hp->mla ? hp->kv_rank * hp->nope_dim : 0;
+    size_t mlp_rows = MLP_ROWS, largest = 0, end;
+
+    f->block.compute.tile_size = TILE_FLOATS > transposed ? TILE_FLOATS : transposed;
+    while (mlp_rows > 32 && (uint64_t)mlp_rows * mlp_floats(hp) * sizeof(float) > budget / 8)
+        mlp_rows /= 2;
+    const uint64_t fixed = (spill ? 0 : all) + (uint64_t)f->block.compute.tile_size * 4 +
+                           (uint64_t)mlp_rows * mlp_floats(hp) * 4 +
+                           (uint64_t)WORKER_BYTES * ram_pool_threads(opts->pool);
+    const uint64_t row = (uint64_t)row_floats(hp, spill) * sizeof(float);
+    const uint64_t left = budget * 3 / 4 > fixed ? budget * 3 / 4 - fixed : 0;
+    const size_t limit = left / row < CHUNK_ROWS ? (size_t)(left / row) : CHUNK_ROWS;
+
+    f->block.scratch.rows = limit;
+    for (size_t i = 0; i < f->n_places; i = end) {
+        const size_t rows = chunk_rows(f, i, limit, &end);
+        largest = rows > largest ? rows : largest;
+    }
+    if (largest > limit && largest * row + fixed > budget)
+        return ram_fail(err, RAM_ENOMEM,
+                        "sequences of %zu tokens need %.1f MiB with this model, %.1f are allowed",
+                        largest, (double)(largest * row + fixed) / 1048576,
+                        (double)budget / 1048576);
+    f->block.compute.forget = model_bytes(f->model) + fixed + largest * row > budget;
+    int status = ram_rows_new(&f->rows, f->n_rows, hp->hidden, spill, err);
+    if (!status)
+        status = make_scratch(f, largest, mlp_rows < largest ? mlp_rows : largest, spill, err);
+    f->block.scratch.rows = limit > largest ? limit : largest;
+    return status;
+}
+
+static int copy_spans(struct ram_forward *f, const struct ram_span *spans, struct ram_err *err)
+{
+    const struct ram_hparams *hp = &f->model->hp;
+    size_t family = 0; /* the place that children continue */
+    const size_t before = f->kv ? f->kv[0].n : 0;
+
+    f->places = ram_arena_alloc(&f->arena, f->n_places * sizeof *f->places, err);
+    if (!f->places)
+        return RAM_ENOMEM;
+    for (size_t i = 0; i < f->n_places; i++) {
+        const bool child = spans[i].parent != RAM_NO_PARENT;
+        if (!child)
+            family = i;
+        if (spans[i].n == 0 || (child && (i == 0 || spans[i].parent != family)) ||
+            (f->kv && f->n_places > 1))
+            return ram_fail(err, RAM_EUSAGE, "span %zu is empty or out of order", i);
+        f->places[i] = (struct ram_place){.row = f->n_rows,
+                                          .n = spans[i].n,
+                                          .position = child ? spans[family].n : before,
+                                          .parent = spans[i].parent};
+        if (f->places[i].position + spans[i].n > hp->max_positions)
+            return ram_fail(err, RAM_ERANGE, "a sequence of %zu tokens, the model can hold %zu",
+                            f->places[i].position + spans[i].n, hp->max_positions);
+        f->n_rows += spans[i].n;
+    }
+    return RAM_OK;
+}
+
+static int embed(struct ram_forward *f, const struct ram_span *spans, struct ram_err *err)
+{
+    const struct ram_hparams *hp = &f->model->hp;
+    float *buffer = f->block.scratch.normed, *row;
+    int status = RAM_OK;
+
+    for (size_t i = 0; i < f->n_places; i++)
+        for (size_t t = 0; t < spans[i].n; t++) {
+            const uint32_t token = spans[i].tokens[t];
+            const size_t at = f->places[i].row + t;
+            if (token >= hp->vocab)
+                return ram_fail(err, RAM_ERANGE, "token %u, the vocabulary has %zu", token,
+                                hp->vocab);
+            if ((status = ram_rows_load(&f->rows, at, 1, buffer, &row, err)) ||
+                (status = ram_weight_read(&f->model->embed, token, 1, row, err)) ||
+                (status = ram_rows_store(&f->rows, at, 1, row, err)))
+                return status;
+        }
+    return status;
+}
+
+int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
+                    const struct ram_span *spans, size_t n_spans,
+                    const struct ram_forward_opts *opts, struct ram_err *err)
+{
+    if (n_spans == 0)
+        return ram_fail(err, RAM_EUSAGE, "there is nothing to run");
+    if (model->hp.moe.n_groups > MAX_GROUPS)
+        return ram_fail(err, RAM_EUNSUPPORTED, "%zu groups of experts, at most %d are supported",
+                        model->hp.moe.n_groups, MAX_GROUPS);
+    struct ram_forward *f = ram_calloc(1, sizeof *f, err);
+    if (!f)
+        return RAM_ENOMEM;
+    f->model = model;
+    f->n_places = n_spans;
+    f->kv = opts->kv;
+    f->rows.fd = -1;
+    f->block.model = model;
+    f->block.compute = (struct ram_compute){
+        .ckpt = model->ckpt, .pool = opts->pool, .mode = opts->f32 ? RAM_GEMM_F32 : RAM_GEMM_BF16};
+    size_t positions = 0;
+    int status = copy_spans(f, spans, err);
+    for (size_t i = 0; !status && i < n_spans; i++)
+        if (f->places[i].position + f->places[i].n > positions)
+            positions = f->places[i].position + f->places[i].n;
+    if (!status)
+        status = make_rotary(f, positions, err);
+    if (!status)
+        status = divide_memory(f, opts, err);
+    if (!status)
+        status = embed(f, spans, err);
+    if (status) {
+        ram_forward_free(f);
+        return status;
+    }
+    *out = f;
+    return RAM_OK;
+}
+
+void ram_forward_free(struct ram_forward *f)
+{
+    if (!f)
+        return;
+    ram_rows_release(&f->rows);
+    ram_arena_release(&f->arena);
+    free(f);
+}
+
+/* ---- running ---------------------------------------------------------------------------- */
+
+static int check_finite(const struct ram_forward *f, size_t layer, size_t first_row, size_t n,
+                        const float *x, struct ram_err *err)
+{
+    const size_t hidden = f->model->hp.hidden;
+
+    for (size_t i = 0; i < n; i++) {
+        float sum = 0; /* 0 x anything finite is 0; the rest is NaN */
+        for (size_t j = 0; j < hidden; j++)
+            sum += 0 * x[i * hidden + j];
+        if (sum == 0)
+            continue;
+        size_t p = 0;
+        while (p + 1 < f->n_places && f->places[p + 1].row <= first_row + i)
+            p++;
+        return ram_fail(err, RAM_EFORMAT,
+                        "%s: layer %zu gives a value that is not finite (sequence %zu, token %zu)",
+                        f->model->ckpt->name, layer, p, first_row + i - f->places[p].row);
+    }
+    return RAM_OK;
+}
+
+static int run_chunk(struct ram_forward *f, size_t layer, size_t begin, size_t end,
+                     struct ram_err *err)
+{
+    const size_t row = f->places[begin].row, n_places = end - begin;
+    const size_t n = f->places[end - 1].row + f->places[end - 1].n - row;
+    float *x;
+
+    struct ram_place *places = ram_calloc(n_places, sizeof *places, err);
+    if (!places)
+        return RAM_ENOMEM;
+    for (size_t i = 0; i < n_places; i++) {
+        places[i] = f->places[begin + i];
+        places[i].row -= row;
+        if (places[i].parent != RAM_NO_PARENT)
+            places[i].parent -= begin;
+    }
+    f->block.kv = f->kv ? &f->kv[layer] : NULL;
+    int status = ram_rows_load(&f->rows, row, n, f->block.scratch.x, &x, err);
+    if (!status)
+        status = ram_block_apply(&f->block, &f->model->layers[layer], places, n_places, x, err);
+    if (!status)
+        status = check_finite(f, layer, row, n, x, err);
+    if (!status)
+        status = ram_rows_store(&f->rows, row, n, x, err);
+    free(places);
+    return status;
+}
+
+int ram_forward_layer(struct ram_forward *f, size_t layer, struct ram_err *err)
+{
+    int status = RAM_OK;
+    size_t end;
+
+    for (size_t i = 0; !status && i < f->n_places; i = end) {
+        chunk_rows(f, i, f->block.scratch.rows, &end);
+        status = run_chunk(f, layer, i, end, err);
+    }
+    return status;
+}
+
+size_t ram_forward_row(const struct ram_forward *f, size_t span)
+{
+    return f->places[span].row;
+}
+
+int ram_forward_logits(struct ram_forward *f, size_t row, size_t n, float *logits,
+                       struct ram_err *err)
+{
+    const struct ram_hparams *hp = &f->model->hp;
+    struct ram_scratch *s = &f->block.scratch;
+    float *x;
+    int status = RAM_OK;
+
+    for (size_t done = 0; !status && done < n;) {
+        const size_t step = n - done < s->mlp_rows ? n - done : s->mlp_rows;
+        status = ram_rows_load(&f->rows, row + done, step, s->part, &x, err);
+        if (!status)
+            status = ram_norm_rows(f->block.compute.pool, x, hp->hidden, f->model->norm, step,
+                                   hp->hidden, hp->norm_eps, s->gathered, err);
+        if (!status)
+            status = ram_linear_apply(&f->block.compute, &f->model->head, s->gathered, step,
+                                      logits + done * hp->vocab, hp->vocab, err);
+        done += step;
+    }
+    return status;
+}

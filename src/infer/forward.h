@@ -1,0 +1,56 @@
+/*
+ * forward.h - many token sequences through a model, layer by layer.
+ *
+ * All sequences pass through a layer before the next layer is read, so that weights are read once
+ * however large the model is; what lies between two layers is kept in memory or in a file. A
+ * sequence may continue another (its parent): it then sees the parent's keys, and the parent is
+ * computed once for all that continue it.
+ */
+#ifndef RAM_INFER_FORWARD_H
+#define RAM_INFER_FORWARD_H
+
+#include "base/pool.h"
+#include "infer/model.h"
+
+#define RAM_NO_PARENT SIZE_MAX
+
+struct ram_span {
+    const uint32_t *tokens;
+    size_t n;
+    size_t parent; /* index of an earlier span without a parent of its own, or RAM_NO_PARENT.
+                    * Children follow their parent directly. */
+};
+
+/* Keys and values of one layer, for a sequence that grows (generation). */
+struct ram_kv {
+    float *k, *v; /* [room, heads of keys x dimensions] */
+    size_t n, room;
+};
+
+struct ram_forward_opts {
+    bool f32; /* every product in f32; otherwise bf16 operands where it pays */
+    struct ram_pool *pool;
+    uint64_t max_memory; /* for this forward pass; 0: 2 GiB */
+    struct ram_kv *kv;   /* [n_layers]: one span only, which continues what is in there */
+};
+
+struct ram_forward;
+
+/* Looks the embeddings up. Tokens and spans are copied; the model must outlive it. RAM_ERANGE for
+ * a token beyond the vocabulary or a position beyond what the model can hold. */
+int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
+                    const struct ram_span *spans, size_t n_spans,
+                    const struct ram_forward_opts *opts, struct ram_err *err);
+void ram_forward_free(struct ram_forward *forward);
+
+/* Layers in order, 0 first. RAM_EFORMAT with layer, span and position if a value is not finite. */
+int ram_forward_layer(struct ram_forward *forward, size_t layer, struct ram_err *err);
+
+/* Row of a span's first token among all rows. */
+size_t ram_forward_row(const struct ram_forward *forward, size_t span);
+
+/* After the last layer: logits [n, vocab] of rows [row, row + n). */
+int ram_forward_logits(struct ram_forward *forward, size_t row, size_t n, float *logits,
+                       struct ram_err *err);
+
+#endif

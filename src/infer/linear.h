@@ -1,0 +1,22 @@
+/* linear.h - y = x W^T + bias for a matrix that is still in its file. */
+#ifndef RAM_INFER_LINEAR_H
+#define RAM_INFER_LINEAR_H
+
+#include "infer/model.h"
+#include "kern/gemm.h"
+
+/* What computes: threads, precision, and room for the part of a matrix that is being decoded. */
+struct ram_compute {
+    const struct ram_ckpt *ckpt;
+    struct ram_pool *pool;
+    enum ram_gemm_mode mode;
+    bool forget; /* let go of a matrix's pages once it was used: the model exceeds memory */
+    float *tile; /* [tile_size]: holds at least one row of any matrix */
+    size_t tile_size;
+};
+
+/* x [n, in], y [n, out] with y_stride floats a row. */
+int ram_linear_apply(const struct ram_compute *compute, const struct ram_linear *linear,
+                     const float *x, size_t n, float *y, size_t y_stride, struct ram_err *err);
+
+#endif
