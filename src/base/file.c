@@ -210,6 +210,48 @@ int ram_sink_write(struct ram_sink *sink, const void *data, size_t size, struct 
     return status;
 }
 
+int ram_sink_reserve(struct ram_sink *sink, uint64_t size, struct ram_err *err)
+{
+    int code = EOPNOTSUPP;
+
+    if (size > INT64_MAX)
+        return ram_fail(err, RAM_ERANGE, "%s: %llu bytes are no file", sink->path,
+                        (unsigned long long)size);
+#if defined(__linux__)
+    /* Not posix_fallocate: where the file system cannot, that writes every block. */
+    if (size == 0)
+        return RAM_OK;
+    do
+        code = fallocate(sink->fd, 0, 0, (off_t)size) ? errno : 0;
+    while (code == EINTR);
+#endif
+    if (code == EOPNOTSUPP || code == ENOSYS)
+        code = ftruncate(sink->fd, (off_t)size) ? errno : 0;
+    errno = code;
+    return code ? ram_fail_errno(err, "%s: no room for %llu bytes", sink->path,
+                                 (unsigned long long)size)
+                : RAM_OK;
+}
+
+int ram_sink_put(const struct ram_sink *sink, uint64_t offset, const void *data, size_t size,
+                 struct ram_err *err)
+{
+    const char *p = data;
+
+    while (size) {
+        const ssize_t n = pwrite(sink->fd, p, size > (1u << 30) ? (1u << 30) : size,
+                                 (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return ram_fail_errno(err, "%s: cannot write", sink->path);
+        p += n;
+        offset += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    return RAM_OK;
+}
+
 int ram_sink_close(struct ram_sink *sink, struct ram_err *err)
 {
     int status = RAM_OK;

@@ -41,6 +41,11 @@ struct ram_sink {
 
 int ram_sink_open(struct ram_sink *sink, const char *path, struct ram_err *err);
 int ram_sink_write(struct ram_sink *sink, const void *data, size_t size, struct ram_err *err);
+/* Gives an empty file its final size, so that a full disk is known before the work is done. */
+int ram_sink_reserve(struct ram_sink *sink, uint64_t size, struct ram_err *err);
+/* Writes at a place of its own, whatever was written before; from any thread. */
+int ram_sink_put(const struct ram_sink *sink, uint64_t offset, const void *data, size_t size,
+                 struct ram_err *err);
 /* Flushes to disk and closes. Safe on a zeroed or already closed sink. */
 int ram_sink_close(struct ram_sink *sink, struct ram_err *err);
 /* Closes without a promise, on the way out of a failure. */
