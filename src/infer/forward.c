@@ -354,24 +354,27 @@ size_t ram_forward_row(const struct ram_forward *f, size_t span)
     return f->places[span].row;
 }
 
-int ram_forward_logits(struct ram_forward *f, size_t row, size_t n, float *logits,
+int ram_forward_logits(struct ram_forward *f, const size_t *rows, size_t n, float *logits,
                        struct ram_err *err)
 {
     const struct ram_hparams *hp = &f->model->hp;
     struct ram_scratch *s = &f->block.scratch;
-    float *x;
     int status = RAM_OK;
 
-    for (size_t done = 0; !status && done < n;) {
-        const size_t step = n - done < s->mlp_rows ? n - done : s->mlp_rows;
-        status = ram_rows_load(&f->rows, row + done, step, s->part, &x, err);
+    for (size_t done = 0, step; !status && done < n; done += step) {
+        step = n - done < s->mlp_rows ? n - done : s->mlp_rows;
+        for (size_t i = 0; !status && i < step; i++) {
+            float *x, *to = s->part + i * hp->hidden;
+            status = ram_rows_load(&f->rows, rows[done + i], 1, to, &x, err);
+            if (!status && x != to)
+                memcpy(to, x, hp->hidden * sizeof *to);
+        }
         if (!status)
-            status = ram_norm_rows(f->block.compute.pool, x, hp->hidden, f->model->norm, step,
+            status = ram_norm_rows(f->block.compute.pool, s->part, hp->hidden, f->model->norm, step,
                                    hp->hidden, hp->norm_eps, s->gathered, err);
         if (!status)
             status = ram_linear_apply(&f->block.compute, &f->model->head, s->gathered, step,
                                       logits + done * hp->vocab, hp->vocab, err);
-        done += step;
     }
     return status;
 }

@@ -49,8 +49,8 @@ int ram_forward_layer(struct ram_forward *forward, size_t layer, struct ram_err 
 /* Row of a span's first token among all rows. */
 size_t ram_forward_row(const struct ram_forward *forward, size_t span);
 
-/* After the last layer: logits [n, vocab] of rows [row, row + n). */
-int ram_forward_logits(struct ram_forward *forward, size_t row, size_t n, float *logits,
+/* After the last layer: logits [n, vocab] of these rows. */
+int ram_forward_logits(struct ram_forward *forward, const size_t *rows, size_t n, float *logits,
                        struct ram_err *err);
 
 #endif

@@ -1,0 +1,40 @@
+/*
+ * score.h - the record of what an evaluation found: results, and everything needed to repeat it.
+ *
+ * Results differ by task and are kept as JSON; whoever shows or compares scores reads the members
+ * that interface "ram.score/1" (docs/evaluation.md) names. Per-item values (a window's NLL, a
+ * question's outcome) stay in the score, so that two scores can be compared in pairs.
+ */
+#ifndef RAM_RECORD_SCORE_H
+#define RAM_RECORD_SCORE_H
+
+#include "base/json.h"
+#include "base/mem.h"
+
+struct ram_score_model {
+    const char *path;
+    uint64_t bytes;            /* of the weight files; 0: there is no such model */
+    double effective_bits;     /* bytes x 8 / parameters that the architecture has */
+    const char *header_sha256; /* of all headers' digests, in order of file names */
+};
+
+struct ram_score {
+    struct ram_arena arena;
+    const char *version; /* of the program that evaluated */
+    const char *task;    /* wikitext, text, arc_challenge, hellaswag */
+    struct ram_score_model model, reference;
+    json_t *settings; /* paths, digests, seeds, lengths */
+    json_t *machine;  /* cpu, threads, kernel */
+    json_t *results;  /* see docs/evaluation.md */
+    uint64_t peak_memory_bytes;
+    double seconds, tokens_per_second;
+};
+
+int ram_score_new(struct ram_score **out, struct ram_err *err);
+void ram_score_free(struct ram_score *score);
+
+int ram_score_text(const struct ram_score *score, char **out, struct ram_err *err);
+int ram_score_parse(struct ram_score **out, const char *text, size_t size, const char *where,
+                    struct ram_err *err);
+
+#endif
