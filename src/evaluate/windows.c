@@ -1,0 +1,222 @@
+/*
+ * windows.c - see windows.h.
+ *
+ * The standard error of the mean PPL is that of the token NLLs carried through exp, as mlx_lm and
+ * llama.cpp print it; it takes tokens as independent. The paired interval does not: it resamples
+ * whole windows.
+ */
+#include "evaluate/windows.h"
+
+#include "evaluate/rng_mt.h"
+#include "evaluate/statistics.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define OUTLIER_PPL   100.0
+#define TRIMMED_SHARE 0.01
+enum { BOOTSTRAP_SEED = 42 };
+
+static int by_index(const void *a, const void *b)
+{
+    const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
+int ram_windows_cut(struct ram_windows *windows, size_t n_tokens, size_t length, size_t most,
+                    uint32_t seed, size_t limit, struct ram_err *err)
+{
+    const size_t available = length ? n_tokens / length : 0;
+    struct ram_mt mt;
+
+    *windows = (struct ram_windows){.length = length, .n_available = available};
+    if (length < 2)
+        return ram_fail(err, RAM_EUSAGE, "a window needs at least 2 tokens, not %zu", length);
+    if (available == 0)
+        return ram_fail(err, RAM_EFORMAT, "the text has %zu tokens, a window needs %zu", n_tokens,
+                        length);
+    windows->first = ram_calloc(available, sizeof *windows->first, err);
+    if (!windows->first)
+        return RAM_ENOMEM;
+    for (size_t i = 0; i < available; i++)
+        windows->first[i] = i;
+    windows->n = available;
+    if (most && available > most) {
+        ram_mt_seed(&mt, seed);
+        ram_mt_shuffle(&mt, windows->first, available);
+        qsort(windows->first, most, sizeof *windows->first, by_index);
+        windows->n = most;
+    }
+    if (limit && windows->n > limit)
+        windows->n = limit;
+    for (size_t i = 0; i < windows->n; i++)
+        windows->first[i] *= length;
+    return RAM_OK;
+}
+
+void ram_windows_release(struct ram_windows *windows)
+{
+    free(windows->first);
+    *windows = (struct ram_windows){0};
+}
+
+/* ---- results ---------------------------------------------------------------------------- */
+
+struct figures {
+    size_t n, per_window;                               /* windows, scored tokens of one */
+    double *nll, *nll_reference, *kld;                  /* [n * per_window] */
+    double *window_nll, *window_reference, *window_kld; /* [n] sums over a window */
+    uint64_t n_same_top;
+};
+
+static json_t *number_array(const double *x, size_t n, double scale)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(array, ram_json_real(x[i] * scale));
+    return array;
+}
+
+static void set_real(json_t *results, const char *key, double x)
+{
+    json_object_set_new(results, key, ram_json_real(x));
+}
+
+static int put_perplexity(const struct figures *f, const struct ram_windows *windows,
+                          json_t *results, struct ram_err *err)
+{
+    const struct ram_mean nll = ram_mean_of(f->nll, f->n * f->per_window);
+    double *ppl = ram_calloc(f->n, sizeof *ppl, err);
+    json_t *outliers = json_array();
+
+    if (!ppl || !outliers) {
+        free(ppl);
+        return ram_fail(err, RAM_ENOMEM, "no memory for the figures of %zu windows", f->n);
+    }
+    for (size_t i = 0; i < f->n; i++) {
+        ppl[i] = exp(f->window_nll[i] / (double)f->per_window);
+        if (ppl[i] > OUTLIER_PPL)
+            json_array_append_new(outliers,
+                                  json_integer((json_int_t)(windows->first[i] / windows->length)));
+    }
+    ram_sort(ppl, f->n);
+    json_object_set_new(results, "windows", json_integer((json_int_t)f->n));
+    json_object_set_new(results, "windows_available",
+                        json_integer((json_int_t)windows->n_available));
+    json_object_set_new(results, "tokens", json_integer((json_int_t)(f->n * f->per_window)));
+    set_real(results, "nll", nll.mean);
+    set_real(results, "ppl_mean", exp(nll.mean));
+    set_real(results, "ppl_stderr", exp(nll.mean) * nll.stderr_mean);
+    set_real(results, "ppl_median", ram_quantile(ppl, f->n, 0.5));
+    set_real(results, "ppl_trimmed", ram_trimmed_mean(ppl, f->n, TRIMMED_SHARE));
+    set_real(results, "ppl_max", ppl[f->n - 1]);
+    json_object_set_new(results, "outliers", outliers);
+    free(ppl);
+    return RAM_OK;
+}
+
+static int put_divergence(struct figures *f, json_t *results, struct ram_err *err)
+{
+    const size_t n = f->n * f->per_window;
+    const double per_window = (double)f->per_window;
+    const double nll = ram_mean_of(f->nll, n).mean;
+    const double reference = ram_mean_of(f->nll_reference, n).mean;
+    struct ram_interval change, ratio;
+
+    /* Tokens of a window depend on each other: the error of the mean is that of window means. */
+    const struct ram_mean by_window = ram_mean_of(f->window_kld, f->n);
+    set_real(results, "kld_mean", by_window.mean / per_window);
+    set_real(results, "kld_stderr", by_window.stderr_mean / per_window);
+    ram_sort(f->kld, n);
+    set_real(results, "kld_median", ram_quantile(f->kld, n, 0.5));
+    set_real(results, "kld_p99", ram_quantile(f->kld, n, 0.99));
+    set_real(results, "kld_max", f->kld[n - 1]);
+    set_real(results, "top1_agreement", (double)f->n_same_top / (double)n);
+    set_real(results, "nll_reference", reference);
+    set_real(results, "ppl_mean_reference", exp(reference));
+    const int status = ram_bootstrap_pairs(f->window_nll, f->window_reference, f->n, per_window,
+                                           BOOTSTRAP_SEED, &change, &ratio, err);
+    if (status)
+        return status;
+    set_real(results, "ppl_change", exp(nll - reference) - 1);
+    json_object_set_new(results, "ppl_change_ci95",
+                        json_pack("[o, o]", ram_json_real(exp(change.low) - 1),
+                                  ram_json_real(exp(change.high) - 1)));
+    return RAM_OK;
+}
+
+/* Everything later comparisons in pairs need. */
+static void put_windows(const struct figures *f, const struct ram_windows *windows, bool reference,
+                        json_t *results)
+{
+    const double mean = 1 / (double)f->per_window;
+    json_t *indices = json_array();
+
+    for (size_t i = 0; i < f->n; i++)
+        json_array_append_new(indices,
+                              json_integer((json_int_t)(windows->first[i] / windows->length)));
+    json_object_set_new(results, "window_index", indices);
+    json_object_set_new(results, "window_nll", number_array(f->window_nll, f->n, mean));
+    if (reference)
+        json_object_set_new(results, "window_kld", number_array(f->window_kld, f->n, mean));
+}
+
+static int gather(struct figures *f, const struct ram_answer *answers, struct ram_err *err)
+{
+    const size_t n = f->n * f->per_window;
+
+    f->nll = ram_calloc(3 * n + 3 * f->n, sizeof *f->nll, err);
+    if (!f->nll)
+        return RAM_ENOMEM;
+    f->nll_reference = f->nll + n;
+    f->kld = f->nll_reference + n;
+    f->window_nll = f->kld + n;
+    f->window_reference = f->window_nll + f->n;
+    f->window_kld = f->window_reference + f->n;
+    for (size_t i = 0; i < n; i++) {
+        const size_t w = i / f->per_window;
+        f->nll[i] = answers[i].nll;
+        f->nll_reference[i] = answers[i].nll_reference;
+        f->kld[i] = answers[i].kld;
+        f->window_nll[w] += answers[i].nll;
+        f->window_reference[w] += answers[i].nll_reference;
+        f->window_kld[w] += answers[i].kld;
+        f->n_same_top += answers[i].same_top;
+    }
+    return RAM_OK;
+}
+
+int ram_windows_score(const struct ram_windows *windows, const uint32_t *tokens,
+                      const struct ram_model *model, const struct ram_model *reference,
+                      const struct ram_likelihood_opts *opts, json_t *results, struct ram_err *err)
+{
+    const size_t per_window = windows->length - 1, n = windows->n * per_window;
+    struct figures f = {.n = windows->n, .per_window = per_window};
+    struct ram_span *spans = ram_calloc(windows->n, sizeof *spans, err);
+    struct ram_query *queries = ram_calloc(n, sizeof *queries, err);
+    struct ram_answer *answers = ram_calloc(n, sizeof *answers, err);
+    int status = spans && queries && answers ? RAM_OK : RAM_ENOMEM;
+
+    for (size_t w = 0; !status && w < windows->n; w++) {
+        const uint32_t *window = tokens + windows->first[w];
+        spans[w] = (struct ram_span){window, windows->length, RAM_NO_PARENT};
+        for (size_t t = 0; t < per_window; t++)
+            queries[w * per_window + t] = (struct ram_query){w, t, window[t + 1]};
+    }
+    if (!status)
+        status =
+            ram_likelihood(model, reference, spans, windows->n, queries, n, opts, answers, err);
+    if (!status)
+        status = gather(&f, answers, err);
+    if (!status)
+        status = put_perplexity(&f, windows, results, err);
+    if (!status && reference)
+        status = put_divergence(&f, results, err);
+    if (!status)
+        put_windows(&f, windows, reference != NULL, results);
+    free(spans);
+    free(queries);
+    free(answers);
+    free(f.nll);
+    return status;
+}
