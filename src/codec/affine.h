@@ -2,21 +2,20 @@
  * affine.h - MLX affine quantisation: groups of 32, 64 or 128 weights along a row, codes of 2, 3,
  * 4, 5, 6 or 8 bits, w ~ scale * code + bias. docs/formats.md derives the rule.
  *
- * This file is the meaning, row by row; the fast paths are in kern/.
+ * This file cuts rows into blocks and adds up; a block is a kernel's work (kern/kern_ref.c is the
+ * meaning). struct ram_affine and enum ram_scale_type are kern.h's.
+ *
+ * Order of sums: a row is cut into blocks of RAM_KERN_BLOCK columns, whose f32 sums (kern.h) are
+ * added in f64 from left to right; the sums of rows are added in order.
  */
 #ifndef RAM_CODEC_AFFINE_H
 #define RAM_CODEC_AFFINE_H
 
 #include "base/err.h"
+#include "kern/kern.h"
 
-/* Type of scales and biases on disk: that of the weights. */
-enum ram_scale_type { RAM_SCALE_BF16, RAM_SCALE_F16, RAM_SCALE_F32 };
-
-struct ram_affine {
-    int bits, group;
-    enum ram_profile profile;
-    enum ram_scale_type scale_type;
-};
+/* Is f a form that exists, and do its groups divide cols? */
+bool ram_affine_fits(const struct ram_affine *f, size_t cols);
 
 /* Bytes of a row's codes, and of its scales (or biases). cols is a multiple of group. */
 size_t ram_affine_code_size(const struct ram_affine *f, size_t cols);
@@ -24,8 +23,9 @@ size_t ram_affine_scale_size(const struct ram_affine *f, size_t cols);
 
 /*
  * Encodes n rows of w [n, cols]. codes: LSB-first bit stream, little-endian, code_size bytes a
- * row; scales, biases: scale_size bytes a row. Returns the sum of squared errors of what a reader
- * will see (stored scale x code + stored bias), in f64, folded row by row. Weights are finite.
+ * row; scales, biases: scale_size bytes a row, not necessarily aligned. Returns the sum of squared
+ * errors of what a reader will see (stored scale x code + stored bias). Weights are finite; groups
+ * whose range overflows a float are written as MLX would, and the sum is then not finite.
  */
 double ram_affine_encode(const struct ram_affine *f, const float *w, size_t n, size_t cols,
                          uint8_t *codes, uint8_t *scales, uint8_t *biases);
@@ -36,10 +36,10 @@ void ram_affine_decode(const struct ram_affine *f, const uint8_t *codes, const u
 
 /*
  * Adds to sums[b][g] the squared error of every (bits, group) of ram's grid {2,3,4,5,6,8} x
- * {32,64,128} over n rows of w, as _encode would return it (same order of sums). A group that does
- * not divide cols is left alone.
+ * {32,64,128} over n rows of w: exactly what _encode would return for these rows. A group that
+ * does not divide cols is left alone.
  */
-void ram_affine_errors(enum ram_profile profile, enum ram_scale_type type, const float *w,
-                       size_t n, size_t cols, double sums[6][3]);
+void ram_affine_errors(enum ram_profile profile, enum ram_scale_type type, const float *w, size_t n,
+                       size_t cols, double sums[6][3]);
 
 #endif

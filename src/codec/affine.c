@@ -1,0 +1,96 @@
+/* affine.c - see affine.h. */
+#include "codec/affine.h"
+
+bool ram_affine_fits(const struct ram_affine *f, size_t cols)
+{
+    bool bits = false, group = false;
+
+    for (size_t i = 0; i < RAM_KERN_N_BITS; i++)
+        bits = bits || f->bits == ram_kern_bits[i];
+    for (size_t i = 0; i < RAM_KERN_N_GROUPS; i++)
+        group = group || f->group == ram_kern_groups[i];
+    return bits && group && cols % (size_t)f->group == 0;
+}
+
+size_t ram_affine_code_size(const struct ram_affine *f, size_t cols)
+{
+    return cols / 8 * (size_t)f->bits;
+}
+
+size_t ram_affine_scale_size(const struct ram_affine *f, size_t cols)
+{
+    return cols / (size_t)f->group * (f->scale_type == RAM_SCALE_F32 ? 4 : 2);
+}
+
+static size_t block_at(size_t col, size_t cols)
+{
+    return cols - col < RAM_KERN_BLOCK ? cols - col : RAM_KERN_BLOCK;
+}
+
+double ram_affine_encode(const struct ram_affine *f, const float *w, size_t n, size_t cols,
+                         uint8_t *codes, uint8_t *scales, uint8_t *biases)
+{
+    const struct ram_kern *const kern = ram_kern();
+    double sum = 0;
+
+    for (size_t row = 0; row < n; row++) {
+        double row_sum = 0;
+        for (size_t col = 0; col < cols; col += RAM_KERN_BLOCK) {
+            const size_t size = block_at(col, cols);
+            const size_t scale_size = ram_affine_scale_size(f, size);
+            row_sum += (double)kern->affine_encode(f, w, size, codes, scales, biases);
+            w += size;
+            codes += ram_affine_code_size(f, size);
+            scales += scale_size;
+            biases += scale_size;
+        }
+        sum += row_sum;
+    }
+    return sum;
+}
+
+void ram_affine_decode(const struct ram_affine *f, const uint8_t *codes, const uint8_t *scales,
+                       const uint8_t *biases, size_t n, size_t cols, float *w)
+{
+    const struct ram_kern *const kern = ram_kern();
+
+    for (size_t row = 0; row < n; row++) {
+        for (size_t col = 0; col < cols; col += RAM_KERN_BLOCK) {
+            const size_t size = block_at(col, cols);
+            const size_t scale_size = ram_affine_scale_size(f, size);
+            kern->affine_decode(f, codes, scales, biases, size, w);
+            w += size;
+            codes += ram_affine_code_size(f, size);
+            scales += scale_size;
+            biases += scale_size;
+        }
+    }
+}
+
+void ram_affine_errors(enum ram_profile profile, enum ram_scale_type type, const float *w, size_t n,
+                       size_t cols, double sums[6][3])
+{
+    const struct ram_kern *const kern = ram_kern();
+    double total[RAM_KERN_N_BITS][RAM_KERN_N_GROUPS] = {{0}};
+    size_t n_groups = 0;
+
+    while (n_groups < RAM_KERN_N_GROUPS && cols % (size_t)ram_kern_groups[n_groups] == 0)
+        n_groups++;
+    if (n_groups == 0)
+        return;
+    for (size_t row = 0; row < n; row++) {
+        double row_sums[RAM_KERN_N_BITS][RAM_KERN_N_GROUPS] = {{0}};
+        for (size_t col = 0; col < cols; col += RAM_KERN_BLOCK) {
+            float block[RAM_KERN_N_BITS][RAM_KERN_N_GROUPS] = {{0}};
+            const size_t size = block_at(col, cols);
+            kern->affine_errors(profile, type, w + col, size, n_groups, block);
+            for (size_t i = 0; i < RAM_KERN_N_BITS * n_groups; i++)
+                row_sums[i / n_groups][i % n_groups] += (double)block[i / n_groups][i % n_groups];
+        }
+        w += cols;
+        for (size_t i = 0; i < RAM_KERN_N_BITS * n_groups; i++)
+            total[i / n_groups][i % n_groups] += row_sums[i / n_groups][i % n_groups];
+    }
+    for (size_t i = 0; i < RAM_KERN_N_BITS * n_groups; i++)
+        sums[i / n_groups][i % n_groups] += total[i / n_groups][i % n_groups];
+}
