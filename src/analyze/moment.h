@@ -16,9 +16,9 @@
 
 /* A zeroed struct is the summary of nothing. */
 struct ram_moments {
-    uint64_t n;         /* weights */
+    uint64_t n; /* weights */
     double mean;
-    double m2, m3, m4;  /* sums of (w - mean)^2, ^3, ^4 */
+    double m2, m3, m4; /* sums of (w - mean)^2, ^3, ^4 */
     float min, max;
     /* NaN and infinities: how many, and the index of the first (counted from the first weight of
      * the first block merged). If there are any, the figures above mean nothing. */
