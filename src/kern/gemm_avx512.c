@@ -1,0 +1,195 @@
+/*
+ * gemm_avx512.c - the matrix product with AVX-512: FMA, and VDPBF16PS for pairs of bf16.
+ *
+ * A tile of C is 14 x 32: 28 accumulators, two vectors of B and one broadcast element of A fill
+ * 31 of the 32 registers; 28 independent sums hide the latency of two multipliers.
+ */
+#if defined(__x86_64__)
+#include "kern/gemm_avx512.h"
+
+enum { MR = 14, NR = 32, LANES = 16 };
+
+RAM_AVX512_INLINE __m512 multiply_add(bool pairs, __m512 a, __m512 b, __m512 sum)
+{
+    if (pairs)
+        return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+    return _mm512_fmadd_ps(a, b, sum);
+}
+
+RAM_AVX512_INLINE void tile_rows(bool pairs, size_t rows, size_t n_units, const uint32_t *a,
+                                 const uint32_t *b, float *c, size_t ldc, bool add)
+{
+    __m512 sum[MR][2];
+
+#pragma GCC unroll 14
+    for (size_t i = 0; i < rows; i++) {
+        sum[i][0] = add ? _mm512_loadu_ps(c + i * ldc) : _mm512_setzero_ps();
+        sum[i][1] = add ? _mm512_loadu_ps(c + i * ldc + LANES) : _mm512_setzero_ps();
+    }
+    for (size_t u = 0; u < n_units; u++, a += MR, b += NR) {
+        const __m512 b0 = _mm512_load_ps(b), b1 = _mm512_load_ps(b + LANES);
+#pragma GCC unroll 14
+        for (size_t i = 0; i < rows; i++) {
+            const __m512 ai = _mm512_castsi512_ps(_mm512_set1_epi32((int)a[i]));
+            sum[i][0] = multiply_add(pairs, ai, b0, sum[i][0]);
+            sum[i][1] = multiply_add(pairs, ai, b1, sum[i][1]);
+        }
+    }
+#pragma GCC unroll 14
+    for (size_t i = 0; i < rows; i++) {
+        _mm512_storeu_ps(c + i * ldc, sum[i][0]);
+        _mm512_storeu_ps(c + i * ldc + LANES, sum[i][1]);
+    }
+}
+
+#define CASE(rows)                                                                                 \
+    case rows:                                                                                     \
+        tile_rows(pairs, rows, n_units, a, b, c, ldc, add);                                        \
+        break;
+
+RAM_AVX512_INLINE void tile_any(bool pairs, size_t n_units, const uint32_t *a, const uint32_t *b,
+                                float *c, size_t ldc, size_t rows, bool add)
+{
+    switch (rows) {
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4)
+        CASE(5)
+        CASE(6)
+        CASE(7)
+        CASE(8)
+        CASE(9)
+        CASE(10)
+        CASE(11)
+        CASE(12)
+        CASE(13)
+        CASE(14)
+    }
+}
+
+RAM_AVX512 static void tile_f32(size_t n_units, const uint32_t *a, const uint32_t *b, float *c,
+                                size_t ldc, size_t rows, bool add)
+{
+    tile_any(false, n_units, a, b, c, ldc, rows, add);
+}
+
+RAM_AVX512 static void tile_pairs(size_t n_units, const uint32_t *a, const uint32_t *b, float *c,
+                                  size_t ldc, size_t rows, bool add)
+{
+    tile_any(true, n_units, a, b, c, ldc, rows, add);
+}
+
+/* ---- packing ------------------------------------------------------------------------------ */
+
+/*
+ * Sixteen lanes from `lane` on, k running through memory: 16 x 16 units are read lane by lane and
+ * transposed. Stores are whole vectors: what they write beyond a panel's row is overwritten by the
+ * next row, and beyond the panel is slack.
+ */
+RAM_AVX512_INLINE void pack_k(enum ram_gemm_unit unit, enum ram_elem elem,
+                              const struct ram_gemm_pack *job, size_t lane, uint32_t *out)
+{
+    const size_t k_unit = unit == RAM_UNIT_PAIR ? 2 : 1, size = elem == RAM_ELEM_F32 ? 4 : 2;
+    const size_t end = job->n_lanes < job->width ? job->n_lanes : job->width;
+    const size_t n_lanes = end > lane ? end - lane : 0;
+    const size_t stride = job->src.lane_stride * size;
+
+    for (size_t u = 0; u < job->n_units; u += 16) {
+        const size_t k = u * k_unit, left = job->n_k > k ? job->n_k - k : 0;
+        const unsigned char *p = job->src.data + lane * stride + (left ? k * size : 0);
+        __m512i r[16];
+#pragma GCC unroll 16
+        for (size_t i = 0; i < 16; i++)
+            r[i] = i < n_lanes ? ram_fetch_k(unit, elem, p + i * stride, left)
+                               : _mm512_setzero_si512();
+        ram_transpose16(r);
+        const size_t n = job->n_units - u < 16 ? job->n_units - u : 16;
+        if (n == 16) {
+#pragma GCC unroll 16
+            for (size_t i = 0; i < 16; i++)
+                _mm512_storeu_si512(out + (u + i) * job->width + lane, r[i]);
+            continue;
+        }
+        for (size_t i = 0; i < n; i++)
+            _mm512_storeu_si512(out + (u + i) * job->width + lane, r[i]);
+    }
+}
+
+/* The same where lanes run through memory. */
+RAM_AVX512_INLINE void pack_lanes(enum ram_gemm_unit unit, enum ram_elem elem,
+                                  const struct ram_gemm_pack *job, uint32_t *out)
+{
+    const size_t k_unit = unit == RAM_UNIT_PAIR ? 2 : 1, size = elem == RAM_ELEM_F32 ? 4 : 2;
+    const size_t stride = job->src.k_stride * size;
+
+    for (size_t u = 0; u < job->n_units; u++) {
+        const size_t k = u * k_unit;
+        const unsigned char *p = job->src.data + k * stride;
+        const unsigned char *next = k + 1 < job->n_k ? p + stride : NULL;
+        for (size_t lane = 0; lane < job->width; lane += 16) {
+            const size_t n = k < job->n_k && lane < job->n_lanes ? job->n_lanes - lane : 0;
+            const size_t at = n ? lane * size : 0;
+            const __m512i x = n ? ram_fetch_lanes(unit, elem, p + at, next ? next + at : NULL, n)
+                                : _mm512_setzero_si512();
+            _mm512_storeu_si512(out + u * job->width + lane, x);
+        }
+    }
+}
+
+RAM_AVX512_INLINE void pack_elem(enum ram_gemm_unit unit, enum ram_elem elem,
+                                 const struct ram_gemm_pack *job, uint32_t *out)
+{
+    if (job->src.lane_stride == 1)
+        pack_lanes(unit, elem, job, out);
+    else
+        for (size_t lane = 0; lane < job->width; lane += 16)
+            pack_k(unit, elem, job, lane, out);
+}
+
+RAM_AVX512_INLINE void pack_unit(enum ram_gemm_unit unit, const struct ram_gemm_pack *job,
+                                 uint32_t *out)
+{
+    if (job->src.elem == RAM_ELEM_F32)
+        pack_elem(unit, RAM_ELEM_F32, job, out);
+    else
+        pack_elem(unit, RAM_ELEM_BF16, job, out);
+}
+
+RAM_AVX512 void ram_gemm_pack_avx512(const struct ram_gemm_pack *job, uint32_t *out)
+{
+    if (job->src.lane_stride != 1 && job->src.k_stride != 1)
+        ram_gemm_pack_ref(job, out);
+    else if (job->unit == RAM_UNIT_F32)
+        pack_unit(RAM_UNIT_F32, job, out);
+    else if (job->unit == RAM_UNIT_ROUNDED)
+        pack_unit(RAM_UNIT_ROUNDED, job, out);
+    else
+        pack_unit(RAM_UNIT_PAIR, job, out);
+}
+
+const struct ram_gemm_kernel ram_gemm_avx512 = {.name = "avx512",
+                                                .mr = MR,
+                                                .nr = NR,
+                                                .unit_round = 1,
+                                                .kc = 256,
+                                                .mc = 12 * MR,
+                                                .mc_min = 4 * MR,
+                                                .pack_a = ram_gemm_pack_avx512,
+                                                .pack_b = ram_gemm_pack_avx512,
+                                                .tile = tile_f32};
+
+const struct ram_gemm_kernel ram_gemm_avx512_bf16 = {.name = "avx512_bf16",
+                                                     .pairs = true,
+                                                     .mr = MR,
+                                                     .nr = NR,
+                                                     .unit_round = 1,
+                                                     .kc = 256,
+                                                     .mc = 12 * MR,
+                                                     .mc_min = 4 * MR,
+                                                     .pack_a = ram_gemm_pack_avx512,
+                                                     .pack_b = ram_gemm_pack_avx512,
+                                                     .tile = tile_pairs};
+#else
+typedef int ram_gemm_avx512_is_empty; /* ISO C forbids an empty translation unit */
+#endif

@@ -1,0 +1,111 @@
+/*
+ * gemm_avx512.h - reading and transposing sixteen units at a time, shared by the AVX-512 and AMX
+ * packers. Everything is inlined with `unit` and `elem` constant.
+ *
+ * The target names avx512bf16 throughout so that one text serves both kinds of unit; only the code
+ * for RAM_UNIT_PAIR uses its instructions, and only kernels that need them pack pairs.
+ */
+#ifndef RAM_KERN_GEMM_AVX512_H
+#define RAM_KERN_GEMM_AVX512_H
+
+#include "kern/gemm_kernel.h"
+
+#include <immintrin.h>
+
+#define RAM_AVX512        __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))
+#define RAM_AVX512_INLINE static inline __attribute__((always_inline)) RAM_AVX512
+
+/* The n lowest of 32 bits, n <= 32. */
+static inline uint32_t ram_low_bits(size_t n)
+{
+    return n >= 32 ? UINT32_MAX : (UINT32_C(1) << n) - 1;
+}
+
+/* Up to 16 numbers in a row as floats; zeros from n on. Nothing is read beyond n. */
+RAM_AVX512_INLINE __m512i ram_fetch_floats(enum ram_gemm_unit unit, enum ram_elem elem,
+                                           const unsigned char *p, size_t n)
+{
+    const __mmask16 mask = (__mmask16)ram_low_bits(n < 16 ? n : 16);
+
+    if (elem == RAM_ELEM_BF16)
+        return _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p)), 16);
+    const __m512i x = _mm512_maskz_loadu_epi32(mask, p);
+    if (unit == RAM_UNIT_F32)
+        return x;
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(x, 16), _mm512_set1_epi32(1));
+    const __m512i sum = _mm512_add_epi32(x, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const __m512i rounded = _mm512_and_si512(sum, _mm512_set1_epi32(-0x10000));
+    const __m512 f = _mm512_castsi512_ps(x);
+    return _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(f, f, _CMP_UNORD_Q),
+                                 _mm512_set1_epi32(0x7fc00000));
+}
+
+/* Sixteen units of one lane, where k runs through memory; p is at the first, n numbers are left. */
+RAM_AVX512_INLINE __m512i ram_fetch_k(enum ram_gemm_unit unit, enum ram_elem elem,
+                                      const unsigned char *p, size_t n)
+{
+    if (unit != RAM_UNIT_PAIR)
+        return ram_fetch_floats(unit, elem, p, n);
+    const uint32_t mask = ram_low_bits(n);
+    if (elem == RAM_ELEM_BF16)
+        return _mm512_maskz_loadu_epi16(mask, p);
+    const __m512 low = _mm512_maskz_loadu_ps((__mmask16)mask, p);
+    const __m512 high = _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), p + 64);
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+/*
+ * One unit of sixteen lanes, where lanes run through memory; p is at the first lane, n lanes are
+ * left. next: the same lanes at the next k, NULL beyond the last (pairs only).
+ */
+RAM_AVX512_INLINE __m512i ram_fetch_lanes(enum ram_gemm_unit unit, enum ram_elem elem,
+                                          const unsigned char *p, const unsigned char *next,
+                                          size_t n)
+{
+    if (unit != RAM_UNIT_PAIR)
+        return ram_fetch_floats(unit, elem, p, n);
+    const size_t n_next = next ? n : 0;
+    const unsigned char *q = next ? next : p;
+    const __m512i even = ram_fetch_floats(RAM_UNIT_F32, elem, p, n);
+    const __m512i odd = ram_fetch_floats(RAM_UNIT_F32, elem, q, n_next);
+    if (elem == RAM_ELEM_BF16)
+        return _mm512_or_si512(_mm512_srli_epi32(even, 16), odd);
+    const __m256i low = (__m256i)_mm512_cvtneps_pbh(_mm512_castsi512_ps(even));
+    const __m256i high = (__m256i)_mm512_cvtneps_pbh(_mm512_castsi512_ps(odd));
+    return _mm512_or_si512(_mm512_cvtepu16_epi32(low),
+                           _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+}
+
+/* r[i] lane j becomes r[j] lane i: 4 x 4 within 128 bits, then the 128-bit quarters. */
+RAM_AVX512_INLINE void ram_transpose16(__m512i r[16])
+{
+    __m512i t[16];
+
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+        const __m512i a = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        const __m512i b = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+        const __m512i c = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]);
+        const __m512i d = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
+        t[i] = _mm512_unpacklo_epi64(a, c);
+        t[i + 1] = _mm512_unpackhi_epi64(a, c);
+        t[i + 2] = _mm512_unpacklo_epi64(b, d);
+        t[i + 3] = _mm512_unpackhi_epi64(b, d);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const __m512i a = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88);
+        const __m512i b = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd);
+        const __m512i c = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88);
+        const __m512i d = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
+        r[i] = _mm512_shuffle_i32x4(a, c, 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(a, c, 0xdd);
+        r[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
+        r[i + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
+    }
+}
+
+/* A panel in the ordinary order, and the reading of a 16 x 16 block for other orders. */
+void ram_gemm_pack_avx512(const struct ram_gemm_pack *job, uint32_t *out);
+
+#endif
