@@ -12,9 +12,16 @@
 
 enum { RAM_MAX_DIMS = 8, RAM_N_BITS = 6, RAM_N_GROUPS = 3, RAM_MAX_STORED = 2 };
 
+/* Limits of what a manifest or a plan may hold. With them no sum of parameters, bytes or bits can
+ * overflow 64 bits or lose a unit in a double. The largest public checkpoint has 2^40 parameters
+ * in 2^17 tensors. */
+#define RAM_MAX_PARAMETERS ((uint64_t)1 << 46)
+#define RAM_MAX_ENTRIES    ((size_t)1 << 22)
+#define RAM_MAX_RECORD     ((size_t)1 << 31) /* bytes of a record's file */
+
 /* The grid of the MLX affine format: index with the two below. */
-extern const int ram_bits_grid[RAM_N_BITS];     /* 2 3 4 5 6 8 */
-extern const int ram_group_grid[RAM_N_GROUPS];  /* 32 64 128 */
+extern const int ram_bits_grid[RAM_N_BITS];    /* 2 3 4 5 6 8 */
+extern const int ram_group_grid[RAM_N_GROUPS]; /* 32 64 128 */
 
 /* Index in the grid, or -1. */
 int ram_bits_index(int bits);
@@ -22,10 +29,10 @@ int ram_group_index(int group);
 
 enum ram_skip {
     RAM_SKIP_NONE,
-    RAM_SKIP_1D,         /* "1d": at most one dimension above 1 */
-    RAM_SKIP_TINY,       /* "tiny": under 1,024 parameters */
-    RAM_SKIP_NOT_WEIGHT  /* "not-weight": integers, FP8 scales, buffers; and what the output drops:
-                          * a second head beside a tied one, MTP layers */
+    RAM_SKIP_1D,        /* "1d": at most one dimension above 1 */
+    RAM_SKIP_TINY,      /* "tiny": under 1,024 parameters */
+    RAM_SKIP_NOT_WEIGHT /* "not-weight": integers, FP8 scales, buffers; and what the output drops:
+                         * a second head beside a tied one, MTP layers */
 };
 
 struct ram_metrics {
@@ -42,7 +49,7 @@ struct ram_stored {
 };
 
 struct ram_entry {
-    const char *name;  /* as in the checkpoint */
+    const char *name; /* as in the checkpoint */
     uint64_t shape[RAM_MAX_DIMS];
     int n_dims;
     const char *dtype; /* as in the checkpoint: "BF16", "F8_E4M3", ... */
@@ -55,12 +62,18 @@ struct ram_entry {
     /* How the output holds it. n_stored = 0: not at all (dropped). kv_b_proj is stored as two. */
     struct ram_stored stored[RAM_MAX_STORED];
     int n_stored;
-    int stored_size;   /* bytes a weight when it is not quantised: 2 for BF16 */
-    bool measured;     /* the three below hold figures */
+    int stored_size; /* bytes a weight when it is not quantised: 2 for BF16 */
+    bool measured;   /* metrics holds figures; the two others do unless they are NAN */
     struct ram_metrics metrics;
     struct ram_stats stats;
     double errors[RAM_N_BITS][RAM_N_GROUPS]; /* sum of squared errors; NAN: group does not fit */
 };
+
+/* "1d", "tiny", "not-weight"; NULL for RAM_SKIP_NONE. */
+const char *ram_skip_name(enum ram_skip skip);
+
+/* Weights that the output holds of an entry: 0 if it is dropped. */
+uint64_t ram_entry_stored(const struct ram_entry *entry);
 
 struct ram_manifest_file {
     const char *name;
@@ -70,7 +83,8 @@ struct ram_manifest_file {
 
 struct ram_manifest {
     struct ram_arena arena;
-    const char *version;       /* of the program that measured */
+    const char *sha256;  /* of the text it was read from; NULL if it never was a text */
+    const char *version; /* of the program that measured */
     const char *model_name, *model_type, *architecture;
     uint64_t parameters, bytes; /* of the checkpoint's weight files */
     struct ram_manifest_file *files;
@@ -84,9 +98,10 @@ struct ram_manifest {
 /* An empty manifest; strings for it come from ram_arena_strdup(&m->arena, ...). */
 int ram_manifest_new(struct ram_manifest **out, struct ram_err *err);
 
-/* JSON text of a manifest, and the other way (validating everything; where names the source). */
+/* JSON text of a manifest (one line a tensor, so that diff and grep work), and the other way,
+ * validating everything; where names the source. Unknown keys are allowed and forgotten. */
 int ram_manifest_text(const struct ram_manifest *manifest, char **out, struct ram_err *err);
-int ram_manifest_parse(struct ram_manifest **out, const char *text, size_t size,
-                       const char *where, struct ram_err *err);
+int ram_manifest_parse(struct ram_manifest **out, const char *text, size_t size, const char *where,
+                       struct ram_err *err);
 
 #endif

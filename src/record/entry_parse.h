@@ -1,0 +1,11 @@
+/* entry_parse.h - one element of a manifest's "tensors". */
+#ifndef RAM_RECORD_ENTRY_PARSE_H
+#define RAM_RECORD_ENTRY_PARSE_H
+
+#include "record/field.h"
+#include "record/manifest.h"
+
+/* Reads and checks the entry that the scan stands before. *entry is zeroed. */
+int ram_entry_scan(struct ram_scan *scan, struct ram_entry *entry, struct ram_err *err);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * field.h - objects read by a table of their fields.
+ *
+ * A table names the keys of an object, who reads each, and where to; so a record's parser is
+ * mostly tables. `into` is what the reader says it is.
+ */
+#ifndef RAM_RECORD_FIELD_H
+#define RAM_RECORD_FIELD_H
+
+#include "base/json.h"
+#include "record/scan.h"
+
+typedef int ram_field_fn(struct ram_scan *scan, void *into, struct ram_err *err);
+
+struct ram_field {
+    const char *key;
+    ram_field_fn *read;
+    void *into;
+    bool required;
+};
+
+/* Each key at most once; members that are not in the table are checked as JSON and skipped. */
+int ram_scan_fields(struct ram_scan *scan, const struct ram_field *fields, size_t n_fields,
+                    struct ram_err *err);
+
+int ram_field_text(struct ram_scan *scan, void *into, struct ram_err *err); /* const char * */
+int ram_field_name(struct ram_scan *scan, void *into,
+                   struct ram_err *err); /* not empty; and
+                                          * from here on messages are about it */
+int ram_field_count(struct ram_scan *scan, void *into,
+                    struct ram_err *err);                                    /* uint64_t, up to
+                                                                              * RAM_MAX_PARAMETERS */
+int ram_field_index(struct ram_scan *scan, void *into, struct ram_err *err); /* int; null: -1 */
+int ram_field_figure(struct ram_scan *scan, void *into,
+                     struct ram_err *err); /* double; null
+                                            * leaves it alone: it was set to NAN */
+int ram_field_object(struct ram_scan *scan, void *into,
+                     struct ram_err *err); /* json_t *, that is
+                                            * replaced; null: stays as it is */
+
+/* An array of exactly n counts. what: for messages, "a shape is not [rows, cols]". */
+int ram_scan_counts(struct ram_scan *scan, uint64_t *const *out, size_t n, const char *what,
+                    struct ram_err *err);
+
+/* *total += a * b, or a failure that says what has more than RAM_MAX_PARAMETERS elements. */
+int ram_scan_add_product(struct ram_scan *scan, uint64_t a, uint64_t b, uint64_t *total,
+                         const char *what, struct ram_err *err);
+
+#endif

@@ -1,0 +1,190 @@
+/* plan.c - what a width costs, and the life and the sums of a plan. See plan.h. */
+#include "record/plan.h"
+
+#include "base/file.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool ram_width_valid(int bits, int group)
+{
+    return bits == 16 ? group == 0 : ram_bits_index(bits) >= 0 && ram_group_index(group) >= 0;
+}
+
+int ram_share_index(int bits)
+{
+    return bits == 16 ? RAM_N_BITS : ram_bits_index(bits);
+}
+
+int ram_group_fit(uint64_t cols, int group)
+{
+    for (int i = RAM_N_GROUPS - 1; cols && i >= 0; i--)
+        if (ram_group_grid[i] <= group && cols % (uint64_t)ram_group_grid[i] == 0)
+            return ram_group_grid[i];
+    return 0;
+}
+
+uint64_t ram_stored_bytes(const struct ram_stored *stored, int stored_size, int bits, int group)
+{
+    const uint64_t size = (uint64_t)stored_size;
+    const uint64_t fit = bits == 16 ? 0 : (uint64_t)ram_group_fit(stored->cols, group);
+
+    if (!fit)
+        return stored->rows * stored->cols * size;
+    /* A row's codes end on a 32-bit word, since its length is a multiple of 32. */
+    return stored->rows * (stored->cols * (uint64_t)bits / 8 + stored->cols / fit * 2 * size);
+}
+
+int ram_plan_new(struct ram_plan **out, struct ram_err *err)
+{
+    struct ram_plan *plan = ram_calloc(1, sizeof *plan, err);
+    if (!plan)
+        return RAM_ENOMEM;
+    plan->method = plan->manifest_sha256 = plan->model_name = plan->model_type = "";
+    plan->format = "mlx";
+    plan->span = NAN;
+    plan->settings = json_object();
+    if (!plan->settings) {
+        ram_plan_free(plan);
+        return ram_fail(err, RAM_ENOMEM, "no memory for a plan");
+    }
+    *out = plan;
+    return RAM_OK;
+}
+
+void ram_plan_free(struct ram_plan *plan)
+{
+    if (!plan)
+        return;
+    json_decref(plan->settings);
+    json_decref(plan->predicted);
+    free(plan->units);
+    free(plan->by_name);
+    ram_arena_release(&plan->arena);
+    free(plan);
+}
+
+void ram_unit_sum(struct ram_unit *unit)
+{
+    uint64_t bytes = 0;
+
+    if (!unit->n_blocks)
+        return;
+    for (size_t i = 0; i < unit->n_blocks; i++) {
+        const struct ram_block *const block = &unit->blocks[i];
+        const struct ram_stored stored = {block->rows, block->cols};
+        bytes +=
+            block->count * ram_stored_bytes(&stored, unit->stored_size, unit->bits, unit->group);
+    }
+    unit->bytes = bytes;
+}
+
+void ram_plan_sum(struct ram_plan *plan)
+{
+    struct ram_plan_totals *const totals = &plan->totals;
+    double bits = 0;
+
+    *totals = (struct ram_plan_totals){0};
+    memset(plan->shares, 0, sizeof plan->shares);
+    for (size_t i = 0; i < plan->n_units; i++) {
+        struct ram_unit *const unit = &plan->units[i];
+        struct ram_share *const share = &plan->shares[ram_share_index(unit->bits)];
+        ram_unit_sum(unit);
+        totals->parameters += unit->parameters;
+        totals->bytes += unit->bytes;
+        share->parameters += unit->parameters;
+        share->tensors += unit->members;
+        bits += (double)unit->parameters * unit->bits;
+    }
+    if (totals->parameters) {
+        totals->nominal_bits = bits / (double)totals->parameters;
+        totals->effective_bits = (double)totals->bytes * 8 / (double)totals->parameters;
+    }
+    if (totals->bytes)
+        totals->compression = (double)totals->parameters * 2 / (double)totals->bytes;
+}
+
+void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out)
+{
+    *out = plan->totals;
+}
+
+struct named {
+    const char *name;
+    size_t index;
+};
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct named *)a)->name, ((const struct named *)b)->name);
+}
+
+int ram_plan_index(struct ram_plan *plan, const char *where, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    free(plan->by_name);
+    plan->by_name = ram_calloc(plan->n_units, sizeof *plan->by_name, err);
+    struct named *const names = ram_calloc(plan->n_units, sizeof *names, err);
+    if (!plan->by_name || !names) {
+        free(names);
+        return RAM_ENOMEM;
+    }
+    for (size_t i = 0; i < plan->n_units; i++)
+        names[i] = (struct named){plan->units[i].name, i};
+    qsort(names, plan->n_units, sizeof *names, by_name);
+    for (size_t i = 0; i < plan->n_units; i++) {
+        plan->by_name[i] = names[i].index;
+        if (!status && i && !by_name(&names[i - 1], &names[i]))
+            status =
+                ram_fail(err, RAM_EFORMAT, "%s: unit %s stands in it twice", where, names[i].name);
+    }
+    free(names);
+    return status;
+}
+
+const struct ram_unit *ram_plan_find(const struct ram_plan *plan, const char *unit)
+{
+    size_t low = 0, high = plan->n_units;
+
+    for (size_t i = 0; !plan->by_name && i < plan->n_units; i++)
+        if (!strcmp(plan->units[i].name, unit))
+            return &plan->units[i];
+    while (plan->by_name && low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const struct ram_unit *const found = &plan->units[plan->by_name[middle]];
+        const int order = strcmp(unit, found->name);
+        if (!order)
+            return found;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+int ram_plan_read(struct ram_plan **out, const char *path, struct ram_err *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+
+    *out = NULL;
+    int status = ram_file_read(path, RAM_MAX_RECORD, &text, &size, err);
+    if (!status)
+        status = ram_plan_parse(out, text, size, path, err);
+    free(text);
+    return status;
+}
+
+int ram_plan_write(const struct ram_plan *plan, const char *path, bool force, struct ram_err *err)
+{
+    char *text = NULL;
+
+    int status = ram_plan_text(plan, &text, err);
+    if (!status)
+        status = ram_file_write(path, text, strlen(text), force, err);
+    free(text);
+    return status;
+}

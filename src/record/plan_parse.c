@@ -1,0 +1,315 @@
+/*
+ * plan_parse.c - a plan from its JSON form. A person may have changed bits and group: they must
+ * be ones that the format has, and everything that follows from them is computed anew.
+ */
+#include "record/emit.h"
+#include "record/field.h"
+#include "record/plan.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+struct reader {
+    struct ram_plan *plan;
+    uint64_t parameters; /* of all units so far */
+};
+
+/* into: nothing. */
+static int scan_schema(struct ram_scan *scan, void *into, struct ram_err *err)
+{
+    const char *schema;
+    (void)into;
+
+    const int status = ram_scan_string(scan, &schema, err);
+    if (!status && strcmp(schema, "ram.plan/1") != 0)
+        return ram_scan_fail(scan, err, "\"schema\" is \"%.60s\", expected \"ram.plan/1\"", schema);
+    return status;
+}
+
+/* ---- a unit ------------------------------------------------------------------------------- */
+
+/* into: the unit. */
+static int scan_scores(struct ram_scan *scan, void *into, struct ram_err *err)
+{
+    struct ram_unit *const unit = into;
+    struct ram_scores *const s = &unit->scores;
+    const struct ram_field fields[] = {
+        {"svd", ram_field_figure, &s->svd, true},
+        {"kurtosis", ram_field_figure, &s->kurtosis, true},
+        {"output", ram_field_figure, &s->output, true},
+        {"error", ram_field_figure, &s->error, true},
+        {"composite", ram_field_figure, &s->composite, true},
+    };
+
+    if (ram_scan_null(scan))
+        return RAM_OK;
+    *s = (struct ram_scores){NAN, NAN, NAN, NAN, NAN};
+    unit->scored = true;
+    return ram_scan_fields(scan, fields, COUNT(fields), err);
+}
+
+struct blocks {
+    struct ram_block *items;
+    size_t n, cap;
+};
+
+/* into: struct blocks *. */
+static int scan_blocks(struct ram_scan *scan, void *into, struct ram_err *err)
+{
+    struct blocks *const blocks = into;
+    bool more;
+    int status;
+
+    for (status = ram_scan_array(scan, &more, err); !status && more;
+         status = status ? status : ram_scan_element(scan, &more, err)) {
+        status = ram_grow(&blocks->items, sizeof *blocks->items, blocks->n, &blocks->cap, err);
+        if (status)
+            return status;
+        struct ram_block *const block = &blocks->items[blocks->n++];
+        uint64_t *const sides[] = {&block->count, &block->rows, &block->cols};
+        status = ram_scan_counts(scan, sides, COUNT(sides),
+                                 "a stored matrix is not [count, rows, cols]", err);
+    }
+    return status;
+}
+
+/* into: the unit. */
+static int scan_stored(struct ram_scan *scan, void *into, struct ram_err *err)
+{
+    struct ram_unit *const unit = into;
+    struct blocks blocks = {0};
+    uint64_t bytes = 0;
+    const struct ram_field fields[] = {{"bytes", ram_field_count, &bytes, true},
+                                       {"matrices", scan_blocks, &blocks, true}};
+
+    int status = ram_scan_fields(scan, fields, COUNT(fields), err);
+    if (!status && (bytes < 1 || bytes > 16))
+        status = ram_scan_fail(scan, err, "stored at %llu bytes a weight, expected 1 to 16",
+                               (unsigned long long)bytes);
+    if (!status && blocks.n) {
+        const size_t size = blocks.n * sizeof *blocks.items;
+        unit->stored_size = (int)bytes;
+        unit->n_blocks = blocks.n;
+        unit->blocks = ram_arena_alloc(scan->arena, size, err);
+        if (unit->blocks)
+            memcpy(unit->blocks, blocks.items, size);
+        else
+            status = RAM_ENOMEM;
+    }
+    free(blocks.items);
+    return status;
+}
+
+/* Fields against each other; bits and group against the format. */
+static int check_unit(struct ram_scan *scan, struct reader *reader, const struct ram_unit *unit,
+                      struct ram_err *err)
+{
+    uint64_t stored = 0;
+
+    if (!ram_width_valid(unit->bits, unit->group))
+        return ram_scan_fail(scan, err,
+                             "bits %d with group %d; expected bits 2, 3, 4, 5, 6 or 8 with group "
+                             "32, 64 or 128, or bits 16 with group 0",
+                             unit->bits, unit->group);
+    for (size_t i = 0; i < unit->n_blocks; i++) {
+        const struct ram_block *const block = &unit->blocks[i];
+        uint64_t one = 0;
+        int status =
+            ram_scan_add_product(scan, block->rows, block->cols, &one, "stored matrices", err);
+        if (!status)
+            status = ram_scan_add_product(scan, block->count, one, &stored, "stored matrices", err);
+        if (status)
+            return status;
+    }
+    if (unit->n_blocks && stored != unit->parameters)
+        return ram_scan_fail(scan, err, "stored matrices of %llu elements, expected %llu",
+                             (unsigned long long)stored, (unsigned long long)unit->parameters);
+    if (unit->bytes / 16 > unit->parameters)
+        return ram_scan_fail(scan, err, "%llu bytes for %llu parameters",
+                             (unsigned long long)unit->bytes, (unsigned long long)unit->parameters);
+    return ram_scan_add_product(scan, unit->parameters, 1, &reader->parameters, "a plan", err);
+}
+
+static int scan_unit(struct ram_scan *scan, struct reader *reader, struct ram_unit *unit,
+                     struct ram_err *err)
+{
+    uint64_t bits = 0, group = 0;
+    const struct ram_field fields[] = {
+        {"name", ram_field_name, &unit->name, true},
+        {"role", ram_field_text, &unit->role, false},
+        {"layer", ram_field_index, &unit->layer, false},
+        {"members", ram_field_count, &unit->members, false},
+        {"parameters", ram_field_count, &unit->parameters, true},
+        {"bits", ram_field_count, &bits, true},
+        {"group", ram_field_count, &group, true},
+        {"scores", scan_scores, unit, false},
+        {"reason", ram_field_text, &unit->reason, false},
+        {"bytes", ram_field_count, &unit->bytes, true},
+        {"stored", scan_stored, unit, false},
+    };
+
+    *unit = (struct ram_unit){.role = "other", .layer = -1, .members = 1, .reason = "user"};
+    const int status = ram_scan_fields(scan, fields, COUNT(fields), err);
+    if (status)
+        return status;
+    unit->bits = bits < INT_MAX ? (int)bits : INT_MAX;
+    unit->group = group < INT_MAX ? (int)group : INT_MAX;
+    return check_unit(scan, reader, unit, err);
+}
+
+/* into: the reader. */
+static int scan_units(struct ram_scan *scan, void *into, struct ram_err *err)
+{
+    struct reader *const reader = into;
+    struct ram_plan *const plan = reader->plan;
+    size_t cap = 0;
+    bool more;
+    int status;
+
+    for (status = ram_scan_array(scan, &more, err); !status && more;
+         status = status ? status : ram_scan_element(scan, &more, err)) {
+        scan->kind = "unit";
+        scan->number = plan->n_units + 1;
+        scan->name = NULL;
+        if (plan->n_units == RAM_MAX_ENTRIES)
+            return ram_scan_fail(scan, err, "more than %zu units", RAM_MAX_ENTRIES);
+        status = ram_grow(&plan->units, sizeof *plan->units, plan->n_units, &cap, err);
+        if (!status)
+            status = scan_unit(scan, reader, &plan->units[plan->n_units++], err);
+    }
+    if (!status)
+        scan->kind = scan->name = NULL;
+    return status;
+}
+
+/* ---- what cannot be computed from the units -------------------------------------------------- */
+
+/* into: struct ram_share *. */
+static int scan_share(struct ram_scan *scan, void *into, struct ram_err *err)
+{
+    struct ram_share *const share = into;
+    const struct ram_field fields[] = {
+        {"parameters", ram_field_count, &share->parameters, true},
+        {"tensors", ram_field_count, &share->tensors, true},
+    };
+
+    return ram_scan_fields(scan, fields, COUNT(fields), err);
+}
+
+/* into: the plan. */
+static int scan_expert_shares(struct ram_scan *scan, void *into, struct ram_err *err)
+{
+    static const char *const keys[RAM_N_BITS + 1] = {"2", "3", "4", "5", "6", "8", "16"};
+    struct ram_plan *const plan = into;
+    struct ram_field fields[COUNT(keys)];
+
+    if (ram_scan_null(scan))
+        return RAM_OK;
+    for (size_t i = 0; i < COUNT(keys); i++)
+        fields[i] = (struct ram_field){keys[i], scan_share, &plan->expert_shares[i], false};
+    plan->has_expert_shares = true;
+    return ram_scan_fields(scan, fields, COUNT(fields), err);
+}
+
+/* into: the plan. */
+static int scan_summary(struct ram_scan *scan, void *into, struct ram_err *err)
+{
+    struct ram_plan *const plan = into;
+    const struct ram_field fields[] = {
+        {"span", ram_field_figure, &plan->span, false},
+        {"per_expert_distribution", scan_expert_shares, plan, false},
+        {"predicted", ram_field_object, &plan->predicted, false},
+    };
+
+    return ram_scan_fields(scan, fields, COUNT(fields), err);
+}
+
+/* into: the plan. */
+static int scan_model(struct ram_scan *scan, void *into, struct ram_err *err)
+{
+    struct ram_plan *const plan = into;
+    const struct ram_field fields[] = {
+        {"name", ram_field_text, &plan->model_name, false},
+        {"model_type", ram_field_text, &plan->model_type, false},
+    };
+
+    return ram_scan_fields(scan, fields, COUNT(fields), err);
+}
+
+/* Units whose bytes are not what bits and group make were changed by a person, who is their
+ * reason now; and what was foretold was foretold of another plan. */
+static void note_edits(struct ram_plan *plan)
+{
+    bool edited = false;
+
+    for (size_t i = 0; i < plan->n_units; i++) {
+        struct ram_unit *const unit = &plan->units[i];
+        const uint64_t stated = unit->bytes;
+        ram_unit_sum(unit);
+        if (unit->bytes != stated) {
+            unit->reason = "user";
+            edited = true;
+        }
+    }
+    if (edited) {
+        json_decref(plan->predicted);
+        plan->predicted = NULL;
+        plan->has_expert_shares = false;
+    }
+}
+
+static int parse(struct ram_plan *plan, const char *text, size_t size, const char *where,
+                 struct ram_err *err)
+{
+    struct reader reader = {.plan = plan};
+    struct ram_scan scan;
+    const struct ram_field fields[] = {
+        {"schema", scan_schema, NULL, true},
+        {"method", ram_field_text, &plan->method, true},
+        {"model", scan_model, plan, false},
+        {"settings", ram_field_object, &plan->settings, false},
+        {"manifest", ram_field_text, &plan->manifest_sha256, false},
+        {"format", ram_field_text, &plan->format, false},
+        {"summary", scan_summary, plan, false},
+        {"units", scan_units, &reader, true},
+    };
+
+    ram_scan_init(&scan, text, size, where, &plan->arena);
+    int status = ram_scan_fields(&scan, fields, COUNT(fields), err);
+    if (!status)
+        status = ram_scan_end(&scan, err);
+    if (!status)
+        status = ram_plan_index(plan, where, err);
+    if (status)
+        return status;
+    note_edits(plan);
+    ram_plan_sum(plan);
+    return RAM_OK;
+}
+
+int ram_plan_parse(struct ram_plan **out, const char *text, size_t size, const char *where,
+                   struct ram_err *err)
+{
+    struct ram_plan *plan = NULL;
+    struct ram_c_locale locale;
+
+    *out = NULL;
+    int status = ram_plan_new(&plan, err);
+    if (status)
+        return status;
+    status = ram_c_locale_enter(&locale, err);
+    if (!status) {
+        status = parse(plan, text, size, where, err);
+        ram_c_locale_leave(&locale);
+    }
+    if (status) {
+        ram_plan_free(plan);
+        return status;
+    }
+    *out = plan;
+    return RAM_OK;
+}
