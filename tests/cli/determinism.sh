@@ -1,0 +1,31 @@
+# determinism.sh - the same bytes for any number of threads, and from every instruction set.
+#
+# Within one RAM_CPU the manifest is the same to the bit for 1, 2 and 7 threads. Between instruction
+# sets the svd metric may differ in its last digits (docs/metrics.md); what is compared there is the
+# conversion under one plan.
+. "$RAM_SOURCE/tests/cli/tools/harness.sh"
+
+check_model() {
+    model=$1
+    rm -rf ./*.json dir-*
+    for level in amx avx512 avx2 ref; do
+        for threads in 1 2 7; do
+            RAM_CPU=$level expect 0 analyze "$model" -o m-$level-$threads.json --threads $threads
+            RAM_CPU=$level expect 0 allocate m-$level-$threads.json -o p-$level-$threads.json
+            same m-$level-$threads.json m-$level-1.json "manifests, RAM_CPU=$level"
+            same p-$level-$threads.json p-$level-1.json "plans, RAM_CPU=$level"
+            RAM_CPU=$level expect 0 convert "$model" --plan p-amx-1.json -o dir-$level-$threads \
+                --threads $threads --shard-size 3MB
+            same_trees dir-$level-$threads dir-amx-1 "conversions under one plan"
+        done
+    done
+    expect 0 analyze "$model" -o small.json --max-memory 64MiB
+    expect 0 analyze "$model" -o large.json --max-memory 4GiB
+    same small.json large.json "manifests under two limits of memory"
+}
+
+check_model "$tiny"
+if [ -d "$shared/models/ref-glm4-moe-lite" ]; then
+    check_model "$shared/models/ref-glm4-moe-lite"
+fi
+finish

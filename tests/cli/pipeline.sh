@@ -1,0 +1,114 @@
+# pipeline.sh - each stage on the shipped model, in every form, and what is and is not overwritten.
+. "$RAM_SOURCE/tests/cli/tools/harness.sh"
+
+expect 0 inspect "$tiny"
+says out -i qwen3
+silent err
+expect 0 inspect "$tiny" --tensors
+says out 'model.layers.4.mlp.down_proj.weight'
+expect 0 inspect "$tiny" --json
+json out
+expect 0 inspect "$tiny" --tensors --json
+json out
+
+expect 0 analyze "$tiny" -o m.json
+present m.json
+absent m.json.partial
+is "$("$JSON_GET" m.json schema)" ram.manifest/1 "schema of the manifest"
+is "$("$JSON_GET" m.json model parameters)" 4983296 "parameters"
+cp m.json first.json
+expect 2 analyze "$tiny" -o m.json
+says err 'm.json: exists; --force replaces it'
+expect 0 analyze "$tiny" -o m.json --force --json
+json out
+same m.json first.json "a second analysis"
+expect 0 analyze "$tiny" -o quiet.json -q
+silent out
+silent err
+same quiet.json first.json "an analysis with -q"
+
+for method in uniform v1 v2 v3 v2-opt v3-opt auto; do
+    expect 0 allocate m.json -o "$method.json" --method "$method"
+    is "$("$JSON_GET" "$method.json" schema)" ram.plan/1 "schema of the plan $method"
+    expect 0 allocate m.json -o again.json --force --method "$method" --json
+    json out
+    same "$method.json" again.json "plan $method, written twice"
+done
+expect 2 allocate m.json -o v1.json --method v1
+expect 2 allocate m.json -o x.json --method v9
+expect 2 allocate m.json -o x.json --set 'down_proj'
+expect 2 allocate m.json -o x.json --set '(=4'
+expect 2 allocate m.json -o x.json --protect '['
+expect 2 allocate m.json -o x.json --expert-rule median
+expect 2 allocate m.json -o x.json --method uniform --bits 7
+absent x.json
+
+expect 0 allocate m.json -o set.json --method v1 --set 'down_proj=6g64' --set 'up_proj=3g32'
+i=0 seen=0
+while unit=$("$JSON_GET" set.json units $i name 2>/dev/null); do
+    case $unit in
+    *down_proj*) want="6 64 user" seen=$((seen + 1)) ;;
+    *up_proj*) want="3 32 user" seen=$((seen + 1)) ;;
+    *) want= ;;
+    esac
+    [ -z "$want" ] || is "$("$JSON_GET" set.json units $i bits) $("$JSON_GET" set.json units $i group) $("$JSON_GET" set.json units $i reason)" "$want" "$unit"
+    i=$((i + 1))
+done
+is $seen 10 "units that --set named"
+
+expect 0 allocate m.json --method all
+for method in uniform v1 v2 v3 v2-opt v3-opt; do
+    says out "$method"
+done
+expect 0 allocate m.json --method all --json
+json out
+absent all.json
+
+expect 0 convert "$tiny" --plan auto.json -o dir --dry-run
+says out model.safetensors
+absent dir
+expect 0 convert "$tiny" --plan auto.json -o dir
+present dir/config.json dir/model.safetensors dir/ram.json dir/README.md dir/tokenizer.json
+json dir/config.json quantization
+json dir/ram.json
+expect 2 convert "$tiny" --plan auto.json -o dir
+says err 'exists; --force replaces it'
+expect 0 convert "$tiny" --plan auto.json -o dir --force --json
+json out
+expect 0 convert "$tiny" --plan auto.json -o dir2 --markdown
+same_trees dir dir2 "two conversions"
+# The bytes promised are the bytes written.
+promised=$("$JSON_GET" auto.json summary bytes)
+header=$(od -An -t u8 -N 8 dir/model.safetensors | tr -d ' ')
+is $(($(wc -c <dir/model.safetensors) - header - 8)) "$promised" "bytes of the weights"
+
+expect 0 verify dir
+expect 0 verify dir --plan auto.json --against "$tiny"
+expect 0 verify dir --plan auto.json --json
+json out
+expect 5 verify dir --plan uniform.json
+expect 5 verify dir --plan v1.json --against "$tiny"
+
+expect 0 quantize "$tiny" -o q --dry-run
+absent q q.manifest.partial
+expect 0 quantize "$tiny" -o q
+is "$(tail -n 1 out)" 'mlx_lm.generate --model q --prompt "The history of"' "the last line"
+cmp q/model.safetensors dir/model.safetensors || bad "quantize and the single stages differ"
+absent q.manifest.partial q/ram-manifest.json
+expect 2 quantize "$tiny" -o q
+expect 0 quantize "$tiny" -o q --force --json --keep-manifest
+json out directory
+json out plan
+json out verify
+same q/ram-manifest.json m.json "the manifest that quantize kept"
+expect 0 quantize "$tiny" -o "it's here" --method uniform --bits 6 --group 64 -q
+silent out
+silent err
+expect 0 quantize "$tiny" -o "it's here" --method uniform --bits 6 --group 64 --force
+is "$(tail -n 1 out)" "mlx_lm.generate --model 'it'\\''s here' --prompt \"The history of\"" "quoted"
+
+# The library does what the command does.
+"$EXAMPLE" "$tiny" through-library >out 2>err
+is $? 0 "exit code of examples/quantize.c"
+cmp through-library/model.safetensors dir/model.safetensors || bad "the library wrote other weights"
+finish

@@ -1,0 +1,67 @@
+#!/bin/sh
+# check_layers.sh - the architecture as a test: which module may include which (ARCHITECTURE.md),
+# the command sees ram.h alone, file names are unique.
+# Prints every breach; exit code 1 if there was one.
+set -eu
+cd "$(dirname "$0")/.."
+
+# A module, a colon, and the modules whose headers it may include beside its own.
+layers='
+base:
+kern: base
+codec: base kern
+ckpt: base kern codec
+record: base
+infer: base kern codec ckpt
+analyze: base kern codec ckpt record
+allocate: base record
+convert: base codec ckpt record
+evaluate: base infer record
+probe: base kern codec ckpt infer record
+report: base record
+'
+breaches=$(mktemp)
+trap 'rm -f "$breaches"' EXIT
+
+# "file:line: included/path.h" for every include in quotes.
+includes() {
+    grep -Hn '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' "$@" 2>/dev/null |
+        sed 's/^\([^:]*:[^:]*\):[^"]*"\([^"]*\)".*/\1: \2/' || true
+}
+
+for dir in src/*/; do
+    module=$(basename "$dir")
+    allowed=$(echo "$layers" | sed -n "s/^$module://p")
+    if ! echo "$layers" | grep -q "^$module:"; then
+        echo "src/$module: a module that check_layers.sh does not know" >>"$breaches"
+        continue
+    fi
+    includes "$dir"*.[ch] | while read -r where path; do
+        case $path in
+        ram.h) ;;
+        */*)
+            into=${path%%/*}
+            case " $allowed $module " in
+            *" $into "*) ;;
+            *) echo "$where $path: $module may include only:$allowed" ;;
+            esac ;;
+        *) echo "$where $path: write the module too, as in \"$module/$path\"" ;;
+        esac
+        [ "$path" = ram.h ] || [ -f "src/$path" ] || echo "$where $path: no such header"
+    done >>"$breaches"
+done
+
+includes cli/*.[ch] | while read -r where path; do
+    [ "$path" = ram.h ] || [ -f "cli/$path" ] ||
+        echo "$where $path: the command may include ram.h and its own headers only"
+done >>"$breaches"
+
+find src include cli -name '*.[ch]' | sed 's|.*/||' | sort | uniq -d |
+    sed 's/$/: more than one file has this name/' >>"$breaches"
+
+cat "$breaches"
+if [ -s "$breaches" ]; then
+    echo "layers: $(wc -l <"$breaches") breaches"
+    exit 1
+fi
+echo "layers: $(find src cli -name '*.[ch]' | wc -l) files keep to them"
