@@ -2,8 +2,7 @@
  * nn.h - the loops of a transformer that are not matrix products, row by row, all in f32.
  *
  * nn_ref.c is the meaning; vector variants give the same bits: sums run in 16 lanes (lane i takes
- * elements i, i + 16, ...), folded by halves, and exp is one polynomial for all, within 2 ulp of
- * the true value on [-104, 88] (0 below).
+ * elements i, i + 16, ...), folded by halves, and exp is one polynomial for all (nn_ref.c).
  */
 #ifndef RAM_KERN_NN_H
 #define RAM_KERN_NN_H
@@ -38,6 +37,14 @@ struct ram_nn {
     /* y += a x, both [n]. */
     void (*axpy)(float a, const float *x, size_t n, float *y);
 };
+
+extern const struct ram_nn ram_nn_ref;
+#if defined(__x86_64__)
+extern const struct ram_nn ram_nn_avx2, ram_nn_avx512;
+#endif
+
+/* exp as all of the above use it: within 2 ulp on [-87, 88], 0 below, exp(88) above; NaN stays. */
+float ram_nn_exp(float x);
 
 /* The best table this processor can run, as RAM_CPU allows. */
 const struct ram_nn *ram_nn(void);
