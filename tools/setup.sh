@@ -37,7 +37,7 @@ print_names() {
 setup: something that the build needs is missing:$1
 Please install the packages below and run make again.
 
-  Debian, Ubuntu   $(echo $debian)
+  Debian, Ubuntu   $(echo $debian | fold -s -w 60 | sed '2,$s/^/                   /')
   Fedora           cmake make gcc pkgconf-pkg-config jansson-devel pcre2-devel utf8proc-devel
                    libmd-devel lapack-devel openblas-devel libcmocka-devel
   Homebrew         cmake pkg-config jansson pcre2 utf8proc libmd lapack openblas cmocka
@@ -67,7 +67,13 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=sudo
 fi
 echo "setup: installing$missing" >&2
-# The lists are fetched anew: those of a fresh machine are empty or too old to install from.
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >&2
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
-    -o Dpkg::Use-Pty=0 install $missing >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() {
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 ||
+        { cat "$log" >&2; return 1; }
+}
+# The lists are fetched anew: those of a fresh machine are empty or too old to install from. A
+# list that cannot be fetched need not be one that we use.
+apt update || true
+apt install --no-install-recommends $missing || print_names "$missing (apt-get could not install it)"
