@@ -199,6 +199,56 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
 int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
                const struct ram_run *run, enum ram_form form, char **out, struct ram_err *err);
 
+/* ---- score: what came of it ---------------------------------------------------------------- */
+
+struct ram_score;
+
+struct ram_evaluate_opts {
+    const char *task;         /* wikitext, text, arc_challenge, hellaswag */
+    const char *data;         /* the text, or the task's documents as JSON lines */
+    const char *fewshot_data; /* where examples are drawn from; NULL: the task's default */
+    const char *log_samples;  /* a file for one JSON object a document; NULL: none */
+    int shots;                /* of the choice tasks; 0: the task's default; -1: none */
+    size_t limit;             /* only the first windows or documents; 0: all */
+    size_t seq_len;           /* tokens of a window; 0: 2048 */
+    size_t windows;           /* at most so many; 0: 256 */
+    uint32_t seed;            /* of the choice of windows; 0: 42 */
+    bool f32;                 /* everything in f32, to compare engines */
+};
+
+/*
+ * Scores a checkpoint, float or quantised, on a task; reference (may be NULL) adds the divergence
+ * from it, position by position. docs/evaluation.md defines every figure. Weights are streamed
+ * layer by layer within max_memory.
+ */
+int ram_evaluate(const struct ram_ckpt *ckpt, const struct ram_ckpt *reference,
+                 const struct ram_evaluate_opts *opts, const struct ram_run *run,
+                 struct ram_score **out, struct ram_err *err);
+
+int ram_score_read(struct ram_score **out, const char *path, struct ram_err *err);
+int ram_score_write(const struct ram_score *score, const char *path, bool force,
+                    struct ram_err *err);
+void ram_score_free(struct ram_score *score);
+
+/* n scores beside each other, changes against the first; paired tests where two used the same
+ * windows or questions. n = 1: one score. names [n]: what to call them; NULL: their paths. */
+int ram_scores_describe(const struct ram_score *const *scores, const char *const *names, size_t n,
+                        enum ram_form form, char **out, struct ram_err *err);
+
+struct ram_generate_opts {
+    const char *prompt;
+    size_t max_tokens;   /* 0: 100 */
+    double temperature;  /* 0: the most likely token, always */
+    uint64_t seed;       /* 0: 42 */
+    bool f32;
+};
+
+/* Continues a prompt, to see that a model still speaks. text is called with the bytes of every token
+ * as it comes; a character may be split between two calls. Stops at an end token. */
+int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *opts,
+                 const struct ram_run *run, void (*text)(void *user, const char *bytes, size_t n),
+                 void *user, struct ram_err *err);
+
 #ifdef __cplusplus
 }
 #endif

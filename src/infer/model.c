@@ -378,3 +378,46 @@ void ram_model_close(struct ram_model *model)
     ram_arena_release(&model->arena);
     free(model);
 }
+
+static uint64_t linear_parameters(const struct ram_linear *linear)
+{
+    return (uint64_t)linear->out * linear->in + (linear->bias ? linear->out : 0);
+}
+
+static uint64_t mlp_parameters(const struct ram_mlp *mlp)
+{
+    return linear_parameters(&mlp->gate) + linear_parameters(&mlp->up) +
+           linear_parameters(&mlp->down);
+}
+
+static uint64_t attention_parameters(const struct ram_hparams *hp,
+                                     const struct ram_attention_weights *a)
+{
+    uint64_t n = linear_parameters(&a->q) + linear_parameters(&a->k) + linear_parameters(&a->v) +
+                 linear_parameters(&a->o) + linear_parameters(&a->q_a) +
+                 linear_parameters(&a->kv_a);
+
+    n += (a->q_norm ? hp->qk_dim : 0) + (a->k_norm ? hp->qk_dim : 0);
+    n += (a->q_a_norm ? hp->q_rank : 0) + (a->kv_a_norm ? hp->kv_rank : 0);
+    for (size_t h = 0; a->k_heads && h < hp->n_heads; h++)
+        n += linear_parameters(&a->k_heads[h]) + linear_parameters(&a->v_heads[h]);
+    return n;
+}
+
+uint64_t ram_model_parameters(const struct ram_model *model)
+{
+    const struct ram_hparams *hp = &model->hp;
+    uint64_t n = (uint64_t)hp->vocab * hp->hidden + hp->hidden;
+
+    if (!hp->tied)
+        n += linear_parameters(&model->head);
+    for (size_t i = 0; i < hp->n_layers; i++) {
+        const struct ram_layer *layer = &model->layers[i];
+        n += 2 * (uint64_t)hp->hidden + attention_parameters(hp, &layer->attention) +
+             mlp_parameters(&layer->mlp) + mlp_parameters(&layer->shared) +
+             linear_parameters(&layer->router) + (layer->router_bias ? hp->moe.n_experts : 0);
+        for (size_t e = 0; layer->experts && e < hp->moe.n_experts; e++)
+            n += mlp_parameters(&layer->experts[e]);
+    }
+    return n;
+}

@@ -58,4 +58,7 @@ struct ram_model {
 int ram_model_open(struct ram_model **out, const struct ram_ckpt *ckpt, struct ram_err *err);
 void ram_model_close(struct ram_model *model);
 
+/* Weights that the architecture has, however they are coded: what bits per weight divides by. */
+uint64_t ram_model_parameters(const struct ram_model *model);
+
 #endif

@@ -1,0 +1,136 @@
+/* evaluate.c - model + task -> score; see task.h. */
+#include "base/cpu.h"
+#include "base/hash.h"
+#include "evaluate/task.h"
+#include "record/score.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+static const struct {
+    const char *name;
+    ram_task_fn *run;
+} tasks[] = {
+    {"wikitext", ram_task_windows},
+    {"text", ram_task_windows},
+};
+enum { N_TASKS = sizeof tasks / sizeof *tasks };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static uint64_t peak_memory(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage))
+        return 0;
+#if defined(__APPLE__)
+    return (uint64_t)usage.ru_maxrss;
+#else
+    return (uint64_t)usage.ru_maxrss * 1024;
+#endif
+}
+
+static int describe_model(struct ram_score *score, const struct ram_model *model,
+                          struct ram_score_model *out, struct ram_err *err)
+{
+    const struct ram_ckpt *ckpt = model->ckpt;
+    struct ram_buf digests = {0};
+    char digest[RAM_SHA256_HEX];
+
+    for (size_t i = 0; i < ckpt->n_files; i++) {
+        out->bytes += ckpt->files[i].map.size;
+        ram_buf_puts(&digests, ckpt->files[i].header_sha256);
+    }
+    ram_sha256(digests.data, digests.size, digest);
+    ram_buf_release(&digests);
+    out->effective_bits = (double)out->bytes * 8 / (double)ram_model_parameters(model);
+    out->path = ram_arena_strdup(&score->arena, ckpt->dir, err);
+    out->header_sha256 = ram_arena_strdup(&score->arena, digest, err);
+    return err->status;
+}
+
+static int describe_run(struct ram_score *score, const struct ram_task *task, struct ram_err *err)
+{
+    const struct ram_cpu *cpu = ram_cpu();
+    const struct ram_evaluate_opts *opts = task->opts;
+
+    json_object_set_new(score->settings, "precision", json_string(opts->f32 ? "f32" : "bf16"));
+    if (opts->limit)
+        json_object_set_new(score->settings, "limit", json_integer((json_int_t)opts->limit));
+    json_object_set_new(score->machine, "cpu", json_string(cpu->name));
+    json_object_set_new(score->machine, "kernel", json_string(cpu->level));
+    json_object_set_new(score->machine, "threads",
+                        json_integer(ram_pool_threads(task->likelihood.pool)));
+    score->version = RAM_VERSION;
+    score->task = ram_arena_strdup(&score->arena, opts->task, err);
+    int status = score->task ? describe_model(score, task->model, &score->model, err) : RAM_ENOMEM;
+    if (!status && task->reference)
+        status = describe_model(score, task->reference, &score->reference, err);
+    return status;
+}
+
+static int find_task(const char *name, ram_task_fn **out, struct ram_err *err)
+{
+    struct ram_buf known = {0};
+
+    for (size_t i = 0; i < N_TASKS; i++) {
+        if (name && !strcmp(name, tasks[i].name)) {
+            *out = tasks[i].run;
+            ram_buf_release(&known);
+            return RAM_OK;
+        }
+        ram_buf_printf(&known, "%s%s", i ? ", " : "", tasks[i].name);
+    }
+    const int status = ram_fail(err, RAM_EUSAGE, "no task \"%s\"; there are: %s", name ? name : "",
+                                known.data ? known.data : "");
+    ram_buf_release(&known);
+    return status;
+}
+
+int ram_evaluate_models(const struct ram_model *model, const struct ram_model *reference,
+                        const struct ram_evaluate_opts *opts, const struct ram_run *run,
+                        struct ram_score **out, struct ram_err *err)
+{
+    const double start = now();
+    struct ram_task task = {.model = model, .reference = reference, .opts = opts};
+    struct ram_tokenizer *tokenizer = NULL;
+    struct ram_score *score = NULL;
+    struct ram_pool *pool = NULL;
+    ram_task_fn *answer = NULL;
+
+    int status = find_task(opts->task, &answer, err);
+    if (!status)
+        status = ram_pool_new(&pool, run ? run->threads : 0, err);
+    if (!status)
+        status = ram_tokenizer_read(&tokenizer, model->ckpt->dir, err);
+    if (!status)
+        status = ram_score_new(&score, err);
+    if (!status) {
+        task.tokenizer = tokenizer;
+        task.settings = score->settings;
+        task.results = score->results;
+        task.likelihood = (struct ram_likelihood_opts){
+            .f32 = opts->f32, .pool = pool, .max_memory = run ? run->max_memory : 0, .run = run};
+        status = answer(&task, err);
+    }
+    if (!status)
+        status = describe_run(score, &task, err);
+    if (!status) {
+        score->seconds = now() - start;
+        score->tokens_per_second = (double)task.n_tokens / score->seconds;
+        score->peak_memory_bytes = peak_memory();
+        *out = score;
+        score = NULL;
+    }
+    ram_score_free(score);
+    ram_tokenizer_free(tokenizer);
+    ram_pool_free(pool);
+    return status;
+}

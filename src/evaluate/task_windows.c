@@ -1,0 +1,63 @@
+/* task_windows.c - `wikitext` and `text`: a file, joined as it stands, in windows. */
+#include "evaluate/task.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "evaluate/windows.h"
+
+#include <stdlib.h>
+
+enum { MAX_TEXT = 1 << 30, DEFAULT_LENGTH = 2048, DEFAULT_WINDOWS = 256, DEFAULT_SEED = 42 };
+
+static int encode_file(struct ram_task *task, struct ram_ids *ids, struct ram_err *err)
+{
+    struct ram_encoder *encoder = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    char digest[RAM_SHA256_HEX];
+
+    int status = ram_file_read(task->opts->data, MAX_TEXT, &text, &size, err);
+    if (!status)
+        status = ram_encoder_new(&encoder, task->tokenizer, err);
+    if (!status)
+        status = ram_encoder_run(encoder, text, size, RAM_ENCODE_PLAIN, ids, err);
+    if (!status) {
+        ram_sha256(text, size, digest);
+        json_object_set_new(task->settings, "data_sha256", json_string(digest));
+        json_object_set_new(task->settings, "data_bytes", json_integer((json_int_t)size));
+        json_object_set_new(task->settings, "data_tokens", json_integer((json_int_t)ids->n));
+    }
+    ram_encoder_free(encoder);
+    free(text);
+    return status;
+}
+
+int ram_task_windows(struct ram_task *task, struct ram_err *err)
+{
+    const struct ram_evaluate_opts *opts = task->opts;
+    const size_t length = opts->seq_len ? opts->seq_len : DEFAULT_LENGTH;
+    const size_t most = opts->windows ? opts->windows : DEFAULT_WINDOWS;
+    const uint32_t seed = opts->seed ? opts->seed : DEFAULT_SEED;
+    struct ram_windows windows = {0};
+    struct ram_ids ids = {0};
+
+    if (!opts->data)
+        return ram_fail(err, RAM_EUSAGE,
+                        "this task needs a text: --data FILE (the WikiText-2 test split is "
+                        "wiki.test.raw)");
+    json_object_set_new(task->settings, "data", json_string(opts->data));
+    json_object_set_new(task->settings, "seq_len", json_integer((json_int_t)length));
+    json_object_set_new(task->settings, "windows", json_integer((json_int_t)most));
+    json_object_set_new(task->settings, "seed", json_integer(seed));
+    int status = encode_file(task, &ids, err);
+    if (!status)
+        status = ram_windows_cut(&windows, ids.n, length, most, seed, opts->limit, err);
+    if (!status) {
+        task->n_tokens = windows.n * length;
+        status = ram_windows_score(&windows, ids.items, task->model, task->reference,
+                                   &task->likelihood, task->results, err);
+    }
+    ram_windows_release(&windows);
+    ram_ids_release(&ids);
+    return status;
+}

@@ -1,0 +1,28 @@
+/*
+ * generate.h - a sequence that grows by what the model says next: greedy, or sampled at a
+ * temperature. Keys and values of what was said are kept; nothing else is clever here.
+ */
+#ifndef RAM_INFER_GENERATE_H
+#define RAM_INFER_GENERATE_H
+
+#include "infer/forward.h"
+
+struct ram_generator;
+
+struct ram_generator_opts {
+    double temperature; /* 0: the most likely token */
+    uint64_t seed;
+    bool f32;
+    struct ram_pool *pool;
+    uint64_t max_memory; /* 0: 2 GiB */
+};
+
+int ram_generator_new(struct ram_generator **out, const struct ram_model *model,
+                      const struct ram_generator_opts *opts, struct ram_err *err);
+void ram_generator_free(struct ram_generator *generator);
+
+/* Reads n more tokens (n >= 1) and says the next, which is not yet read. */
+int ram_generator_next(struct ram_generator *generator, const uint32_t *tokens, size_t n,
+                       uint32_t *next, struct ram_err *err);
+
+#endif

@@ -1,0 +1,54 @@
+/* ram_evaluate.c - ram.h: scores and generation. */
+#include "base/file.h"
+#include "evaluate/task.h"
+#include "record/score.h"
+
+#include <stdlib.h>
+
+enum { MAX_SCORE = 256 * 1024 * 1024 };
+
+int ram_evaluate(const struct ram_ckpt *ckpt, const struct ram_ckpt *reference,
+                 const struct ram_evaluate_opts *opts, const struct ram_run *run,
+                 struct ram_score **out, struct ram_err *err)
+{
+    struct ram_model *model = NULL, *other = NULL;
+
+    int status = ram_model_open(&model, ckpt, err);
+    if (!status && reference)
+        status = ram_model_open(&other, reference, err);
+    if (!status)
+        status = ram_evaluate_models(model, other, opts, run, out, err);
+    ram_model_close(model);
+    ram_model_close(other);
+    return status;
+}
+
+int ram_score_read(struct ram_score **out, const char *path, struct ram_err *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+
+    int status = ram_file_read(path, MAX_SCORE, &text, &size, err);
+    if (!status)
+        status = ram_score_parse(out, text, size, path, err);
+    free(text);
+    return status;
+}
+
+int ram_score_write(const struct ram_score *score, const char *path, bool force,
+                    struct ram_err *err)
+{
+    char *text = NULL;
+
+    int status = ram_score_text(score, &text, err);
+    if (!status) {
+        struct ram_buf buf = {0};
+        ram_buf_puts(&buf, text);
+        ram_buf_puts(&buf, "\n");
+        status = buf.failed ? ram_fail(err, RAM_ENOMEM, "no memory for a score's text")
+                            : ram_file_write(path, buf.data, buf.size, force, err);
+        ram_buf_release(&buf);
+    }
+    free(text);
+    return status;
+}

@@ -1,0 +1,133 @@
+/* ram_generate.c - ram.h: ram_generate. */
+#include "infer/generate.h"
+#include "infer/tokenizer.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { DEFAULT_TOKENS = 100, DEFAULT_SEED = 42, MAX_ENDS = 16 };
+
+struct ends {
+    uint32_t ids[MAX_ENDS];
+    size_t n;
+};
+
+static void add_end(struct ends *ends, uint64_t id)
+{
+    if (ends->n < MAX_ENDS && id <= UINT32_MAX)
+        ends->ids[ends->n++] = (uint32_t)id;
+}
+
+/* Where a text ends: eos_token_id of config.json (a number or a list), and the tokenizer's. */
+static struct ends find_ends(const struct ram_ckpt *ckpt, const struct ram_tokenizer *tokenizer)
+{
+    const json_t *value = json_object_get(ckpt->config, "eos_token_id");
+    struct ends ends = {.n = 0};
+    uint32_t id;
+    size_t i;
+    json_t *item;
+
+    if (json_is_integer(value))
+        add_end(&ends, (uint64_t)json_integer_value(value));
+    json_array_foreach(value, i, item) if (json_is_integer(item))
+        add_end(&ends, (uint64_t)json_integer_value(item));
+    if (ram_tokenizer_eos(tokenizer, &id))
+        add_end(&ends, id);
+    return ends;
+}
+
+static bool is_end(const struct ends *ends, uint32_t id)
+{
+    for (size_t i = 0; i < ends->n; i++)
+        if (ends->ids[i] == id)
+            return true;
+    return false;
+}
+
+struct speaker {
+    struct ram_generator *generator;
+    const struct ram_tokenizer *tokenizer;
+    struct ends ends;
+    void (*text)(void *user, const char *bytes, size_t n);
+    void *user;
+};
+
+static int speak(struct speaker *s, const struct ram_ids *prompt, size_t most,
+                 const struct ram_run *run, struct ram_err *err)
+{
+    const uint32_t *tokens = prompt->items;
+    size_t n = prompt->n;
+    uint32_t next = 0, said;
+    struct ram_buf bytes = {0};
+    int status = RAM_OK;
+
+    for (size_t i = 0; !status && i < most; i++) {
+        if (run && run->cancelled && run->cancelled(run->user))
+            status = ram_fail(err, RAM_EINTERRUPT, "interrupted");
+        else
+            status = ram_generator_next(s->generator, tokens, n, &next, err);
+        if (status || is_end(&s->ends, next))
+            break;
+        bytes.size = 0;
+        ram_tokenizer_decode(s->tokenizer, &next, 1, RAM_DECODE_ALL, &bytes);
+        s->text(s->user, bytes.data ? bytes.data : "", bytes.size);
+        said = next;
+        tokens = &said;
+        n = 1;
+    }
+    ram_buf_release(&bytes);
+    return status;
+}
+
+static int encode(const struct ram_tokenizer *tokenizer, const char *prompt, struct ram_ids *ids,
+                  struct ram_err *err)
+{
+    struct ram_encoder *encoder = NULL;
+
+    int status = ram_encoder_new(&encoder, tokenizer, err);
+    if (!status)
+        status = ram_encoder_run(encoder, prompt, strlen(prompt), RAM_ENCODE_SPECIAL, ids, err);
+    if (!status && ids->n == 0)
+        status = ram_fail(err, RAM_EUSAGE, "the prompt is empty");
+    ram_encoder_free(encoder);
+    return status;
+}
+
+int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *opts,
+                 const struct ram_run *run, void (*text)(void *user, const char *bytes, size_t n),
+                 void *user, struct ram_err *err)
+{
+    struct speaker s = {.text = text, .user = user};
+    struct ram_tokenizer *tokenizer = NULL;
+    struct ram_model *model = NULL;
+    struct ram_pool *pool = NULL;
+    struct ram_ids ids = {0};
+
+    if (!(opts->temperature >= 0) || isinf(opts->temperature))
+        return ram_fail(err, RAM_EUSAGE, "a temperature of %g makes no sense", opts->temperature);
+    int status = ram_model_open(&model, ckpt, err);
+    if (!status)
+        status = ram_tokenizer_read(&tokenizer, ckpt->dir, err);
+    if (!status)
+        status = encode(tokenizer, opts->prompt ? opts->prompt : "", &ids, err);
+    if (!status)
+        status = ram_pool_new(&pool, run ? run->threads : 0, err);
+    if (!status) {
+        const struct ram_generator_opts g = {.temperature = opts->temperature,
+                                             .seed = opts->seed ? opts->seed : DEFAULT_SEED,
+                                             .f32 = opts->f32,
+                                             .pool = pool,
+                                             .max_memory = run ? run->max_memory : 0};
+        s.tokenizer = tokenizer;
+        s.ends = find_ends(ckpt, tokenizer);
+        status = ram_generator_new(&s.generator, model, &g, err);
+    }
+    if (!status)
+        status = speak(&s, &ids, opts->max_tokens ? opts->max_tokens : DEFAULT_TOKENS, run, err);
+    ram_generator_free(s.generator);
+    ram_pool_free(pool);
+    ram_ids_release(&ids);
+    ram_tokenizer_free(tokenizer);
+    ram_model_close(model);
+    return status;
+}
