@@ -11,58 +11,98 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "ckpt/names.h"
 
-enum { RAM_CKPT_MAX_DIMS = 8 };
+enum {
+    RAM_CKPT_MAX_DIMS = 8,
+    RAM_CKPT_MAX_TENSORS = 1 << 21, /* the largest published checkpoints hold about 150,000 */
+    RAM_CKPT_MAX_FILES = 10000,
+    RAM_CKPT_MAX_CONFIG = 16 << 20 /* bytes of config.json */
+};
 
 /* Order of the safetensors specification: increasing alignment. */
 enum ram_dtype {
-    RAM_BOOL, RAM_F4, RAM_F6_E2M3, RAM_F6_E3M2, RAM_U8, RAM_I8, RAM_F8_E5M2, RAM_F8_E4M3,
-    RAM_F8_E8M0, RAM_F8_E4M3FNUZ, RAM_F8_E5M2FNUZ, RAM_I16, RAM_U16, RAM_F16, RAM_BF16, RAM_I32,
-    RAM_U32, RAM_F32, RAM_C64, RAM_F64, RAM_I64, RAM_U64, RAM_N_DTYPES
+    RAM_BOOL,
+    RAM_F4,
+    RAM_F6_E2M3,
+    RAM_F6_E3M2,
+    RAM_U8,
+    RAM_I8,
+    RAM_F8_E5M2,
+    RAM_F8_E4M3,
+    RAM_F8_E8M0,
+    RAM_F8_E4M3FNUZ,
+    RAM_F8_E5M2FNUZ,
+    RAM_I16,
+    RAM_U16,
+    RAM_F16,
+    RAM_BF16,
+    RAM_I32,
+    RAM_U32,
+    RAM_F32,
+    RAM_C64,
+    RAM_F64,
+    RAM_I64,
+    RAM_U64,
+    RAM_N_DTYPES
 };
 
 struct ram_dtype_info {
     const char *name; /* "BF16" */
     int bits;
-    bool is_weight;   /* a floating type that we can widen to f32: F16 BF16 F32 F64 F8_E4M3 */
+    bool is_weight; /* a floating type that we can widen to f32: F16 BF16 F32 F64 F8_E4M3 */
 };
 extern const struct ram_dtype_info ram_dtypes[RAM_N_DTYPES];
 
+/* "[2, 3, 4]", for messages; returns text. */
+enum { RAM_SHAPE_TEXT = RAM_CKPT_MAX_DIMS * 22 + 3 };
+const char *ram_shape_text(const uint64_t *shape, int n_dims, char text[RAM_SHAPE_TEXT]);
+
 struct ram_tensor {
-    const char *name;
+    const char *name; /* first: ram_names finds tensors by it */
     enum ram_dtype dtype;
     int n_dims;
     uint64_t shape[RAM_CKPT_MAX_DIMS];
-    size_t n;             /* elements */
-    size_t size;          /* bytes */
-    size_t offset;        /* of its first byte in its file */
+    size_t n;      /* elements */
+    size_t size;   /* bytes */
+    size_t offset; /* of its first byte in its file */
     unsigned file;
-    const uint8_t *data;  /* not necessarily aligned */
-    /* FP8 block scales (weight_scale_inv): the tensor that holds them, or NULL. */
+    const uint8_t *data; /* not necessarily aligned */
+    /* FP8: the tensor that holds its scales, or NULL, and the block that one scale covers: the
+     * value of element (i, j) of a matrix is its code x scale (i / block[0], j / block[1]). */
     const struct ram_tensor *scale;
+    uint64_t scale_block[2];
 };
 
 struct ram_ckpt_file {
-    char *name;           /* without the directory */
+    char *name; /* without the directory */
     struct ram_map map;
-    char header_sha256[65];
+    char header_sha256[65]; /* of the JSON header with its padding, without the 8 size bytes */
 };
 
 struct ram_ckpt {
-    char *dir;            /* resolved */
-    char *name;           /* what a person calls it: last part of the directory, or org/name */
-    json_t *config;       /* config.json */
+    char *dir;      /* resolved */
+    char *name;     /* what a person calls it: last part of the directory, or org/name */
+    json_t *config; /* config.json */
     struct ram_ckpt_file *files;
     size_t n_files;
     struct ram_tensor *tensors; /* natural order of names: layers.2 before layers.10 */
     size_t n_tensors;
+    struct ram_names names;
     struct ram_arena arena;
-    size_t *table;        /* open hash over names */
-    size_t table_size;
 };
 
 /* NULL if there is none. */
 const struct ram_tensor *ram_ckpt_find(const struct ram_ckpt *ckpt, const char *name);
+
+/*
+ * Puts tensors that were read (or made up, by a test) in order, refuses duplicate names, and ties
+ * FP8 tensors to their scales. config is set. ram_ckpt_open calls it.
+ */
+int ram_ckpt_seal(struct ram_ckpt *ckpt, struct ram_err *err);
+
+/* Order of names for people: byte by byte, but runs of digits as numbers. */
+int ram_ckpt_name_order(const char *a, const char *b);
 
 /*
  * A strided window on one tensor, read as a row-major matrix: element (i, j) is element

@@ -9,50 +9,61 @@
 #ifndef RAM_CKPT_LAYOUT_H
 #define RAM_CKPT_LAYOUT_H
 
-#include "ckpt/ckpt.h"
+#include "ckpt/config.h"
 
 struct ram_source {
     const struct ram_tensor *tensor;
-    struct ram_view view;  /* what is scored: usually ram_view_whole */
-    const char *role;      /* embed head norm q k v o q_a q_b kv_a kv_b gate up down
-                            * shared_gate shared_up shared_down router bias other */
-    int layer, expert;     /* -1: none */
-    const char *unit;      /* "model.layers.3.mlp.experts.*.up_proj.weight" */
-    bool dropped;          /* the output leaves it out: MTP layer, tied head, FP8 scale */
-    const char *why_dropped;
+    struct ram_view view;    /* what is scored: usually ram_view_whole */
+    const char *role;        /* embed head norm q k v o q_a q_b kv_a kv_b gate up down
+                              * shared_gate shared_up shared_down router bias other */
+    int layer, expert;       /* -1: none */
+    const char *unit;        /* "model.layers.3.mlp.experts.*.up_proj.weight" */
+    bool dropped;            /* the output leaves it out: MTP layer, tied head, FP8 scale */
+    const char *why_dropped; /* "scales of FP8 weights", ...; NULL if it is not */
     /* How the output stores it: one view, or two for kv_b_proj, each of `blocks` matrices that
-     * differ by `block_stride` elements. NULL-terminated by n_stored. */
+     * differ by `block_stride` elements. None if it is dropped. Of an unknown architecture: as it
+     * is. A matrix's groups run along the rows of these views. */
+    enum ram_dtype stored_dtype; /* when it is not quantised */
     int n_stored;
     struct ram_stored_view {
-        struct ram_view view;  /* of block 0 */
+        struct ram_view view; /* of block 0 */
         size_t blocks, block_stride;
     } stored[2];
 };
 
 struct ram_target {
-    const char *module;    /* "model.layers.3.mlp.switch_mlp.up_proj": the key of config overrides */
-    const char *suffix;    /* "weight", "bias", "e_score_correction_bias" or "" : name = module.suffix */
-    const char *unit;      /* whose decision it obeys */
+    const char *module; /* "model.layers.3.mlp.switch_mlp.up_proj": the key of config overrides */
+    const char
+        *suffix;      /* "weight", "bias", "e_score_correction_bias" or "" : name = module.suffix */
+    const char *unit; /* whose decision it obeys */
     int n_dims;
     uint64_t shape[RAM_CKPT_MAX_DIMS];
     struct ram_view *views; /* their rows, one after the other, are the tensor's rows */
     size_t n_views;
-    bool quantizable;      /* the loader has a quantised form for this module */
-    enum ram_dtype dtype;  /* when it is stored as it is */
+    bool quantizable;     /* the loader has a quantised form for this module */
+    enum ram_dtype dtype; /* when it is stored as it is */
 };
 
 struct ram_layout {
     struct ram_arena arena;
-    const char *model_type;   /* as mlx_lm knows it, or as config says */
-    bool known;               /* we know its targets */
+    struct ram_config config; /* what config.json says of shapes and types */
+    const char *model_type;   /* as config.json says */
+    bool known;               /* of an architecture that we know */
     bool moe;
+    bool tied;      /* the head is the embedding */
+    bool quantized; /* MLX codes already: nothing to analyse, nothing to convert */
+    /* Why there are no targets, or why they are not the whole checkpoint: one sentence for whoever
+     * is asked to convert it. NULL: convert can go ahead. */
+    const char *obstacle;
     struct ram_source *sources; /* order of ckpt->tensors, experts of a fused stack in turn */
     size_t n_sources;
     struct ram_target *targets; /* order of the module tree as mlx_lm writes it */
     size_t n_targets;
 };
 
-/* RAM_EFORMAT if a known architecture lacks a tensor or a shape contradicts config.json. */
+/* RAM_EFORMAT if a known architecture lacks a tensor or a shape contradicts config.json. What is
+ * merely not convertible (an architecture we do not know, tensors it should not have, codes of
+ * another quantiser) is laid out, with the reason in `obstacle`. */
 int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err);
 void ram_layout_free(struct ram_layout *layout);
 

@@ -1,0 +1,148 @@
+/* index.c - see index.h. */
+#include "ckpt/index.h"
+
+#include "ckpt/scan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_shard_name(const char *name)
+{
+    return *name && *name != '.' && !strchr(name, '/') && strlen(name) <= 255;
+}
+
+static bool read_map(struct ram_scan *scan, struct ram_index *index)
+{
+    size_t cap = 0;
+    bool first = true;
+
+    if (!ram_scan_char(scan, '{'))
+        return false;
+    while (ram_scan_next(scan, '}', &first)) {
+        struct ram_index_entry entry = {0};
+        if (index->n_entries == RAM_CKPT_MAX_TENSORS)
+            return ram_scan_fail(scan, RAM_ERANGE, "more than %d tensors", RAM_CKPT_MAX_TENSORS);
+        if (!ram_scan_key(scan, &index->arena, &entry.name) ||
+            !ram_scan_string(scan, &index->arena, &entry.shard))
+            return false;
+        if (!is_shard_name(entry.shard))
+            return ram_scan_fail(scan, RAM_EFORMAT, "'%.80s' is not the name of a shard",
+                                 entry.shard);
+        if (ram_grow(&index->entries, sizeof entry, index->n_entries, &cap, scan->err))
+            return false;
+        index->entries[index->n_entries++] = entry;
+    }
+    return !ram_scan_failed(scan);
+}
+
+static bool read_index(struct ram_scan *scan, struct ram_index *index)
+{
+    bool first = true, map = false, metadata = false;
+
+    if (!ram_scan_char(scan, '{'))
+        return false;
+    while (ram_scan_next(scan, '}', &first)) {
+        const char *key;
+        if (!ram_scan_key(scan, &index->arena, &key))
+            return false;
+        bool *seen = !strcmp(key, "weight_map") ? &map
+                     : !strcmp(key, "metadata") ? &metadata
+                                                : NULL;
+        if (!seen || *seen)
+            return ram_scan_fail(scan, RAM_EFORMAT, "%s key '%.40s'",
+                                 seen ? "duplicate" : "unknown", key);
+        *seen = true;
+        if (!(seen == &map ? read_map(scan, index) : ram_scan_skip(scan)))
+            return false;
+    }
+    if (!ram_scan_end(scan))
+        return false;
+    return map || ram_scan_fail(scan, RAM_EFORMAT, "no \"weight_map\"");
+}
+
+/* Numbers the shards: entries of one shard refer to the first entry that names it. */
+static int number_files(struct ram_index *index, const char *where, struct ram_err *err)
+{
+    struct ram_names names;
+    const char *twin;
+    size_t cap = 0;
+
+    int status = ram_names_build(&names, &index->entries->shard, sizeof *index->entries,
+                                 index->n_entries, &twin, err);
+    for (size_t i = 0; i < index->n_entries && !status; i++) {
+        struct ram_index_entry *entry = &index->entries[i];
+        const size_t first = ram_names_find(&names, entry->shard);
+        if (first < i) {
+            *entry = (struct ram_index_entry){entry->name, index->entries[first].shard,
+                                              index->entries[first].file};
+            continue;
+        }
+        if (index->n_files == RAM_CKPT_MAX_FILES)
+            status =
+                ram_fail(err, RAM_ERANGE, "%s: more than %d shards", where, RAM_CKPT_MAX_FILES);
+        else
+            status = ram_grow(&index->files, sizeof *index->files, index->n_files, &cap, err);
+        if (!status) {
+            entry->file = index->n_files;
+            index->files[index->n_files++] = entry->shard;
+        }
+    }
+    ram_names_release(&names);
+    return status;
+}
+
+int ram_index_parse(struct ram_index *index, const char *text, size_t size, const char *where,
+                    struct ram_err *err)
+{
+    struct ram_scan scan = {text, text, text + size, where, err};
+    struct ram_names names = {0};
+    const char *twin;
+
+    *index = (struct ram_index){0};
+    if (!read_index(&scan, index))
+        return err->status;
+    if (!index->n_entries)
+        return ram_fail(err, RAM_EFORMAT, "%s: \"weight_map\" is empty", where);
+    int status = ram_names_build(&names, index->entries, sizeof *index->entries, index->n_entries,
+                                 &twin, err);
+    if (!status && twin)
+        status = ram_fail(err, RAM_EFORMAT, "%s: tensor '%s' is listed twice", where, twin);
+    ram_names_release(&names);
+    return status ? status : number_files(index, where, err);
+}
+
+void ram_index_release(struct ram_index *index)
+{
+    free(index->entries);
+    free(index->files);
+    ram_arena_release(&index->arena);
+    *index = (struct ram_index){0};
+}
+
+int ram_index_check(const struct ram_index *index, const struct ram_ckpt *ckpt, const char *where,
+                    struct ram_err *err)
+{
+    for (size_t i = 0; i < index->n_entries; i++) {
+        const struct ram_index_entry *entry = &index->entries[i];
+        const struct ram_tensor *t = ram_ckpt_find(ckpt, entry->name);
+        if (!t)
+            return ram_fail(err, RAM_EFORMAT, "%s: tensor '%s' should be in %s, which lacks it",
+                            where, entry->name, entry->shard);
+        if (t->file != entry->file)
+            return ram_fail(err, RAM_EFORMAT, "%s: tensor '%s' should be in %s, but is in %s",
+                            where, entry->name, entry->shard, index->files[t->file]);
+    }
+    if (index->n_entries == ckpt->n_tensors)
+        return RAM_OK;
+    /* No name is listed twice, so a tensor is left over. */
+    struct ram_names names;
+    const char *twin;
+    int status = ram_names_build(&names, index->entries, sizeof *index->entries, index->n_entries,
+                                 &twin, err);
+    for (size_t i = 0; i < ckpt->n_tensors && !status; i++)
+        if (ram_names_find(&names, ckpt->tensors[i].name) == SIZE_MAX)
+            status = ram_fail(err, RAM_EFORMAT, "%s: does not list tensor '%s' of %s", where,
+                              ckpt->tensors[i].name, index->files[ckpt->tensors[i].file]);
+    ram_names_release(&names);
+    return status;
+}

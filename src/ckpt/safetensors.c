@@ -1,0 +1,333 @@
+/*
+ * safetensors.c - see safetensors.h. The checks are those of the reference reader
+ * (huggingface/safetensors, tensor.rs), and duplicate keys are refused as its specification says.
+ */
+#include "ckpt/safetensors.h"
+
+#include "base/rd.h"
+#include "ckpt/scan.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool ram_st_size(enum ram_dtype dtype, const uint64_t *shape, int n_dims, size_t *n, size_t *size)
+{
+    size_t count = 1, bits;
+
+    for (int i = 0; i < n_dims; i++)
+        if (shape[i] > SIZE_MAX || !ram_mul_size(count, (size_t)shape[i], &count))
+            return false;
+    if (!ram_mul_size(count, (size_t)ram_dtypes[dtype].bits, &bits) || bits % 8)
+        return false;
+    *n = count;
+    *size = bits / 8;
+    return true;
+}
+
+/* ---- one entry ---------------------------------------------------------------------------- */
+
+static bool read_dtype(struct ram_scan *scan, struct ram_arena *scratch, struct ram_tensor *t)
+{
+    const char *name;
+
+    if (!ram_scan_string(scan, scratch, &name))
+        return false;
+    for (int i = 0; i < RAM_N_DTYPES; i++)
+        if (!strcmp(ram_dtypes[i].name, name)) {
+            t->dtype = (enum ram_dtype)i;
+            return true;
+        }
+    return ram_scan_fail(scan, RAM_EFORMAT, "tensor '%s': unknown dtype '%.40s'", t->name, name);
+}
+
+static bool read_shape(struct ram_scan *scan, struct ram_tensor *t)
+{
+    bool first = true;
+
+    if (!ram_scan_char(scan, '['))
+        return false;
+    while (ram_scan_next(scan, ']', &first)) {
+        if (t->n_dims == RAM_CKPT_MAX_DIMS)
+            return ram_scan_fail(scan, RAM_ERANGE, "tensor '%s': more than %d dimensions", t->name,
+                                 RAM_CKPT_MAX_DIMS);
+        if (!ram_scan_uint(scan, &t->shape[t->n_dims++]))
+            return false;
+    }
+    return !ram_scan_failed(scan);
+}
+
+/* [begin, end] to offset and size, relative to the data. */
+static bool read_offsets(struct ram_scan *scan, struct ram_tensor *t)
+{
+    uint64_t begin, end;
+
+    if (!ram_scan_char(scan, '[') || !ram_scan_uint(scan, &begin) || !ram_scan_char(scan, ',') ||
+        !ram_scan_uint(scan, &end) || !ram_scan_char(scan, ']'))
+        return false;
+    if (end < begin || end > SIZE_MAX)
+        return ram_scan_fail(scan, RAM_EFORMAT,
+                             "tensor '%s': data_offsets [%" PRIu64 ", %" PRIu64 "]", t->name, begin,
+                             end);
+    t->offset = (size_t)begin;
+    t->size = (size_t)(end - begin);
+    return true;
+}
+
+/* {"dtype": ..., "shape": [...], "data_offsets": [begin, end]} in any order, nothing else. */
+static bool read_entry(struct ram_scan *scan, struct ram_arena *scratch, struct ram_tensor *t)
+{
+    static const char *const fields[] = {"dtype", "shape", "data_offsets"};
+    unsigned seen = 0;
+    bool first = true;
+
+    if (!ram_scan_char(scan, '{'))
+        return false;
+    while (ram_scan_next(scan, '}', &first)) {
+        const char *key;
+        if (!ram_scan_key(scan, scratch, &key))
+            return false;
+        unsigned field = 0;
+        while (field < 3 && strcmp(fields[field], key))
+            field++;
+        if (field == 3 || (seen & 1u << field))
+            return ram_scan_fail(scan, RAM_EFORMAT, "tensor '%s': %s field '%.40s'", t->name,
+                                 field == 3 ? "unknown" : "duplicate", key);
+        seen |= 1u << field;
+        if (!(field == 0   ? read_dtype(scan, scratch, t)
+              : field == 1 ? read_shape(scan, t)
+                           : read_offsets(scan, t)))
+            return false;
+    }
+    if (ram_scan_failed(scan))
+        return false;
+    for (unsigned field = 0; field < 3; field++)
+        if (!(seen & 1u << field))
+            return ram_scan_fail(scan, RAM_EFORMAT, "tensor '%s': no \"%s\"", t->name,
+                                 fields[field]);
+    size_t size;
+    if (!ram_st_size(t->dtype, t->shape, t->n_dims, &t->n, &size))
+        return ram_scan_fail(scan, RAM_ERANGE,
+                             "tensor '%s': its shape is too large, or not a "
+                             "whole number of bytes",
+                             t->name);
+    if (size != t->size)
+        return ram_scan_fail(scan, RAM_EFORMAT,
+                             "tensor '%s': %zu bytes of data, %zu expected of its %s shape",
+                             t->name, t->size, size, ram_dtypes[t->dtype].name);
+    return true;
+}
+
+/* __metadata__: strings by string, each key once. The values mean nothing to us. */
+static bool read_metadata(struct ram_scan *scan, struct ram_arena *scratch)
+{
+    const char **keys = NULL, *value, *twin = NULL;
+    size_t n = 0, cap = 0;
+    bool first = true, good = false;
+    struct ram_names names = {0};
+
+    if (!ram_scan_char(scan, '{'))
+        return false;
+    while (ram_scan_next(scan, '}', &first)) {
+        if (ram_grow(&keys, sizeof *keys, n, &cap, scan->err) ||
+            !ram_scan_key(scan, scratch, &keys[n++]) || !ram_scan_string(scan, scratch, &value))
+            goto done;
+    }
+    if (ram_scan_failed(scan) || ram_names_build(&names, keys, sizeof *keys, n, &twin, scan->err))
+        goto done;
+    good = !twin || ram_scan_fail(scan, RAM_EFORMAT, "__metadata__: '%.80s' occurs twice", twin);
+done:
+    ram_names_release(&names);
+    free(keys);
+    return good;
+}
+
+static bool read_header(struct ram_scan *scan, struct ram_arena *scratch, struct ram_st_list *list)
+{
+    bool first = true, metadata = false;
+
+    if (!ram_scan_char(scan, '{'))
+        return false;
+    while (ram_scan_next(scan, '}', &first)) {
+        struct ram_tensor t = {0};
+        if (!ram_scan_key(scan, list->arena, &t.name))
+            return false;
+        if (!strcmp(t.name, "__metadata__")) {
+            if (metadata)
+                return ram_scan_fail(scan, RAM_EFORMAT, "__metadata__ occurs twice");
+            metadata = true;
+            if (!read_metadata(scan, scratch))
+                return false;
+            continue;
+        }
+        if (list->n == RAM_CKPT_MAX_TENSORS)
+            return ram_scan_fail(scan, RAM_ERANGE, "more than %d tensors", RAM_CKPT_MAX_TENSORS);
+        if (!read_entry(scan, scratch, &t) ||
+            ram_grow(&list->tensors, sizeof t, list->n, &list->cap, scan->err))
+            return false;
+        list->tensors[list->n++] = t;
+    }
+    return ram_scan_end(scan);
+}
+
+/* ---- the file as a whole -------------------------------------------------------------------- */
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct ram_tensor *x = *(const struct ram_tensor *const *)a;
+    const struct ram_tensor *y = *(const struct ram_tensor *const *)b;
+
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    return x->size < y->size ? -1 : x->size > y->size;
+}
+
+/* Every byte of the data belongs to one tensor. */
+static int check_cover(const struct ram_tensor *tensors, size_t n, size_t data_size,
+                       const char *where, struct ram_err *err)
+{
+    size_t at = 0;
+    bool sorted = true;
+    int status = RAM_OK;
+
+    const struct ram_tensor **order = ram_calloc(n, sizeof *order, err);
+    if (!order)
+        return RAM_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        order[i] = &tensors[i];
+        sorted = sorted && (!i || by_offset(&order[i - 1], &order[i]) <= 0);
+    }
+    if (!sorted)
+        qsort(order, n, sizeof *order, by_offset);
+    for (size_t i = 0; i < n && !status; i++) {
+        const struct ram_tensor *t = order[i];
+        if (t->offset != at)
+            status =
+                ram_fail(err, RAM_EFORMAT,
+                         "%s: tensor '%s' begins at byte %zu of the data, expected %zu: %s", where,
+                         t->name, t->offset, at, t->offset < at ? "an overlap" : "a hole");
+        else if (!ram_add_size(at, t->size, &at) || at > data_size)
+            status = ram_fail(err, RAM_EFORMAT,
+                              "%s: tensor '%s' (byte %zu of the data, %zu bytes) ends beyond the "
+                              "file, which holds %zu bytes of data: truncated?",
+                              where, t->name, t->offset, t->size, data_size);
+    }
+    if (!status && at != data_size)
+        status = ram_fail(err, RAM_EFORMAT, "%s: %zu bytes of data, but its tensors have %zu",
+                          where, data_size, at);
+    free(order);
+    return status;
+}
+
+static int check_names(const struct ram_tensor *tensors, size_t n, const char *where,
+                       struct ram_err *err)
+{
+    struct ram_names names;
+    const char *twin;
+
+    int status = ram_names_build(&names, tensors, sizeof *tensors, n, &twin, err);
+    if (!status && twin)
+        status = ram_fail(err, RAM_EFORMAT, "%s: tensor '%s' occurs twice", where, twin);
+    ram_names_release(&names);
+    return status;
+}
+
+int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned file,
+                 struct ram_st_list *list, size_t *header_size, struct ram_err *err)
+{
+    struct ram_rd rd = {.p = data, .end = data ? data + size : data};
+    struct ram_arena scratch = {0};
+    const size_t first = list->n;
+
+    const uint64_t n = ram_rd_u64(&rd);
+    if (rd.bad)
+        return ram_fail(err, RAM_EFORMAT, "%s: %zu bytes, too short for a safetensors file", where,
+                        size);
+    if (n == 0 || n >= RAM_ST_MAX_HEADER)
+        return ram_fail(err, n ? RAM_ERANGE : RAM_EFORMAT,
+                        "%s: a header of %" PRIu64 " bytes, expected 1 to %d: not a safetensors "
+                        "file?",
+                        where, n, RAM_ST_MAX_HEADER - 1);
+    if (n > size - 8)
+        return ram_fail(err, RAM_EFORMAT,
+                        "%s: a header of %" PRIu64 " bytes in a file of %zu: truncated?", where, n,
+                        size);
+    const char *text = (const char *)rd.p;
+    if (*text != '{')
+        return ram_fail(err, RAM_EFORMAT, "%s: the header begins with byte 0x%02x, expected '{'",
+                        where, (unsigned char)*text);
+    struct ram_scan scan = {text, text, text + n, where, err};
+    read_header(&scan, &scratch, list);
+    ram_arena_release(&scratch);
+    int status = err->status;
+
+    struct ram_tensor *added = list->tensors + first;
+    const size_t n_added = list->n - first;
+    if (!status)
+        status = check_names(added, n_added, where, err);
+    if (!status)
+        status = check_cover(added, n_added, size - 8 - (size_t)n, where, err);
+    for (size_t i = 0; i < n_added && !status; i++) {
+        added[i].offset += 8 + (size_t)n;
+        added[i].data = data + added[i].offset;
+        added[i].file = file;
+    }
+    if (header_size)
+        *header_size = (size_t)n;
+    return status;
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+/* A JSON string: quotes, backslashes and control characters escaped, UTF-8 as it is. */
+static void put_string(struct ram_buf *out, const char *s)
+{
+    ram_buf_puts(out, "\"");
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\')
+            ram_buf_printf(out, "\\%c", *s);
+        else if ((unsigned char)*s < 0x20)
+            ram_buf_printf(out, "\\u%04x", (unsigned)*s);
+        else
+            ram_buf_add(out, s, 1);
+    }
+    ram_buf_puts(out, "\"");
+}
+
+int ram_st_header(const struct ram_st_item *items, size_t n, struct ram_buf *out,
+                  struct ram_err *err)
+{
+    uint64_t at = 0;
+    size_t count, size;
+    uint8_t length[8] = {0};
+    const size_t start = out->size;
+
+    ram_buf_add(out, length, sizeof length);
+    ram_buf_puts(out, "{\"__metadata__\":{\"format\":\"mlx\"}");
+    for (size_t i = 0; i < n; i++) {
+        const struct ram_st_item *item = &items[i];
+        if (!ram_st_size(item->dtype, item->shape, item->n_dims, &count, &size) ||
+            size != item->size || at > UINT64_MAX - item->size)
+            return ram_fail(err, RAM_EINTERNAL, "tensor '%s': %" PRIu64 " bytes are not its shape",
+                            item->name, item->size);
+        ram_buf_puts(out, ",");
+        put_string(out, item->name);
+        ram_buf_printf(out, ":{\"dtype\":\"%s\",\"shape\":[", ram_dtypes[item->dtype].name);
+        for (int d = 0; d < item->n_dims; d++)
+            ram_buf_printf(out, "%s%" PRIu64, d ? "," : "", item->shape[d]);
+        ram_buf_printf(out, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", at, at + item->size);
+        at += item->size;
+    }
+    ram_buf_puts(out, "}");
+    while ((out->size - start) % 8)
+        ram_buf_puts(out, " ");
+    if (out->failed)
+        return ram_fail(err, RAM_ENOMEM, "no memory for a header of %zu tensors", n);
+    const uint64_t header = out->size - start - 8;
+    if (header >= RAM_ST_MAX_HEADER)
+        return ram_fail(err, RAM_ERANGE, "a header of %" PRIu64 " bytes, at most %d are allowed",
+                        header, RAM_ST_MAX_HEADER - 1);
+    for (int i = 0; i < 8; i++)
+        out->data[start + (size_t)i] = (char)(header >> (8 * i));
+    return RAM_OK;
+}

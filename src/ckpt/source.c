@@ -1,0 +1,190 @@
+/* source.c - every tensor as the matrices that the method scores; see layout.h. */
+#include "ckpt/build.h"
+
+#include <string.h>
+
+static bool begins(const char *s, const char *prefix)
+{
+    return !strncmp(s, prefix, strlen(prefix));
+}
+
+static bool ends(const char *s, const char *suffix)
+{
+    const size_t n = strlen(s), m = strlen(suffix);
+    return n >= m && !strcmp(s + n - m, suffix);
+}
+
+/* Why the output has no such tensor, or NULL. */
+static const char *why_dropped(const struct ram_build *b, const struct ram_tensor *t,
+                               const struct ram_name *name)
+{
+    const struct ram_config *config = &b->layout->config;
+
+    if (b->is_scale[t - b->ckpt->tensors])
+        return "scales of FP8 weights";
+    if (config->quant_method &&
+        (ends(t->name, ".input_scale") || ends(t->name, ".k_scale") || ends(t->name, ".v_scale")))
+        return "scales of activations";
+    if (begins(t->name, "mtp.") || (begins(t->name, "model.layers.") && config->n_layers &&
+                                    name->layer >= 0 && (uint64_t)name->layer >= config->n_layers))
+        return "multi-token prediction";
+    if (ends(t->name, "rotary_emb.inv_freq"))
+        return "follows from config.json";
+    if (b->layout->tied && begins(t->name, "lm_head.") && !(b->arch && b->arch->own_head))
+        return "tied to the embedding";
+    return NULL;
+}
+
+static int add(struct ram_build *b, const struct ram_source *source)
+{
+    struct ram_layout *layout = b->layout;
+
+    if (layout->n_sources == RAM_CKPT_MAX_TENSORS)
+        return ram_fail(b->err, RAM_ERANGE, "%s: more than %d matrices", b->ckpt->dir,
+                        RAM_CKPT_MAX_TENSORS);
+    if (ram_grow(&layout->sources, sizeof *source, layout->n_sources, &b->source_cap, b->err))
+        return b->err->status;
+    layout->sources[layout->n_sources++] = *source;
+    return RAM_OK;
+}
+
+/* ---- experts that share a tensor --------------------------------------------------------------
+ */
+
+/* Expert e's matrix of a stack [n, rows of all, cols]: `rows` of its rows from row `skip`. */
+static struct ram_view expert_view(const struct ram_tensor *t, size_t e, size_t skip, size_t rows)
+{
+    const size_t cols = (size_t)t->shape[2];
+
+    return (struct ram_view){.tensor = t,
+                             .first = (e * (size_t)t->shape[1] + skip) * cols,
+                             .rows = rows,
+                             .cols = cols,
+                             .row_stride = cols,
+                             .col_stride = 1};
+}
+
+/* "a.mlp.switch_mlp.up_proj.weight", "a.mlp.experts.up_proj": "a.mlp.experts.*.up_proj.weight". */
+static const char *stack_unit(struct ram_build *b, const char *name, const char *projection)
+{
+    static const char *const stacks[] = {".switch_mlp.", ".experts."};
+
+    for (size_t i = 0; i < 2; i++) {
+        const char *at = strstr(name, stacks[i]);
+        if (at)
+            return ram_arena_printf(&b->layout->arena, b->err, "%.*s.experts.*.%s.weight",
+                                    (int)(at - name), name, projection);
+    }
+    return name; /* it stands at the very beginning */
+}
+
+/* The projection's own name: the last part, or the one before "weight". */
+static const char *projection_of(struct ram_build *b, const char *name)
+{
+    const size_t n = strlen(name) - (ends(name, ".weight") ? strlen(".weight") : 0);
+    size_t start = n;
+
+    while (start && name[start - 1] != '.')
+        start--;
+    return ram_arena_printf(&b->layout->arena, b->err, "%.*s", (int)(n - start), name + start);
+}
+
+/* Gate rows, then up rows; anything else is one projection. */
+static bool splits(const struct ram_build *b, const struct ram_tensor *t,
+                   const struct ram_name *name)
+{
+    const struct ram_config *config = &b->layout->config;
+
+    return name->stack == RAM_STACK_GATE_UP && t->shape[1] == 2 * config->moe_intermediate &&
+           t->shape[2] == config->hidden;
+}
+
+static int add_stack(struct ram_build *b, struct ram_source source, const struct ram_name *name)
+{
+    const struct ram_tensor *t = source.tensor;
+    const bool split = splits(b, t, name);
+    const size_t rows = (size_t)t->shape[1] / (split ? 2 : 1);
+    const struct {
+        const char *role, *unit;
+    } parts[2] = {
+        {split ? "gate" : source.role,
+         stack_unit(b, t->name, split ? "gate_proj" : projection_of(b, t->name))},
+        {"up", split ? stack_unit(b, t->name, "up_proj") : NULL},
+    };
+
+    if (b->err->status)
+        return b->err->status;
+    for (size_t e = 0; e < t->shape[0]; e++)
+        for (size_t i = 0; i < (split ? 2 : 1); i++) {
+            source.role = parts[i].role;
+            source.unit = parts[i].unit;
+            source.expert = (int)e;
+            source.view = expert_view(t, e, i * rows, rows);
+            source.stored[0] = (struct ram_stored_view){source.view, 1, 0};
+            if (add(b, &source))
+                return b->err->status;
+        }
+    return RAM_OK;
+}
+
+/* ---- one tensor -------------------------------------------------------------------------------
+ */
+
+/* "a.experts.7.up_proj.weight" to "a.experts.*.up_proj.weight". */
+static const char *expert_unit(struct ram_build *b, const char *text, const struct ram_name *name)
+{
+    return ram_arena_printf(&b->layout->arena, b->err, "%.*s*%s", (int)name->expert_at, text,
+                            text + name->expert_end);
+}
+
+/* A tensor of more than two dimensions that is no stack of experts. */
+static struct ram_view deep_view(const struct ram_tensor *t)
+{
+    const size_t rows = (size_t)t->shape[0], cols = rows ? t->n / rows : 0;
+    return (struct ram_view){t, 0, rows, cols, cols, 1};
+}
+
+static int add_tensor(struct ram_build *b, const struct ram_tensor *t)
+{
+    const struct ram_name name = ram_arch_name(t->name);
+    struct ram_source source = {.tensor = t,
+                                .view = ram_view_whole(t),
+                                .role = name.role,
+                                .layer = name.layer,
+                                .expert = name.expert,
+                                .unit = t->name,
+                                .why_dropped = why_dropped(b, t, &name)};
+
+    source.dropped = source.why_dropped != NULL;
+    source.stored_dtype = ram_build_dtype(&b->layout->config, t->dtype);
+    source.n_stored = source.dropped ? 0 : 1;
+    if (name.stack != RAM_STACK_NONE && t->n_dims == 3 && t->n &&
+        t->shape[0] <= RAM_CONFIG_MAX_EXPERTS)
+        return add_stack(b, source, &name);
+    if (name.expert >= 0)
+        source.unit = expert_unit(b, t->name, &name);
+    if (!source.unit)
+        return b->err->status;
+    source.stored[0] = (struct ram_stored_view){source.view, 1, 0};
+    if (t->n_dims == 3 && !strcmp(name.role, "kv_b")) {
+        /* One matrix for each head, already split. */
+        const size_t rows = (size_t)t->shape[1], cols = (size_t)t->shape[2];
+        source.stored[0] =
+            (struct ram_stored_view){{t, 0, rows, cols, cols, 1}, (size_t)t->shape[0], rows * cols};
+    } else if (t->n_dims > 2) {
+        source.view = deep_view(t);
+        source.stored[0].view = source.view;
+    }
+    return add(b, &source);
+}
+
+int ram_build_sources(struct ram_build *b)
+{
+    for (size_t i = 0; i < b->ckpt->n_tensors; i++) {
+        b->first[i] = b->layout->n_sources;
+        if (add_tensor(b, &b->ckpt->tensors[i]))
+            return b->err->status;
+    }
+    b->first[b->ckpt->n_tensors] = b->layout->n_sources;
+    return RAM_OK;
+}

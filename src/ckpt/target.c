@@ -1,0 +1,377 @@
+/*
+ * target.c - the tensors of the output: what stock mlx_lm loads, and where their rows come from.
+ *
+ * The functions return whether to go on: not after a failure (b->err), nor when enough tensors are
+ * known to be missing.
+ */
+#include "ckpt/build.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_NAME = 256, MAX_MISSING = 4 };
+
+/* ---- tensors by name and shape ------------------------------------------------------------------
+ */
+
+/* Notes a missing tensor. */
+static bool miss(struct ram_build *b, const char *name)
+{
+    const size_t at = strlen(b->missing);
+
+    snprintf(b->missing + at, sizeof b->missing - at, "%s'%s'", at ? ", " : "", name);
+    return ++b->n_missing < MAX_MISSING;
+}
+
+static bool has_shape(struct ram_build *b, const struct ram_tensor *t, const uint64_t *shape,
+                      int n_dims)
+{
+    char found[RAM_SHAPE_TEXT], expected[RAM_SHAPE_TEXT];
+    bool same = t->n_dims == n_dims;
+
+    for (int i = 0; same && i < n_dims; i++)
+        same = t->shape[i] == shape[i];
+    if (!same)
+        ram_fail(b->err, RAM_EFORMAT, "%s: tensor '%s' has shape %s, config.json means %s",
+                 b->ckpt->dir, t->name, ram_shape_text(t->shape, t->n_dims, found),
+                 ram_shape_text(shape, n_dims, expected));
+    return same;
+}
+
+/* The name of a slot's tensor; experts: of expert e, or without an expert for e < 0. */
+static void slot_name(char name[MAX_NAME], const struct ram_slot *slot, int layer, long e)
+{
+    const char *star = strchr(slot->module, '*');
+    int n = layer >= 0 ? snprintf(name, MAX_NAME, "model.layers.%d.", layer) : 0;
+
+    if (star)
+        snprintf(name + n, (size_t)(MAX_NAME - n), "%.*s%ld%s.%s", (int)(star - slot->module),
+                 slot->module, e, star + 1, slot->suffix);
+    else
+        snprintf(name + n, (size_t)(MAX_NAME - n), "%s.%s", slot->module, slot->suffix);
+}
+
+/* ---- types
+ * ---------------------------------------------------------------------------------------- */
+
+enum ram_dtype ram_build_dtype(const struct ram_config *config, enum ram_dtype dtype)
+{
+    if (ram_dtypes[dtype].is_weight && config->has_dtype)
+        return config->dtype;
+    return dtype == RAM_F64 ? RAM_F32 : dtype == RAM_F8_E4M3 ? RAM_BF16 : dtype;
+}
+
+/* MLX stacks arrays of different types as the wider one. */
+static enum ram_dtype wider(enum ram_dtype a, enum ram_dtype b)
+{
+    return a == b ? a : RAM_F32;
+}
+
+/* ---- targets
+ * -------------------------------------------------------------------------------------- */
+
+/* Appends a target with room for n_views views; NULL after a failure. */
+static struct ram_target *add(struct ram_build *b, const struct ram_slot *slot, int layer,
+                              const char *module, size_t n_views)
+{
+    struct ram_layout *layout = b->layout;
+
+    if (ram_grow(&layout->targets, sizeof *layout->targets, layout->n_targets, &b->target_cap,
+                 b->err))
+        return NULL;
+    struct ram_target *target = &layout->targets[layout->n_targets];
+    *target = (struct ram_target){
+        .module = layer < 0 ? module
+                            : ram_arena_printf(&layout->arena, b->err, "model.layers.%d.%s", layer,
+                                               module),
+        .suffix = slot->suffix,
+        .views = ram_arena_alloc(&layout->arena, n_views * sizeof *target->views, b->err),
+        .quantizable = slot->form == RAM_FORM_LINEAR || slot->form == RAM_FORM_EXPERTS ||
+                       slot->form == RAM_FORM_KV_B,
+    };
+    if (!target->module || !target->views)
+        return NULL;
+    layout->n_targets++;
+    return target;
+}
+
+/* Adds a view of t to target, and remembers that t has found its place. */
+static void put(struct ram_build *b, struct ram_target *target, const struct ram_slot *slot,
+                const struct ram_view *view)
+{
+    const struct ram_tensor *t = view->tensor;
+    const enum ram_dtype dtype = slot->form != RAM_FORM_EXACT
+                                     ? ram_build_dtype(&b->layout->config, t->dtype)
+                                 : ram_dtypes[t->dtype].bits < 16 ? RAM_BF16
+                                 : t->dtype == RAM_F64            ? RAM_F32
+                                                                  : t->dtype;
+
+    target->dtype = target->n_views ? wider(target->dtype, dtype) : dtype;
+    target->views[target->n_views++] = *view;
+    b->used[t - b->ckpt->tensors] = true;
+}
+
+/* How a tensor is stored when it is not quantised: its sources say so too. */
+static void tell_sources(struct ram_build *b, const struct ram_target *target)
+{
+    const struct ram_tensor *last = NULL;
+
+    for (size_t i = 0; i < target->n_views; i++) {
+        const struct ram_tensor *t = target->views[i].tensor;
+        const size_t index = (size_t)(t - b->ckpt->tensors);
+        for (size_t s = b->first[index]; t != last && s < b->first[index + 1]; s++)
+            b->layout->sources[s].stored_dtype = target->dtype;
+        last = t;
+    }
+}
+
+/* A tensor that is stored as it is, under the same name. */
+static bool put_plain(struct ram_build *b, const struct ram_slot *slot, int layer,
+                      const struct ram_tensor *t)
+{
+    const struct ram_config *config = &b->layout->config;
+    const uint64_t shape[2] = {ram_arch_dim(config, slot->rows), ram_arch_dim(config, slot->cols)};
+    const int n_dims = slot->cols == RAM_DIM_NONE ? 1 : 2;
+
+    if (!has_shape(b, t, shape, n_dims))
+        return false;
+    struct ram_target *target = add(b, slot, layer, slot->module, 1);
+    if (!target)
+        return false;
+    const struct ram_view view = ram_view_whole(t);
+    target->unit = t->name;
+    target->n_dims = n_dims;
+    memcpy(target->shape, shape, sizeof shape);
+    put(b, target, slot, &view);
+    tell_sources(b, target);
+    return true;
+}
+
+static bool build_plain(struct ram_build *b, const struct ram_slot *slot, int layer)
+{
+    char name[MAX_NAME];
+
+    slot_name(name, slot, layer, -1);
+    const struct ram_tensor *t = ram_ckpt_find(b->ckpt, name);
+    return t ? put_plain(b, slot, layer, t) : miss(b, name);
+}
+
+/* ---- experts
+ * ---------------------------------------------------------------------------------------- */
+
+/* A stack that holds the slot's experts: MLX's own form, or fused; with gate and up rows in one
+ * (*gate_up) or without. NULL: none. */
+static const struct ram_tensor *find_stack(const struct ram_build *b, const struct ram_slot *slot,
+                                           int layer, bool *gate_up)
+{
+    static const struct {
+        const char *before, *after;
+    } forms[] = {{"switch_mlp.", ".weight"}, {"experts.", ""}, {"experts.", ".weight"}};
+    const char *projection = strrchr(slot->module, '.') + 1;
+    const bool down = !strcmp(projection, "down_proj");
+
+    for (int both = 0; both <= !down; both++)
+        for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+            char name[MAX_NAME];
+            snprintf(name, sizeof name, "model.layers.%d.mlp.%s%s%s", layer, forms[i].before,
+                     both ? "gate_up_proj" : projection, forms[i].after);
+            const struct ram_tensor *t = ram_ckpt_find(b->ckpt, name);
+            if (t) {
+                *gate_up = both;
+                return t;
+            }
+        }
+    return NULL;
+}
+
+/* The sources of a stack are its experts in turn, each one matrix or gate and up. */
+static bool put_stack(struct ram_build *b, const struct ram_slot *slot, struct ram_target *target,
+                      const struct ram_tensor *t, bool gate_up)
+{
+    const uint64_t n = target->shape[0], rows = target->shape[1], cols = target->shape[2];
+    const uint64_t shape[3] = {n, gate_up ? 2 * rows : rows, cols};
+    const size_t index = (size_t)(t - b->ckpt->tensors);
+    const size_t step = gate_up ? 2 : 1;
+    const size_t first = b->first[index] + (gate_up && strstr(slot->module, ".up_proj"));
+
+    if (!has_shape(b, t, shape, 3))
+        return false;
+    if (b->first[index + 1] - b->first[index] != n * step)
+        return ram_fail(b->err, RAM_EINTERNAL, "'%s' is not cut into its experts", t->name), false;
+    target->unit = b->layout->sources[first].unit;
+    for (size_t e = 0; e < n; e++)
+        put(b, target, slot, &b->layout->sources[first + e * step].view);
+    return true;
+}
+
+static bool put_separate(struct ram_build *b, const struct ram_slot *slot,
+                         struct ram_target *target, int layer)
+{
+    const uint64_t *shape = target->shape + 1;
+
+    for (long e = 0; e < (long)target->shape[0]; e++) {
+        char name[MAX_NAME];
+        slot_name(name, slot, layer, e);
+        const struct ram_tensor *t = ram_ckpt_find(b->ckpt, name);
+        if (!t && miss(b, name))
+            continue;
+        if (!t || !has_shape(b, t, shape, 2))
+            return false;
+        const struct ram_view view = ram_view_whole(t);
+        target->unit = b->layout->sources[b->first[t - b->ckpt->tensors]].unit;
+        put(b, target, slot, &view);
+    }
+    return true;
+}
+
+static bool build_experts(struct ram_build *b, const struct ram_slot *slot, int layer)
+{
+    const struct ram_config *config = &b->layout->config;
+    char module[MAX_NAME], first[MAX_NAME];
+    bool gate_up = false;
+
+    slot_name(first, slot, layer, 0);
+    const bool separate = ram_ckpt_find(b->ckpt, first) != NULL;
+    const struct ram_tensor *stack = separate ? NULL : find_stack(b, slot, layer, &gate_up);
+    if (!separate && !stack)
+        return miss(b, first);
+    snprintf(module, sizeof module, "mlp.switch_mlp.%s", strrchr(slot->module, '.') + 1);
+    struct ram_target *target = add(b, slot, layer, module, (size_t)config->n_experts);
+    if (!target)
+        return false;
+    target->n_dims = 3;
+    target->shape[0] = config->n_experts;
+    target->shape[1] = ram_arch_dim(config, slot->rows);
+    target->shape[2] = ram_arch_dim(config, slot->cols);
+    if (!(separate ? put_separate(b, slot, target, layer)
+                   : put_stack(b, slot, target, stack, gate_up)))
+        return false;
+    tell_sources(b, target);
+    return true;
+}
+
+/* ---- kv_b_proj
+ * ---------------------------------------------------------------------------------------- */
+
+/*
+ * kv_b_proj [heads * (nope + v), r] holds for each head the nope rows of K, then the v rows of V.
+ * MLX wants embed_q [heads, r, nope], K's part turned, and unembed_out [heads, v, r].
+ */
+struct kv_half {
+    const char *module;
+    uint64_t rows, cols;
+    struct ram_stored_view stored;
+};
+
+static void halve(const struct ram_config *c, const struct ram_tensor *t, struct kv_half half[2])
+{
+    const size_t r = (size_t)c->kv_lora, nope = (size_t)c->qk_nope, v = (size_t)c->v_head;
+    const size_t heads = (size_t)c->n_heads, stride = (nope + v) * r;
+
+    half[0] =
+        (struct kv_half){"self_attn.embed_q", r, nope, {{t, 0, r, nope, 1, r}, heads, stride}};
+    half[1] =
+        (struct kv_half){"self_attn.unembed_out", v, r, {{t, nope * r, v, r, r, 1}, heads, stride}};
+}
+
+/* One of the two, from kv_b_proj or from a tensor that MLX has split before. */
+static bool put_half(struct ram_build *b, const struct ram_slot *slot, int layer,
+                     const struct kv_half *half, const struct ram_tensor *split)
+{
+    const size_t heads = half->stored.blocks;
+    const uint64_t shape[3] = {heads, half->rows, half->cols};
+
+    if (split && !has_shape(b, split, shape, 3))
+        return false;
+    struct ram_target *target = add(b, slot, layer, half->module, split ? 1 : heads);
+    if (!target)
+        return false;
+    target->n_dims = 3;
+    memcpy(target->shape, shape, sizeof shape);
+    if (split) {
+        const struct ram_view view = ram_view_whole(split);
+        target->unit = split->name;
+        put(b, target, slot, &view);
+    } else {
+        struct ram_view view = half->stored.view;
+        target->unit = view.tensor->name;
+        for (size_t h = 0; h < heads; h++, view.first += half->stored.block_stride)
+            put(b, target, slot, &view);
+    }
+    tell_sources(b, target);
+    return true;
+}
+
+static bool build_kv_b(struct ram_build *b, const struct ram_slot *slot, int layer)
+{
+    const struct ram_config *config = &b->layout->config;
+    const uint64_t shape[2] = {ram_arch_dim(config, slot->rows), ram_arch_dim(config, slot->cols)};
+    const struct ram_tensor *split[2] = {NULL, NULL};
+    struct kv_half half[2];
+    char name[MAX_NAME];
+
+    slot_name(name, slot, layer, -1);
+    const struct ram_tensor *t = ram_ckpt_find(b->ckpt, name);
+    halve(config, t, half);
+    if (t) {
+        if (!has_shape(b, t, shape, 2))
+            return false;
+        struct ram_source *source = &b->layout->sources[b->first[t - b->ckpt->tensors]];
+        source->n_stored = 2;
+        source->stored[0] = half[0].stored;
+        source->stored[1] = half[1].stored;
+    }
+    for (int i = 0; i < 2 && !t; i++) {
+        char part[MAX_NAME];
+        snprintf(part, sizeof part, "model.layers.%d.%s.weight", layer, half[i].module);
+        split[i] = ram_ckpt_find(b->ckpt, part);
+        if (!split[i])
+            return miss(b, name);
+    }
+    return put_half(b, slot, layer, &half[0], split[0]) &&
+           put_half(b, slot, layer, &half[1], split[1]);
+}
+
+/* ---- all
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static bool build_slot(struct ram_build *b, const struct ram_slot *slot, int layer)
+{
+    switch (slot->form) {
+    case RAM_FORM_EXPERTS:
+        return build_experts(b, slot, layer);
+    case RAM_FORM_KV_B:
+        return build_kv_b(b, slot, layer);
+    default:
+        return build_plain(b, slot, layer);
+    }
+}
+
+/* The head: absent if mlx_lm takes the embedding, a copy of it where mlx_lm wants one of its own.
+ */
+static bool build_head(struct ram_build *b)
+{
+    const struct ram_tensor *head = ram_ckpt_find(b->ckpt, "lm_head.weight");
+
+    if (b->layout->tied && !b->arch->own_head)
+        return true;
+    if (b->layout->tied && !head)
+        head = ram_ckpt_find(b->ckpt, "model.embed_tokens.weight");
+    return head ? put_plain(b, &ram_arch_head, -1, head) : miss(b, "lm_head.weight");
+}
+
+int ram_build_targets(struct ram_build *b)
+{
+    const struct ram_config *config = &b->layout->config;
+
+    bool go_on = build_slot(b, &ram_arch_embed, -1);
+    for (int layer = 0; layer < (int)config->n_layers && go_on; layer++)
+        for (size_t i = 0; i < b->arch->n_layer && go_on; i++)
+            if (ram_arch_has(config, &b->arch->layer[i], (uint64_t)layer))
+                go_on = build_slot(b, &b->arch->layer[i], layer);
+    if (go_on && build_slot(b, &ram_arch_norm, -1))
+        build_head(b);
+    return b->err->status;
+}

@@ -1,0 +1,181 @@
+/* weight.c - see weight.h. */
+#include "ckpt/weight.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_NAME = 1024, DEFAULT_GROUP = 64, DEFAULT_BITS = 4 };
+
+static const struct ram_tensor *find(const struct ram_ckpt *ckpt, const char *module,
+                                     const char *suffix)
+{
+    char name[MAX_NAME];
+
+    const int n = snprintf(name, sizeof name, "%s.%s", module, suffix);
+    return n < (int)sizeof name ? ram_ckpt_find(ckpt, name) : NULL;
+}
+
+/* ---- MLX affine ------------------------------------------------------------------------------ */
+
+/* The block that MLX writes: "quantization", and a copy named "quantization_config". */
+static const json_t *quantization_of(const json_t *config)
+{
+    static const char *const keys[] = {"quantization", "quantization_config"};
+    const json_t *const places[] = {config, json_object_get(config, "text_config")};
+
+    for (size_t p = 0; p < 2; p++)
+        for (size_t k = 0; k < 2; k++) {
+            const json_t *block = json_object_get(places[p], keys[k]);
+            if (json_is_object(block) && json_object_get(block, "bits"))
+                return block;
+        }
+    return NULL;
+}
+
+/* bits and group of a module: its own entry, else the default of the whole checkpoint. */
+static int read_settings(struct ram_affine *affine, const json_t *block, const char *module,
+                         const char *where, struct ram_err *err)
+{
+    const json_t *own = json_object_get(block, module);
+    const json_t *from = json_is_object(own) ? own : block;
+    uint64_t bits = DEFAULT_BITS, group = DEFAULT_GROUP;
+
+    const json_t *mode = json_object_get(from, "mode");
+    if (mode && strcmp(json_is_string(mode) ? json_string_value(mode) : "", "affine"))
+        return ram_fail(err, RAM_EUNSUPPORTED,
+                        "%s: %s is quantised in mode '%s'; only 'affine' is "
+                        "read",
+                        where, module, json_is_string(mode) ? json_string_value(mode) : "?");
+    if (json_object_get(from, "bits") && ram_json_get_uint(from, "bits", 8, &bits, where, err))
+        return err->status;
+    if (json_object_get(from, "group_size") &&
+        ram_json_get_uint(from, "group_size", 128, &group, where, err))
+        return err->status;
+    if (bits < 2 || bits == 7 || (group != 32 && group != 64 && group != 128))
+        return ram_fail(err, RAM_EUNSUPPORTED,
+                        "%s: %s: %" PRIu64 " bits in groups of %" PRIu64
+                        " is not an MLX affine format",
+                        where, module, bits, group);
+    affine->bits = (int)bits;
+    affine->group = (int)group;
+    return RAM_OK;
+}
+
+static int find_scale_type(const struct ram_tensor *t, enum ram_scale_type *out, const char *where,
+                           struct ram_err *err)
+{
+    switch (t->dtype) {
+    case RAM_BF16:
+        *out = RAM_SCALE_BF16;
+        return RAM_OK;
+    case RAM_F16:
+        *out = RAM_SCALE_F16;
+        return RAM_OK;
+    case RAM_F32:
+        *out = RAM_SCALE_F32;
+        return RAM_OK;
+    default:
+        return ram_fail(err, RAM_EUNSUPPORTED, "%s: '%s' is %s, expected BF16, F16 or F32", where,
+                        t->name, ram_dtypes[t->dtype].name);
+    }
+}
+
+/* codes [..., cols * bits / 32], scales and biases [..., cols / group] belong together. */
+static int check_shapes(struct ram_weight *w, const char *where, struct ram_err *err)
+{
+    const struct ram_tensor *codes = w->codes, *scales = w->scales, *biases = w->biases;
+    const int n_dims = codes->n_dims, last = n_dims - 1;
+    const uint64_t bits = (uint64_t)w->affine.bits, group = (uint64_t)w->affine.group;
+    char a[RAM_SHAPE_TEXT], b[RAM_SHAPE_TEXT];
+    bool good = n_dims == 2 || n_dims == 3;
+
+    for (int i = 0; good && i < last; i++)
+        good = codes->shape[i] == scales->shape[i];
+    good = good && scales->n_dims == n_dims && scales->shape[last] <= SIZE_MAX / group / bits &&
+           scales->shape[last] * group * bits == codes->shape[last] * 32;
+    if (!good)
+        return ram_fail(
+            err, RAM_EFORMAT, "%s: '%s' %s and '%s' %s do not fit %d bits in groups of %d", where,
+            codes->name, ram_shape_text(codes->shape, codes->n_dims, a), scales->name,
+            ram_shape_text(scales->shape, scales->n_dims, b), w->affine.bits, w->affine.group);
+    good = biases->n_dims == n_dims && biases->dtype == scales->dtype;
+    for (int i = 0; good && i < n_dims; i++)
+        good = biases->shape[i] == scales->shape[i];
+    if (!good)
+        return ram_fail(err, RAM_EFORMAT, "%s: '%s' %s and '%s' %s must be alike", where,
+                        scales->name, ram_shape_text(scales->shape, scales->n_dims, a),
+                        biases->name, ram_shape_text(biases->shape, biases->n_dims, b));
+    w->blocks = n_dims == 3 ? (size_t)codes->shape[0] : 1;
+    w->rows = (size_t)codes->shape[last - 1];
+    w->cols = (size_t)(scales->shape[last] * group);
+    return RAM_OK;
+}
+
+static int find_affine(struct ram_weight *w, const struct ram_ckpt *ckpt, const char *module,
+                       struct ram_err *err)
+{
+    const json_t *block = quantization_of(ckpt->config);
+
+    w->scales = find(ckpt, module, "scales");
+    w->biases = find(ckpt, module, "biases");
+    if (!w->scales)
+        return ram_fail(err, RAM_EFORMAT, "%s: '%s' is U32, but there is no '%s.scales'", ckpt->dir,
+                        w->codes->name, module);
+    if (!block)
+        return ram_fail(err, RAM_EFORMAT,
+                        "%s: '%s' is quantised, but config.json has no \"quantization\"", ckpt->dir,
+                        w->codes->name);
+    int status = read_settings(&w->affine, block, module, ckpt->dir, err);
+    if (!status && !w->biases)
+        status = ram_fail(err, RAM_EFORMAT, "%s: '%s' has no '%s.biases'", ckpt->dir,
+                          w->codes->name, module);
+    if (!status)
+        status = find_scale_type(w->scales, &w->affine.scale_type, ckpt->dir, err);
+    if (!status)
+        status = check_shapes(w, ckpt->dir, err);
+    return status;
+}
+
+/* ---- both ----------------------------------------------------------------------------------- */
+
+int ram_weight_find(struct ram_weight *out, const struct ram_ckpt *ckpt, const char *module,
+                    struct ram_err *err)
+{
+    const struct ram_tensor *t = find(ckpt, module, "weight");
+
+    *out = (struct ram_weight){0};
+    if (!t)
+        return RAM_OK;
+    if (t->dtype == RAM_U32) {
+        out->codes = t;
+        return find_affine(out, ckpt, module, err);
+    }
+    if (!ram_dtypes[t->dtype].is_weight)
+        return ram_fail(err, RAM_EUNSUPPORTED, "%s: '%s' is %s, which cannot be computed with",
+                        ckpt->dir, t->name, ram_dtypes[t->dtype].name);
+    out->view = ram_view_whole(t);
+    out->cols = out->view.cols;
+    out->rows = t->n_dims > 1 ? (size_t)t->shape[t->n_dims - 2] : 1;
+    out->blocks = out->rows ? out->view.rows / out->rows : 0;
+    return RAM_OK;
+}
+
+int ram_weight_read(const struct ram_weight *weight, size_t row, size_t n, float *out,
+                    struct ram_err *err)
+{
+    const struct ram_affine *affine = &weight->affine;
+
+    if (!affine->bits)
+        return ram_view_read(&weight->view, row, n, out, err);
+    const size_t rows = weight->blocks * weight->rows;
+    if (row > rows || n > rows - row)
+        return ram_fail(err, RAM_EINTERNAL, "tensor '%s': rows %zu to %zu of %zu",
+                        weight->codes->name, row, row + n, rows);
+    const size_t code_size = ram_affine_code_size(affine, weight->cols);
+    const size_t scale_size = ram_affine_scale_size(affine, weight->cols);
+    ram_affine_decode(affine, weight->codes->data + row * code_size,
+                      weight->scales->data + row * scale_size,
+                      weight->biases->data + row * scale_size, n, weight->cols, out);
+    return RAM_OK;
+}
