@@ -1,0 +1,14 @@
+/*
+ * convert.h - checkpoint + plan -> an MLX directory, whole or absent. See ram_convert in ram.h.
+ */
+#ifndef RAM_CONVERT_CONVERT_H
+#define RAM_CONVERT_CONVERT_H
+
+#include "ckpt/ckpt.h"
+#include "record/plan.h"
+
+int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
+                    const struct ram_convert_opts *opts, const struct ram_run *run,
+                    enum ram_form form, char **out, struct ram_err *err);
+
+#endif

@@ -1,0 +1,142 @@
+/* describe.c - what a conversion writes, or would write, told to a person or a program. */
+#include "convert/directory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void ram_buf_grouped(struct ram_buf *buf, uint64_t n)
+{
+    char digits[24];
+    const int count = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n);
+    for (int i = 0; i < count; i++) {
+        if (i && (count - i) % 3 == 0)
+            ram_buf_puts(buf, ",");
+        ram_buf_add(buf, &digits[i], 1);
+    }
+}
+
+/* Sizes that are known before and after alike; the card and ram.json hold measured errors, so that
+ * their size is known only afterwards. */
+static json_t *list_files(const struct ram_conversion *c, struct ram_err *err)
+{
+    json_t *files = json_array();
+    char *config = NULL, *index = NULL;
+
+    if (ram_mlx_config(c->ckpt, c->outline, &config, err) ||
+        ram_mlx_index(c->outline, &index, err)) {
+        free(config);
+        json_decref(files);
+        return NULL;
+    }
+    for (size_t i = 0; i < c->outline->n_files; i++)
+        json_array_append_new(files, json_pack("{s:s, s:I}", "name", c->outline->files[i].name,
+                                               "bytes", (json_int_t)c->outline->files[i].size));
+    json_array_append_new(files, json_pack("{s:s, s:I}", "name", "model.safetensors.index.json",
+                                           "bytes", (json_int_t)strlen(index)));
+    json_array_append_new(
+        files, json_pack("{s:s, s:I}", "name", "config.json", "bytes", (json_int_t)strlen(config)));
+    for (size_t i = 0; i < c->carried.n; i++)
+        json_array_append_new(files, json_pack("{s:s, s:I}", "name", c->carried.files[i].name,
+                                               "bytes", (json_int_t)c->carried.files[i].size));
+    json_array_append_new(files, json_pack("{s:s, s:n}", "name", "README.md", "bytes"));
+    json_array_append_new(files, json_pack("{s:s, s:n}", "name", "ram.json", "bytes"));
+    free(config);
+    free(index);
+    return files;
+}
+
+static json_t *list_fallbacks(const struct ram_conversion *c)
+{
+    json_t *list = json_array();
+    for (size_t m = 0; m < c->outline->n_modules; m++) {
+        const struct ram_out_module *module = &c->outline->modules[m];
+        if (module->fallback)
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "module",
+                                                  module->target->module, "unit",
+                                                  module->unit->name, "stored", module->fallback));
+    }
+    return list;
+}
+
+static double effective_bits(const struct ram_outline *outline)
+{
+    return outline->parameters ? 8.0 * (double)outline->bytes / (double)outline->parameters : 0;
+}
+
+static json_t *as_json(const struct ram_conversion *c, struct ram_err *err)
+{
+    const struct ram_outline *o = c->outline;
+    json_t *files = list_files(c, err);
+    if (!files)
+        return NULL;
+    json_t *root = json_object();
+    json_object_set_new(root, "directory", json_string(c->dir));
+    json_object_set_new(root, "dry_run", json_boolean(!c->results));
+    json_object_set_new(root, "encoder", json_string(c->encoder->name));
+    json_object_set_new(root, "profile", json_string(ram_profile_name(c->opts->profile)));
+    json_object_set_new(root, "parameters", json_integer((json_int_t)o->parameters));
+    json_object_set_new(root, "bytes", json_integer((json_int_t)o->bytes));
+    json_object_set_new(root, "weight_file_bytes", json_integer((json_int_t)o->disk_bytes));
+    json_object_set_new(root, "effective_bits", ram_json_real(effective_bits(o)));
+    json_object_set_new(root, "relative_error",
+                        c->results ? ram_json_real(ram_conversion_error(c)) : json_null());
+    json_object_set_new(root, "files", files);
+    json_object_set_new(root, "fallbacks", list_fallbacks(c));
+    return root;
+}
+
+static void as_text(const struct ram_conversion *c, json_t *root, struct ram_buf *buf)
+{
+    const struct ram_outline *o = c->outline;
+    const json_t *files = json_object_get(root, "files");
+    const json_t *fallbacks = json_object_get(root, "fallbacks");
+
+    ram_buf_printf(buf, "%s %s\n", c->results ? "Wrote" : "Would write", c->dir);
+    for (size_t i = 0; i < json_array_size(files); i++) {
+        const json_t *file = json_array_get(files, i);
+        const json_t *bytes = json_object_get(file, "bytes");
+        struct ram_buf size = {0};
+        if (json_is_integer(bytes))
+            ram_buf_grouped(&size, (uint64_t)json_integer_value(bytes));
+        ram_buf_printf(buf, "  %-36s %18s\n", json_string_value(json_object_get(file, "name")),
+                       size.data ? size.data : "");
+        ram_buf_release(&size);
+    }
+    ram_buf_puts(buf, "Tensors: ");
+    ram_buf_grouped(buf, o->bytes);
+    ram_buf_puts(buf, " bytes, ");
+    ram_buf_grouped(buf, o->parameters);
+    ram_buf_printf(buf, " weights, %.3f bits a weight; encoder %s, profile %s\n", effective_bits(o),
+                   c->encoder->name, ram_profile_name(c->opts->profile));
+    if (c->results && o->n_quantized)
+        ram_buf_printf(buf, "Relative error of the quantised weights: %.5f\n",
+                       ram_conversion_error(c));
+    for (size_t i = 0; i < json_array_size(fallbacks); i++) {
+        const json_t *entry = json_array_get(fallbacks, i);
+        ram_buf_printf(buf, "Fallback: %s: %s\n",
+                       json_string_value(json_object_get(entry, "module")),
+                       json_string_value(json_object_get(entry, "stored")));
+    }
+}
+
+int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_form form, char **out,
+                            struct ram_err *err)
+{
+    struct ram_buf buf = {0};
+
+    if (form == RAM_MARKDOWN && conversion->results)
+        return ram_mlx_card(conversion, out, err);
+    json_t *root = as_json(conversion, err);
+    if (!root)
+        return err->status ? err->status : RAM_ENOMEM;
+    int status = RAM_OK;
+    if (form == RAM_JSON) {
+        status = ram_mlx_text(root, out, err);
+    } else {
+        as_text(conversion, root, &buf);
+        status = ram_buf_take(&buf, out, err);
+    }
+    json_decref(root);
+    return status;
+}

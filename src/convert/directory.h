@@ -1,0 +1,76 @@
+/*
+ * directory.h - the files of an MLX model directory beside its weights.
+ *
+ * Texts are made here and written by convert.c, so that a dry run can count them and a test can
+ * read them without a disk.
+ */
+#ifndef RAM_CONVERT_DIRECTORY_H
+#define RAM_CONVERT_DIRECTORY_H
+
+#include "convert/stream.h"
+
+/* A file of the source that the output takes over as it is. */
+struct ram_carried {
+    char *name;
+    uint64_t size;
+};
+
+struct ram_carried_list {
+    struct ram_carried *files; /* by name */
+    size_t n;
+};
+
+/* Everything that one conversion is made of. */
+struct ram_conversion {
+    const struct ram_ckpt *ckpt;
+    const struct ram_plan *plan;
+    const struct ram_convert_opts *opts;
+    const struct ram_encoder *encoder;
+    const char *dir; /* the name the output will have */
+    struct ram_layout *layout;
+    struct ram_outline *outline;
+    struct ram_module_result *results; /* one for each module; NULL in a dry run */
+    struct ram_carried_list carried;
+};
+
+/* "gpu", "cpu" */
+const char *ram_profile_name(enum ram_profile profile);
+
+/*
+ * config.json: every key of the source's, the published spelling of what stands there only as
+ * transformers 5 writes it (mlx_lm wants it), and the two quantization blocks (mlxconfig.c).
+ */
+int ram_mlx_config(const struct ram_ckpt *ckpt, const struct ram_outline *outline, char **out,
+                   struct ram_err *err);
+
+/* JSON for people, with a final newline: the fewest digits that survive, short lists in a line
+ * (mlxconfig.c). */
+int ram_mlx_text(json_t *value, char **out, struct ram_err *err);
+
+/* model.safetensors.index.json (mlxconfig.c). */
+int ram_mlx_index(const struct ram_outline *outline, char **out, struct ram_err *err);
+
+/* README.md, the model card (card.c). */
+int ram_mlx_card(const struct ram_conversion *conversion, char **out, struct ram_err *err);
+
+/* ram.json: the plan as converted, versions, settings, the error and checksum of every tensor
+ * (sidecar.c). docs/formats.md describes it. */
+int ram_mlx_sidecar(const struct ram_conversion *conversion, char **out, struct ram_err *err);
+
+/* Tokenizer, generation settings, chat templates, code and licences in the source's directory. */
+int ram_carried_find(struct ram_carried_list *out, const char *dir, struct ram_err *err);
+int ram_carried_copy(const struct ram_carried_list *list, const char *from, const char *to,
+                     struct ram_err *err);
+void ram_carried_release(struct ram_carried_list *list);
+
+/* What was or would be written, as text or JSON (describe.c); Markdown is the card. */
+int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_form form, char **out,
+                            struct ram_err *err);
+
+/* 12345678 as "12,345,678". */
+void ram_buf_grouped(struct ram_buf *buf, uint64_t n);
+
+/* Squared error and squared weights of all quantised modules together, as a relative error. */
+double ram_conversion_error(const struct ram_conversion *conversion);
+
+#endif

@@ -1,0 +1,324 @@
+/* outline.c - see outline.h. Which file a tensor goes to is decided in shard.c. */
+#include "convert/outline.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- plan against checkpoint ------------------------------------------------------------- */
+
+static int check_model(const struct ram_layout *layout, const struct ram_plan *plan,
+                       struct ram_err *err)
+{
+    if (!layout->known)
+        return ram_fail(err, RAM_EUNSUPPORTED,
+                        "model_type \"%s\": RAM does not know under which names mlx_lm loads this "
+                        "architecture, what it stacks or splits, and which of its modules have a "
+                        "quantised form; it can be inspected, analysed and allocated, not "
+                        "converted",
+                        layout->model_type);
+    if (plan->format && strcmp(plan->format, "mlx"))
+        return ram_fail(err, RAM_EUNSUPPORTED, "the plan is for the format \"%s\", not \"mlx\"",
+                        plan->format);
+    if (plan->model_type && *plan->model_type && strcmp(plan->model_type, layout->model_type))
+        return ram_fail(err, RAM_EFORMAT,
+                        "the plan was made for a model of type \"%s\" (%s), the checkpoint is of "
+                        "type \"%s\"",
+                        plan->model_type, plan->model_name ? plan->model_name : "unnamed",
+                        layout->model_type);
+    return RAM_OK;
+}
+
+/* Every unit of the plan exists in the checkpoint, and has as many weights as the plan says. */
+static int check_units(const struct ram_layout *layout, const struct ram_plan *plan,
+                       struct ram_err *err)
+{
+    int status = RAM_OK;
+    bool *seen = ram_calloc(plan->n_units, sizeof *seen, err);
+    uint64_t *stored = ram_calloc(plan->n_units, sizeof *stored, err);
+    if (!seen || !stored) {
+        status = RAM_ENOMEM;
+        goto done;
+    }
+    for (size_t i = 0; i < layout->n_sources; i++) {
+        const struct ram_unit *unit = ram_plan_find(plan, layout->sources[i].unit);
+        if (unit)
+            seen[unit - plan->units] = true;
+    }
+    for (size_t i = 0; i < layout->n_targets; i++) {
+        const struct ram_target *target = &layout->targets[i];
+        const struct ram_unit *unit = ram_plan_find(plan, target->unit);
+        uint64_t n = 1;
+        if (!unit) {
+            status = ram_fail(err, RAM_EFORMAT,
+                              "the plan has no unit \"%s\", which %s needs; was it made for "
+                              "another model (%s)?",
+                              target->unit, target->module,
+                              plan->model_name ? plan->model_name : "unnamed");
+            goto done;
+        }
+        for (int k = 0; k < target->n_dims; k++)
+            n *= target->shape[k];
+        stored[unit - plan->units] += n;
+    }
+    for (size_t i = 0; i < plan->n_units && !status; i++) {
+        const struct ram_unit *unit = &plan->units[i];
+        if (!seen[i])
+            status =
+                ram_fail(err, RAM_EFORMAT,
+                         "the plan decides \"%s\", which the checkpoint does not have", unit->name);
+        else if (stored[i] && stored[i] != unit->parameters)
+            status = ram_fail(err, RAM_EFORMAT,
+                              "%s: %llu weights in the plan, %llu in the checkpoint", unit->name,
+                              (unsigned long long)unit->parameters, (unsigned long long)stored[i]);
+    }
+done:
+    free(stored);
+    free(seen);
+    return status;
+}
+
+/* ---- one module --------------------------------------------------------------------------- */
+
+/* The rows of all matrices, and the weights of one row; what the views must add up to. */
+static int shape_module(struct ram_out_module *module, struct ram_err *err)
+{
+    const struct ram_target *target = module->target;
+    uint64_t rows = 0;
+
+    module->cols = target->n_dims ? target->shape[target->n_dims - 1] : 1;
+    module->rows = 1;
+    for (int k = 0; k + 1 < target->n_dims; k++)
+        module->rows *= target->shape[k];
+    for (size_t i = 0; i < target->n_views; i++) {
+        rows += target->views[i].rows;
+        if (target->views[i].cols != module->cols)
+            break;
+    }
+    if (rows != module->rows)
+        return ram_fail(err, RAM_EINTERNAL, "%s: views of %llu rows make a tensor of %llu",
+                        target->module, (unsigned long long)rows, (unsigned long long)module->rows);
+    return RAM_OK;
+}
+
+/* A decision that a person took, or could only have taken by editing a plan. The others are rules
+ * that did not know what the format can hold, and give way to it. */
+static bool set_by_hand(const struct ram_unit *unit)
+{
+    static const char *const always_16[] = {"1d", "tiny", "protected"};
+
+    if (!unit->reason || !strcmp(unit->reason, "user"))
+        return true;
+    for (size_t i = 0; i < sizeof always_16 / sizeof *always_16; i++)
+        if (!strcmp(unit->reason, always_16[i]))
+            return true;
+    return false;
+}
+
+static enum ram_scale_type scale_type(enum ram_dtype dtype)
+{
+    return dtype == RAM_F16 ? RAM_SCALE_F16 : dtype == RAM_F32 ? RAM_SCALE_F32 : RAM_SCALE_BF16;
+}
+
+static int decide(struct ram_out_module *module, enum ram_profile profile, struct ram_arena *arena,
+                  struct ram_err *err)
+{
+    const struct ram_target *target = module->target;
+    const struct ram_unit *unit = module->unit;
+    const unsigned long long cols = (unsigned long long)module->cols;
+
+    if (unit->bits == 16)
+        return RAM_OK;
+    if (ram_bits_index(unit->bits) < 0 || ram_group_index(unit->group) < 0)
+        return ram_fail(err, RAM_EUSAGE,
+                        "%s: %d bits in groups of %d; MLX has 2, 3, 4, 5, 6 or 8 bits in groups "
+                        "of 32, 64 or 128, or 16 bits",
+                        unit->name, unit->bits, unit->group);
+    if (!target->quantizable) {
+        if (set_by_hand(unit))
+            return ram_fail(err, RAM_EUSAGE,
+                            "%s: the plan asks for %d bits, but mlx_lm has no quantised form of "
+                            "%s; only 16 can be stored",
+                            unit->name, unit->bits, target->module);
+        module->fallback = ram_arena_printf(
+            arena, err, "16 bits instead of %d: mlx_lm has no quantised form of it", unit->bits);
+        return module->fallback ? RAM_OK : RAM_ENOMEM;
+    }
+    if (target->dtype != RAM_BF16 && target->dtype != RAM_F16 && target->dtype != RAM_F32)
+        return ram_fail(err, RAM_EUNSUPPORTED, "%s: scales of type %s cannot be stored",
+                        target->module, ram_dtypes[target->dtype].name);
+    const int group = ram_group_fit(module->cols, unit->group);
+    if (group != unit->group) {
+        module->fallback =
+            group
+                ? ram_arena_printf(arena, err, "groups of %d instead of %d: rows have %llu weights",
+                                   group, unit->group, cols)
+                : ram_arena_printf(arena, err,
+                                   "16 bits instead of %d: no group divides rows of %llu weights",
+                                   unit->bits, cols);
+        if (!module->fallback)
+            return RAM_ENOMEM;
+    }
+    module->quantized = group != 0;
+    if (module->quantized)
+        module->affine = (struct ram_affine){.bits = unit->bits,
+                                             .group = group,
+                                             .profile = profile,
+                                             .scale_type = scale_type(target->dtype)};
+    return RAM_OK;
+}
+
+/* ---- its tensors ----------------------------------------------------------------------------- */
+
+size_t ram_out_module_tensors(const struct ram_out_module *module)
+{
+    return module->quantized ? 3 : 1;
+}
+
+uint64_t ram_out_module_bytes(const struct ram_outline *outline,
+                              const struct ram_out_module *module)
+{
+    uint64_t bytes = 0;
+    for (size_t k = 0; k < ram_out_module_tensors(module); k++)
+        bytes += outline->tensors[module->tensor + k].size;
+    return bytes;
+}
+
+static int name_tensor(struct ram_outline *outline, struct ram_out_tensor *tensor,
+                       const char *suffix, struct ram_err *err)
+{
+    const char *module = outline->modules[tensor->module].target->module;
+    tensor->name = *suffix ? ram_arena_printf(&outline->arena, err, "%s.%s", module, suffix)
+                           : ram_arena_strdup(&outline->arena, module, err);
+    return tensor->name ? RAM_OK : RAM_ENOMEM;
+}
+
+/* Bytes of a tensor from its shape. The product was checked for the source, which is no smaller
+ * than a quarter of it; checked again since nothing here may depend on that. */
+static int size_tensor(struct ram_out_tensor *tensor, struct ram_err *err)
+{
+    size_t n = (size_t)ram_dtypes[tensor->dtype].bits;
+    for (int k = 0; k < tensor->n_dims; k++)
+        if (!ram_mul_size(n, (size_t)tensor->shape[k], &n))
+            return ram_fail(err, RAM_ERANGE, "%s: its size overflows", tensor->name);
+    tensor->size = n / 8;
+    return RAM_OK;
+}
+
+static int add_tensors(struct ram_outline *outline, size_t m, struct ram_err *err)
+{
+    static const char *const suffixes[] = {"weight", "scales", "biases"};
+    struct ram_out_module *module = &outline->modules[m];
+    const struct ram_target *target = module->target;
+
+    module->tensor = outline->n_tensors;
+    for (size_t k = 0; k < ram_out_module_tensors(module); k++) {
+        struct ram_out_tensor *tensor = &outline->tensors[outline->n_tensors++];
+        *tensor =
+            (struct ram_out_tensor){.module = m, .dtype = target->dtype, .n_dims = target->n_dims};
+        memcpy(tensor->shape, target->shape, sizeof tensor->shape);
+        if (module->quantized) {
+            uint64_t *last = &tensor->shape[target->n_dims - 1];
+            if (k == 0) {
+                tensor->dtype = RAM_U32;
+                *last = ram_affine_code_size(&module->affine, module->cols) / 4;
+            } else {
+                *last = module->cols / (uint64_t)module->affine.group;
+            }
+        }
+        int status =
+            name_tensor(outline, tensor, module->quantized ? suffixes[k] : target->suffix, err);
+        if (!status)
+            status = size_tensor(tensor, err);
+        if (status)
+            return status;
+        outline->bytes += tensor->size;
+    }
+    return RAM_OK;
+}
+
+/* config.json's default: what most weights have, so that few modules need an entry of their own. */
+static void choose_default(struct ram_outline *outline)
+{
+    uint64_t weights[RAM_N_BITS][RAM_N_GROUPS] = {{0}};
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < outline->n_modules; i++) {
+        const struct ram_out_module *module = &outline->modules[i];
+        if (module->quantized)
+            weights[ram_bits_index(module->affine.bits)][ram_group_index(module->affine.group)] +=
+                module->rows * module->cols;
+    }
+    for (int b = 0; b < RAM_N_BITS; b++)
+        for (int g = 0; g < RAM_N_GROUPS; g++)
+            if (weights[b][g] > most) {
+                most = weights[b][g];
+                outline->bits = ram_bits_grid[b];
+                outline->group = ram_group_grid[g];
+            }
+}
+
+static int fill(struct ram_outline *outline, const struct ram_plan *plan, enum ram_profile profile,
+                struct ram_err *err)
+{
+    const struct ram_layout *layout = outline->layout;
+
+    for (size_t i = 0; i < layout->n_targets; i++) {
+        struct ram_out_module *module = &outline->modules[outline->n_modules++];
+        *module = (struct ram_out_module){.target = &layout->targets[i]};
+        module->unit = ram_plan_find(plan, module->target->unit);
+        int status = shape_module(module, err);
+        if (!status)
+            status = decide(module, profile, &outline->arena, err);
+        if (!status)
+            status = add_tensors(outline, i, err);
+        if (status)
+            return status;
+        outline->parameters += module->rows * module->cols;
+        outline->n_quantized += module->quantized;
+    }
+    choose_default(outline);
+    return RAM_OK;
+}
+
+int ram_outline_new(struct ram_outline **out, const struct ram_layout *layout,
+                    const struct ram_plan *plan, const struct ram_convert_opts *opts,
+                    struct ram_err *err)
+{
+    const uint64_t shard_size = opts->shard_size ? opts->shard_size : UINT64_C(5) << 30;
+    int status = check_model(layout, plan, err);
+    if (!status)
+        status = check_units(layout, plan, err);
+    if (status)
+        return status;
+
+    struct ram_outline *outline = ram_calloc(1, sizeof *outline, err);
+    if (!outline)
+        return RAM_ENOMEM;
+    outline->layout = layout;
+    outline->modules = ram_calloc(layout->n_targets, sizeof *outline->modules, err);
+    outline->tensors = ram_calloc(layout->n_targets, 3 * sizeof *outline->tensors, err);
+    status = outline->modules && outline->tensors ? RAM_OK : RAM_ENOMEM;
+    if (!status)
+        status = fill(outline, plan, opts->profile, err);
+    if (!status)
+        status = ram_outline_shard(outline, shard_size, err);
+    if (status) {
+        ram_outline_free(outline);
+        return status;
+    }
+    *out = outline;
+    return RAM_OK;
+}
+
+void ram_outline_free(struct ram_outline *outline)
+{
+    if (!outline)
+        return;
+    for (size_t i = 0; i < outline->n_files; i++)
+        free(outline->files[i].header);
+    free(outline->files);
+    free(outline->tensors);
+    free(outline->modules);
+    ram_arena_release(&outline->arena);
+    free(outline);
+}

@@ -1,0 +1,340 @@
+/*
+ * stream.c - see stream.h.
+ *
+ * Modules are taken in batches of a few thousand blocks; inside a batch threads take blocks in
+ * order, read, encode and write them without meeting. A file is open while a batch needs it.
+ */
+#include "convert/stream.h"
+
+#include "base/pool.h"
+#include "convert/rowblock.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { BATCH_FILES = 64 }; /* open at a time; a process may have 1,024 */
+
+/* Rows [row, row + n) of one view of a module. */
+struct block {
+    const struct ram_view *view;
+    size_t module;
+    size_t row, n;
+    uint64_t module_row; /* of its first row, in the module */
+    bool last;           /* of its view */
+    double squared_error, squared;
+    struct ram_checksum sums[3];
+};
+
+struct scratch {
+    float *weights;
+    uint8_t *codes; /* or narrowed floats */
+    uint8_t *scales, *biases;
+};
+
+struct stream {
+    const struct ram_ckpt *ckpt;
+    const struct ram_outline *outline;
+    const struct ram_encoder *encoder;
+    const char *dir;
+    const struct ram_run *run;
+    struct ram_module_result *results;
+    struct ram_pool *pool;
+    struct scratch *scratch; /* one for each thread */
+    struct ram_sink *sinks;  /* one for each file */
+    struct block *blocks;    /* of the current batch */
+    size_t n_blocks, cap_blocks;
+    uint64_t total;
+    atomic_uint_least64_t done;
+};
+
+double ram_relative_error(double squared_error, double squared)
+{
+    return squared > 0 ? sqrt(squared_error / squared) : 0;
+}
+
+/* ---- one block ----------------------------------------------------------------------------- */
+
+static uint64_t source_bytes(const struct ram_view *view, size_t n)
+{
+    return (uint64_t)n * view->cols * (uint64_t)ram_dtypes[view->tensor->dtype].bits / 8;
+}
+
+static int put(struct stream *s, struct block *block, size_t part, const uint8_t *data,
+               size_t row_size, struct ram_err *err)
+{
+    const struct ram_out_tensor *tensor =
+        &s->outline->tensors[s->outline->modules[block->module].tensor + part];
+    const uint64_t at = block->module_row * row_size;
+    const size_t size = block->n * row_size;
+
+    ram_checksum_add(&block->sums[part], at, data, size);
+    return ram_sink_put(&s->sinks[tensor->file], tensor->offset + at, data, size, err);
+}
+
+static int quantize(struct stream *s, struct block *block, struct scratch *scratch,
+                    struct ram_err *err)
+{
+    const struct ram_out_module *module = &s->outline->modules[block->module];
+    const struct ram_affine *f = &module->affine;
+    const size_t cols = block->view->cols;
+
+    int status = ram_rows_read(block->view, block->row, block->n, module->target->dtype,
+                               scratch->weights, &block->squared, err);
+    if (status)
+        return status;
+    block->squared_error = s->encoder->encode(f, scratch->weights, block->n, cols, scratch->codes,
+                                              scratch->scales, scratch->biases);
+    status = put(s, block, 0, scratch->codes, ram_affine_code_size(f, cols), err);
+    if (!status)
+        status = put(s, block, 1, scratch->scales, ram_affine_scale_size(f, cols), err);
+    if (!status)
+        status = put(s, block, 2, scratch->biases, ram_affine_scale_size(f, cols), err);
+    return status;
+}
+
+/* Floats are read to be checked, and written from where they lie if they lie as they are to be. */
+static int carry_over(struct stream *s, struct block *block, struct scratch *scratch,
+                      struct ram_err *err)
+{
+    const struct ram_view *view = block->view;
+    const struct ram_tensor *tensor = view->tensor;
+    const enum ram_dtype dtype = s->outline->modules[block->module].target->dtype;
+    const size_t element = (size_t)ram_dtypes[dtype].bits / 8;
+    const bool as_it_lies = dtype == tensor->dtype && ram_view_contiguous(view);
+    const uint8_t *data = scratch->codes;
+
+    if (ram_dtypes[tensor->dtype].is_weight) {
+        const int status = ram_rows_read(view, block->row, block->n, dtype, scratch->weights,
+                                         &block->squared, err);
+        if (status)
+            return status;
+        if (!as_it_lies)
+            ram_rows_narrow(scratch->weights, block->n * view->cols, dtype, scratch->codes);
+    } else if (!as_it_lies) {
+        return ram_fail(err, RAM_EUNSUPPORTED, "%s: %s cannot be stored as %s", tensor->name,
+                        ram_dtypes[tensor->dtype].name, ram_dtypes[dtype].name);
+    }
+    if (as_it_lies)
+        data = tensor->data + (view->first + block->row * view->cols) * element;
+    return put(s, block, 0, data, view->cols * element, err);
+}
+
+/* Progress and cancellation belong to the thread that called the stage, which is worker 0. */
+static int tell(struct stream *s, const struct block *block, struct ram_err *err)
+{
+    const struct ram_run *run = s->run;
+
+    if (run->progress) {
+        const struct ram_progress p = {
+            .stage = "convert",
+            .item = s->outline->modules[block->module].target->module,
+            .done = atomic_load(&s->done),
+            .total = s->total,
+        };
+        run->progress(run->user, &p);
+    }
+    if (run->cancelled && run->cancelled(run->user))
+        return ram_fail(err, RAM_EINTERRUPT, "interrupted; nothing was written");
+    return RAM_OK;
+}
+
+static int do_block(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    struct stream *s = ctx;
+    struct block *block = &s->blocks[i];
+    const struct ram_view *view = block->view;
+    const struct ram_out_module *module = &s->outline->modules[block->module];
+
+    int status = module->quantized ? quantize(s, block, &s->scratch[worker], err)
+                                   : carry_over(s, block, &s->scratch[worker], err);
+    if (status)
+        return status;
+    /* A page that two blocks share goes with the view; a transposed view goes as a whole. */
+    if (block->last)
+        ram_view_forget(s->ckpt, view, 0, view->rows);
+    else if (ram_view_contiguous(view))
+        ram_view_forget(s->ckpt, view, block->row, block->n);
+    atomic_fetch_add(&s->done, source_bytes(view, block->n));
+    return worker == 0 ? tell(s, block, err) : RAM_OK;
+}
+
+/* ---- batches ------------------------------------------------------------------------------- */
+
+static int add_blocks(struct stream *s, size_t m, struct ram_err *err)
+{
+    const struct ram_target *target = s->outline->modules[m].target;
+    uint64_t module_row = 0;
+
+    for (size_t v = 0; v < target->n_views; v++) {
+        const struct ram_view *view = &target->views[v];
+        const size_t step = ram_rows_in_block(view->cols);
+        for (size_t row = 0; row < view->rows && view->cols; row += step) {
+            const int status =
+                ram_grow(&s->blocks, sizeof *s->blocks, s->n_blocks, &s->cap_blocks, err);
+            if (status)
+                return status;
+            const size_t n = view->rows - row < step ? view->rows - row : step;
+            s->blocks[s->n_blocks++] = (struct block){.view = view,
+                                                      .module = m,
+                                                      .row = row,
+                                                      .n = n,
+                                                      .module_row = module_row + row,
+                                                      .last = row + n == view->rows};
+        }
+        module_row += view->rows;
+    }
+    return RAM_OK;
+}
+
+static unsigned last_file(const struct ram_outline *outline, size_t m)
+{
+    const struct ram_out_module *module = &outline->modules[m];
+    return outline->tensors[module->tensor + ram_out_module_tensors(module) - 1].file;
+}
+
+static int open_file(struct stream *s, unsigned number, struct ram_err *err)
+{
+    const struct ram_out_file *file = &s->outline->files[number];
+    struct ram_sink *sink = &s->sinks[number];
+    char *path = ram_path_join(s->dir, file->name, err);
+    if (!path)
+        return RAM_ENOMEM;
+    int status = ram_sink_open(sink, path, err);
+    if (!status)
+        status = ram_sink_reserve(sink, file->size, err);
+    if (!status)
+        status = ram_sink_put(sink, 0, file->header, file->header_size, err);
+    free(path);
+    return status;
+}
+
+static void fold(struct stream *s)
+{
+    for (size_t i = 0; i < s->n_blocks; i++) {
+        const struct block *block = &s->blocks[i];
+        struct ram_module_result *result = &s->results[block->module];
+        result->squared_error += block->squared_error;
+        result->squared += block->squared;
+        for (size_t k = 0; k < 3; k++)
+            ram_checksum_merge(&result->sums[k], &block->sums[k]);
+    }
+}
+
+/* Modules [*first, ...) until a batch is full; *first becomes the next batch's. */
+static int run_batch(struct stream *s, size_t *first, unsigned *n_opened, unsigned *n_closed,
+                     struct ram_err *err)
+{
+    const struct ram_outline *outline = s->outline;
+    size_t m = *first;
+    int status = RAM_OK;
+
+    s->n_blocks = 0;
+    while (!status && m < outline->n_modules && s->n_blocks < RAM_BATCH_BLOCKS) {
+        const unsigned file = last_file(outline, m);
+        if (m > *first && file - *n_closed >= BATCH_FILES)
+            break;
+        while (!status && *n_opened <= file)
+            status = open_file(s, (*n_opened)++, err);
+        if (!status)
+            status = add_blocks(s, m++, err);
+    }
+    if (!status)
+        status = ram_pool_for(s->pool, s->n_blocks, do_block, s, err);
+    if (status)
+        return status;
+    fold(s);
+    *first = m;
+    const unsigned needed = m < outline->n_modules
+                                ? outline->tensors[outline->modules[m].tensor].file
+                                : (unsigned)outline->n_files;
+    while (!status && *n_closed < needed)
+        status = ram_sink_close(&s->sinks[(*n_closed)++], err);
+    return status;
+}
+
+/* ---- set-up -------------------------------------------------------------------------------- */
+
+/* Starts as many threads as were asked for, or as the memory has room for. */
+static int start(struct stream *s, struct ram_err *err)
+{
+    const uint64_t max_memory = s->run->max_memory ? s->run->max_memory : UINT64_C(2) << 30;
+    uint64_t most = 1;
+    for (size_t m = 0; m < s->outline->n_modules; m++) {
+        const uint64_t cols = s->outline->modules[m].cols;
+        const uint64_t block = ram_rows_in_block((size_t)cols) * cols;
+        most = block > most ? block : most;
+    }
+    /* Weights as f32, what is written (at most f32), a scale and a bias of f32 for 32 weights, and
+     * the same again for the pages of the mapping that a block touches. */
+    if (most > UINT64_MAX / 32)
+        return ram_fail(err, RAM_ENOMEM, "rows of %llu weights", (unsigned long long)most);
+    const uint64_t need = most * 4 + most * 4 + most / 32 * 8 + most * 8;
+    if (need > max_memory)
+        return ram_fail(err, RAM_ENOMEM,
+                        "max_memory of %llu bytes is too small: one block of rows needs %llu",
+                        (unsigned long long)max_memory, (unsigned long long)need);
+    int status = ram_pool_new(&s->pool, s->run->threads, err);
+    if (!status && ram_pool_threads(s->pool) > max_memory / need) {
+        ram_pool_free(s->pool);
+        s->pool = NULL;
+        status = ram_pool_new(&s->pool, (unsigned)(max_memory / need), err);
+    }
+    if (status)
+        return status;
+    const unsigned n = ram_pool_threads(s->pool);
+    s->scratch = ram_calloc(n, sizeof *s->scratch, err);
+    for (unsigned k = 0; s->scratch && k < n; k++) {
+        struct scratch *scratch = &s->scratch[k];
+        scratch->weights = ram_calloc((size_t)most, sizeof *scratch->weights, err);
+        scratch->codes = ram_calloc((size_t)most, 4, err);
+        scratch->scales = ram_calloc((size_t)most / 32 + 1, 4, err);
+        scratch->biases = ram_calloc((size_t)most / 32 + 1, 4, err);
+        if (!scratch->weights || !scratch->codes || !scratch->scales || !scratch->biases)
+            return RAM_ENOMEM;
+    }
+    s->sinks = ram_calloc(s->outline->n_files, sizeof *s->sinks, err);
+    return s->scratch && s->sinks ? RAM_OK : RAM_ENOMEM;
+}
+
+static void finish(struct stream *s)
+{
+    for (size_t i = 0; s->sinks && i < s->outline->n_files; i++)
+        if (s->sinks[i].path)
+            ram_sink_abandon(&s->sinks[i]);
+    for (unsigned k = 0; s->scratch && k < ram_pool_threads(s->pool); k++) {
+        free(s->scratch[k].weights);
+        free(s->scratch[k].codes);
+        free(s->scratch[k].scales);
+        free(s->scratch[k].biases);
+    }
+    free(s->scratch);
+    free(s->sinks);
+    free(s->blocks);
+    ram_pool_free(s->pool);
+}
+
+int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
+               const struct ram_encoder *encoder, const char *dir, const struct ram_run *run,
+               struct ram_module_result *results, struct ram_err *err)
+{
+    struct stream s = {.ckpt = ckpt,
+                       .outline = outline,
+                       .encoder = encoder,
+                       .dir = dir,
+                       .run = run,
+                       .results = results};
+    unsigned n_opened = 0, n_closed = 0;
+    size_t module = 0;
+
+    for (size_t m = 0; m < outline->n_modules; m++)
+        for (size_t v = 0; v < outline->modules[m].target->n_views; v++) {
+            const struct ram_view *view = &outline->modules[m].target->views[v];
+            s.total += source_bytes(view, view->rows);
+        }
+    int status = start(&s, err);
+    while (!status && module < outline->n_modules)
+        status = run_batch(&s, &module, &n_opened, &n_closed, err);
+    finish(&s);
+    return status;
+}

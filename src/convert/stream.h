@@ -1,0 +1,32 @@
+/*
+ * stream.h - the weights on their way from the checkpoint to the output's files.
+ *
+ * Memory is bounded by blocks of rows, not by the model. Every byte has its place before the first
+ * is read (outline.h), so that any thread may write any block; what a block contributes to a
+ * module's error and checksum is folded in the order of blocks.
+ */
+#ifndef RAM_CONVERT_STREAM_H
+#define RAM_CONVERT_STREAM_H
+
+#include "convert/checksum.h"
+#include "convert/encoder.h"
+#include "convert/outline.h"
+
+struct ram_module_result {
+    double squared_error;        /* of what a reader will see, against the weights */
+    double squared;              /* of the weights */
+    struct ram_checksum sums[3]; /* of its tensors */
+};
+
+/* sqrt(squared_error / squared); 0 for a module of zeros. */
+double ram_relative_error(double squared_error, double squared);
+
+/*
+ * Writes every file of the outline into dir, each flushed to the disk. results: one for each
+ * module. RAM_EFORMAT for a weight that is not finite, RAM_EINTERRUPT if run->cancelled says so.
+ */
+int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
+               const struct ram_encoder *encoder, const char *dir, const struct ram_run *run,
+               struct ram_module_result *results, struct ram_err *err);
+
+#endif

@@ -1,0 +1,339 @@
+/*
+ * verify.c - see verify.h: which checks are made, and how they are told.
+ *
+ * A container that cannot be read at all is the error of whoever reads it (RAM_EFORMAT, RAM_EIO);
+ * everything after that is a difference, and all of them are listed.
+ */
+#include "convert/verify.h"
+
+#include "convert/compare.h"
+#include "convert/sidecar.h"
+#include "convert/stream.h"
+#include "record/emit.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct verify {
+    const char *dir;
+    struct ram_ckpt *ckpt;
+    const struct ram_ckpt *source;
+    struct ram_layout *layout; /* of the source, or NULL */
+    struct ram_expectation expectation;
+    struct ram_found_list list;
+    struct ram_findings findings;
+    struct ram_sidecar sidecar; /* ram.json */
+    uint64_t bytes;             /* of all tensors */
+};
+
+/* ---- files ------------------------------------------------------------------------------------
+ */
+
+static bool is_weight_file(const char *name)
+{
+    const size_t n = strlen(name), suffix = strlen(".safetensors");
+    return !strncmp(name, "model", 5) && n > suffix && !strcmp(name + n - suffix, ".safetensors");
+}
+
+/* mlx_lm loads every model*.safetensors, whatever the index says. */
+static int check_strays(struct verify *v, struct ram_err *err)
+{
+    const struct dirent *entry;
+    DIR *stream = opendir(v->ckpt->dir);
+
+    if (!stream)
+        return ram_fail_errno(err, "%s", v->ckpt->dir);
+    while ((entry = readdir(stream))) {
+        bool known = !is_weight_file(entry->d_name);
+        for (size_t i = 0; i < v->ckpt->n_files && !known; i++)
+            known = !strcmp(v->ckpt->files[i].name, entry->d_name);
+        if (!known)
+            ram_findings_add(&v->findings, RAM_CHECK_FILES, entry->d_name,
+                             "is not in the index, but mlx_lm loads it too");
+    }
+    closedir(stream);
+    for (size_t i = 0; i < v->ckpt->n_files; i++)
+        if (!is_weight_file(v->ckpt->files[i].name))
+            ram_findings_add(&v->findings, RAM_CHECK_FILES, v->ckpt->files[i].name,
+                             "is in the index, but mlx_lm loads only model*.safetensors");
+    return RAM_OK;
+}
+
+/* The index's names were checked when the checkpoint was opened; here its sum. */
+static int check_index(struct verify *v, struct ram_err *err)
+{
+    enum { MAX_INDEX = 256 << 20 };
+    struct ram_err ignored = {0};
+    json_t *index = NULL;
+
+    char *path = ram_path_join(v->ckpt->dir, "model.safetensors.index.json", err);
+    if (!path)
+        return RAM_ENOMEM;
+    const bool read = ram_json_read(&index, path, MAX_INDEX, &ignored) == RAM_OK;
+    free(path);
+    const json_t *total = json_object_get(json_object_get(index, "metadata"), "total_size");
+    if (total && (!json_is_integer(total) || (uint64_t)json_integer_value(total) != v->bytes))
+        ram_findings_add(&v->findings, RAM_CHECK_FILES, "model.safetensors.index.json",
+                         "its total_size is %lld, the tensors have %llu bytes",
+                         (long long)json_integer_value(total), (unsigned long long)v->bytes);
+    ram_findings_note(&v->findings, RAM_CHECK_FILES, true, "%zu weight file%s, %llu bytes%s",
+                      v->ckpt->n_files, v->ckpt->n_files == 1 ? "" : "s",
+                      (unsigned long long)v->bytes, read ? "" : "; no index");
+    json_decref(index);
+    return RAM_OK;
+}
+
+static int check_files(struct verify *v, struct ram_err *err)
+{
+    for (size_t i = 0; i < v->ckpt->n_tensors; i++)
+        v->bytes += v->ckpt->tensors[i].size;
+    const int status = check_strays(v, err);
+    return status ? status : check_index(v, err);
+}
+
+/* ---- what is expected ---------------------------------------------------------------------------
+ */
+
+static const char *type_of(const json_t *config)
+{
+    const char *type = json_string_value(json_object_get(config, "model_type"));
+    return type ? type : "";
+}
+
+/* From the source if there is one, else from config.json; what that lacks is a difference. */
+static int expect(struct verify *v, struct ram_err *err)
+{
+    struct ram_err found = {0};
+    int status;
+
+    if (v->source) {
+        const char *ours = type_of(v->ckpt->config), *theirs = type_of(v->source->config);
+        if (strcmp(ours, theirs))
+            ram_findings_add(&v->findings, RAM_CHECK_SOURCE, "config.json",
+                             "model_type is \"%s\", the source's is \"%s\"", ours, theirs);
+        status = ram_layout_new(&v->layout, v->source, err);
+        if (!status && v->layout->known)
+            return ram_expect_layout(&v->expectation, v->layout, err);
+        if (!status)
+            ram_findings_note(&v->findings, RAM_CHECK_SOURCE, false,
+                              "the architecture is not known");
+        if (status)
+            return status;
+    }
+    status = ram_expect_config(&v->expectation, v->ckpt->config, "config.json", &found);
+    if (status == RAM_ENOMEM)
+        return ram_fail(err, status, "%s", found.message);
+    if (status)
+        ram_findings_add(&v->findings, RAM_CHECK_CONFIG, "config.json", "%s", found.message);
+    return RAM_OK;
+}
+
+/* ---- plan, source -------------------------------------------------------------------------------
+ */
+
+static void check_plan(struct verify *v, const struct ram_plan *plan)
+{
+    if (!v->expectation.known) {
+        ram_findings_note(&v->findings, RAM_CHECK_PLAN, false, "the architecture is not known");
+        return;
+    }
+    ram_findings_note(&v->findings, RAM_CHECK_PLAN, true, "%zu units, method %s", plan->n_units,
+                      plan->method ? plan->method : "unknown");
+    for (size_t i = 0; i < v->list.n; i++) {
+        const struct ram_found *found = &v->list.items[i];
+        const struct ram_unit *unit = ram_plan_find(plan, found->expected->unit);
+        if (!unit) {
+            ram_findings_add(&v->findings, RAM_CHECK_PLAN, found->module,
+                             "the plan has no unit \"%s\"", found->expected->unit);
+            continue;
+        }
+        const int group = unit->bits < 16 && found->expected->quantizable
+                              ? ram_group_fit(found->cols, unit->group)
+                              : 0;
+        const int bits = group ? unit->bits : 16;
+        const int is_bits = found->quantized ? found->affine.bits : 16;
+        const int is_group = found->quantized ? found->affine.group : 0;
+        if (bits != is_bits || group != is_group)
+            ram_findings_add(&v->findings, RAM_CHECK_PLAN, found->module,
+                             "has %d bits, group %d; the plan says %d bits, group %d", is_bits,
+                             is_group, bits, group);
+    }
+}
+
+static void check_source(struct verify *v)
+{
+    double squared_error = 0, squared = 0;
+    size_t n = 0;
+
+    for (size_t i = 0; i < v->list.n; i++) {
+        const struct ram_found *found = &v->list.items[i];
+        const double error = ram_relative_error(found->squared_error, found->squared);
+        if (!found->expected || !found->expected->target)
+            continue;
+        n++;
+        if (found->quantized) {
+            squared_error += found->squared_error;
+            squared += found->squared;
+        }
+        if (!found->quantized && !(found->squared_error == 0))
+            ram_findings_add(&v->findings, RAM_CHECK_SOURCE, found->module,
+                             "is not quantised, but differs from the source (relative error %g)",
+                             error);
+        else if (!(error < 1))
+            ram_findings_add(&v->findings, RAM_CHECK_SOURCE, found->module,
+                             "its relative error is %g: these are not the source's weights", error);
+    }
+    if (n)
+        ram_findings_note(&v->findings, RAM_CHECK_SOURCE, true,
+                          "%zu modules; relative error of all that is quantised %.5f", n,
+                          ram_relative_error(squared_error, squared));
+}
+
+/* ---- telling ------------------------------------------------------------------------------------
+ */
+
+static double worst_error(const struct ram_found *found)
+{
+    const double group = found->quantized ? found->affine.group : (double)found->cols;
+    const double mean_square = found->squared / ((double)found->rows * (double)found->cols);
+    return mean_square > 0 ? sqrt(found->worst / group / mean_square) : 0;
+}
+
+static json_t *module_json(const struct ram_found *found, bool measured)
+{
+    json_t *entry = json_object();
+
+    json_object_set_new(entry, "module", json_string(found->module));
+    json_object_set_new(entry, "bits", json_integer(found->quantized ? found->affine.bits : 16));
+    json_object_set_new(entry, "group", json_integer(found->quantized ? found->affine.group : 0));
+    if (measured && found->expected && found->expected->target) {
+        json_object_set_new(
+            entry, "relative_error",
+            ram_json_real(ram_relative_error(found->squared_error, found->squared)));
+        json_object_set_new(entry, "worst_group",
+                            json_pack("{s:I, s:I, s:o}", "row", (json_int_t)found->worst_row,
+                                      "column", (json_int_t)found->worst_col, "relative_error",
+                                      ram_json_real(worst_error(found))));
+    }
+    return entry;
+}
+
+static void tell_json(const struct verify *v, struct ram_buf *buf)
+{
+    json_t *root = json_object();
+    json_t *modules = json_array();
+
+    json_object_set_new(root, "directory", json_string(v->dir));
+    json_object_set_new(root, "ok", json_boolean(!ram_findings_total(&v->findings)));
+    json_object_set_new(root, "model_type", json_string(type_of(v->ckpt->config)));
+    json_object_set_new(root, "tensors", json_integer((json_int_t)v->ckpt->n_tensors));
+    json_object_set_new(root, "bytes", json_integer((json_int_t)v->bytes));
+    json_t *findings = ram_findings_json(&v->findings);
+    json_object_update(root, findings);
+    json_decref(findings);
+    for (size_t i = 0; i < v->list.n; i++)
+        json_array_append_new(modules, module_json(&v->list.items[i], v->source != NULL));
+    json_object_set_new(root, "modules", modules);
+    ram_emit_json(buf, root, 0);
+    ram_buf_puts(buf, "\n");
+    json_decref(root);
+}
+
+/* The table of errors: rmse over rms, and the same of the worst group, with its place. */
+static void tell_errors(const struct verify *v, struct ram_buf *buf)
+{
+    ram_buf_printf(buf, "\n%-52s %9s %10s   %s\n", "module", "width", "error",
+                   "worst group (row, column)");
+    for (size_t i = 0; i < v->list.n; i++) {
+        const struct ram_found *found = &v->list.items[i];
+        char width[32];
+        if (!found->quantized || !found->expected || !found->expected->target)
+            continue;
+        snprintf(width, sizeof width, "%dg%d", found->affine.bits, found->affine.group);
+        ram_buf_printf(buf, "%-52s %9s %10.5f   %.4f (%llu, %llu)\n", found->module, width,
+                       ram_relative_error(found->squared_error, found->squared), worst_error(found),
+                       (unsigned long long)found->worst_row, (unsigned long long)found->worst_col);
+    }
+}
+
+static int tell(const struct verify *v, enum ram_form form, char **out, struct ram_err *err)
+{
+    struct ram_buf buf = {0};
+    struct ram_c_locale locale;
+    const size_t total = ram_findings_total(&v->findings);
+
+    const int status = ram_c_locale_enter(&locale, err);
+    if (status)
+        return status;
+    if (form == RAM_JSON) {
+        tell_json(v, &buf);
+    } else {
+        ram_findings_text(&v->findings, &buf);
+        if (v->layout && v->layout->known)
+            tell_errors(v, &buf);
+        if (total)
+            ram_buf_printf(&buf, "%s: %zu difference%s\n", v->dir, total, total == 1 ? "" : "s");
+        else
+            ram_buf_printf(&buf, "%s: no difference\n", v->dir);
+    }
+    ram_c_locale_leave(&locale);
+    return ram_buf_take(&buf, out, err);
+}
+
+/* ---- all of it ----------------------------------------------------------------------------------
+ */
+
+static int run_checks(struct verify *v, const struct ram_plan *plan, const struct ram_run *run,
+                      struct ram_err *err)
+{
+    int status = check_files(v, err);
+    if (!status)
+        status = expect(v, err);
+    if (!status)
+        status = ram_found_new(&v->list, v->ckpt, &v->expectation, &v->findings, err);
+    if (!status)
+        status = ram_sidecar_read(&v->sidecar, v->ckpt->dir, &v->findings, err);
+    if (!status)
+        status =
+            ram_compare(&v->list, v->ckpt, v->layout ? v->source : NULL, run, &v->findings, err);
+    if (status)
+        return status;
+    ram_sidecar_check(&v->sidecar, &v->list, v->layout && v->layout->known, &v->findings);
+    if (!plan)
+        plan = v->sidecar.plan;
+    if (plan)
+        check_plan(v, plan);
+    else
+        ram_findings_note(&v->findings, RAM_CHECK_PLAN, false, "no plan");
+    if (v->source)
+        check_source(v);
+    else
+        ram_findings_note(&v->findings, RAM_CHECK_SOURCE, false, "no source");
+    return v->findings.failed ? ram_fail(err, RAM_ENOMEM, "no memory for the findings") : RAM_OK;
+}
+
+int ram_verify_run(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
+                   const struct ram_run *run, enum ram_form form, char **out, struct ram_err *err)
+{
+    struct verify v = {.dir = dir, .source = source};
+
+    int status = ram_ckpt_open(&v.ckpt, dir, err);
+    if (!status)
+        status = run_checks(&v, plan, run, err);
+    if (!status && out)
+        status = tell(&v, form, out, err);
+    if (!status && ram_findings_total(&v.findings))
+        status = ram_fail(err, RAM_EDIFF, "%s: %zu difference%s, the first in %s: %s", dir,
+                          ram_findings_total(&v.findings),
+                          ram_findings_total(&v.findings) == 1 ? "" : "s",
+                          v.findings.items[0].where, v.findings.items[0].what);
+    ram_sidecar_release(&v.sidecar);
+    ram_found_release(&v.list);
+    ram_expect_release(&v.expectation);
+    ram_findings_release(&v.findings);
+    ram_layout_free(v.layout);
+    ram_ckpt_close(v.ckpt);
+    return status;
+}
