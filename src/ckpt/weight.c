@@ -179,3 +179,24 @@ int ram_weight_read(const struct ram_weight *weight, size_t row, size_t n, float
                       weight->biases->data + row * scale_size, n, weight->cols, out);
     return RAM_OK;
 }
+
+static void forget_rows(const struct ram_ckpt *ckpt, const struct ram_tensor *t, size_t row,
+                        size_t n, size_t row_size)
+{
+    ram_map_forget(&ckpt->files[t->file].map, t->offset + row * row_size, n * row_size);
+}
+
+void ram_weight_forget(const struct ram_ckpt *ckpt, const struct ram_weight *weight, size_t row,
+                       size_t n)
+{
+    const struct ram_affine *affine = &weight->affine;
+
+    if (!affine->bits) {
+        ram_view_forget(ckpt, &weight->view, row, n);
+        return;
+    }
+    const size_t scale_size = ram_affine_scale_size(affine, weight->cols);
+    forget_rows(ckpt, weight->codes, row, n, ram_affine_code_size(affine, weight->cols));
+    forget_rows(ckpt, weight->scales, row, n, scale_size);
+    forget_rows(ckpt, weight->biases, row, n, scale_size);
+}

@@ -26,10 +26,11 @@ static int by_index(const void *a, const void *b)
 int ram_windows_cut(struct ram_windows *windows, size_t n_tokens, size_t length, size_t most,
                     uint32_t seed, size_t limit, struct ram_err *err)
 {
-    const size_t available = length ? n_tokens / length : 0;
+    const size_t all = length ? n_tokens / length : 0;
+    const size_t available = limit && limit < all ? limit : all;
     struct ram_mt mt;
 
-    *windows = (struct ram_windows){.length = length, .n_available = available};
+    *windows = (struct ram_windows){.length = length, .n_available = all};
     if (length < 2)
         return ram_fail(err, RAM_EUSAGE, "a window needs at least 2 tokens, not %zu", length);
     if (available == 0)
@@ -47,8 +48,6 @@ int ram_windows_cut(struct ram_windows *windows, size_t n_tokens, size_t length,
         qsort(windows->first, most, sizeof *windows->first, by_index);
         windows->n = most;
     }
-    if (limit && windows->n > limit)
-        windows->n = limit;
     for (size_t i = 0; i < windows->n; i++)
         windows->first[i] *= length;
     return RAM_OK;

@@ -16,9 +16,9 @@ struct ram_windows {
 };
 
 /*
- * Non-overlapping windows of length tokens from n_tokens; if there are more than `most`, the first
- * `most` of a shuffle seeded with seed (CPython's random.shuffle). limit: keep only so many of
- * those, from the start of the text; 0: all. RAM_EFORMAT if the text has not one window.
+ * Non-overlapping windows of length tokens from n_tokens, of which only the first `limit` count (0:
+ * all); if there are more than `most`, the first `most` of a shuffle seeded with seed (CPython's
+ * random.shuffle), in the order of the text. RAM_EFORMAT if the text has not one window.
  */
 int ram_windows_cut(struct ram_windows *windows, size_t n_tokens, size_t length, size_t most,
                     uint32_t seed, size_t limit, struct ram_err *err);

@@ -67,12 +67,19 @@ static void windows(void **state)
     assert_int_equal(w.n, 10);
     assert_int_equal(w.first[9], 900);
     ram_windows_release(&w);
-    /* Python: x = list(range(10)); random.Random(42).shuffle(x); sorted(x[:4]) -> 2 3 7 8 */
-    assert_int_equal(ram_windows_cut(&w, 1050, 100, 4, 42, 3, &err), RAM_OK);
+    /* Python: x = list(range(10)); random.Random(42).shuffle(x); sorted(x[:3]) -> 2 3 7 */
+    assert_int_equal(ram_windows_cut(&w, 1050, 100, 3, 42, 0, &err), RAM_OK);
     assert_int_equal(w.n, 3);
     assert_int_equal(w.first[0], 200);
     assert_int_equal(w.first[1], 300);
     assert_int_equal(w.first[2], 700);
+    ram_windows_release(&w);
+    /* A limit means the first windows of the text, whatever the cap would have chosen. */
+    assert_int_equal(ram_windows_cut(&w, 1050, 100, 4, 42, 2, &err), RAM_OK);
+    assert_int_equal(w.n, 2);
+    assert_int_equal(w.n_available, 10);
+    assert_int_equal(w.first[0], 0);
+    assert_int_equal(w.first[1], 100);
     ram_windows_release(&w);
     assert_int_equal(ram_windows_cut(&w, 99, 100, 4, 42, 0, &err), RAM_EFORMAT);
 }
