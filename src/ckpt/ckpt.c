@@ -24,6 +24,21 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+/* Orders two runs of digits by their value; runs that differ in leading zeros only are equal. */
+static int number_order(const char *a, const char *b)
+{
+    while (*a == '0')
+        a++;
+    while (*b == '0')
+        b++;
+    size_t n = 0;
+    while (is_digit(a[n]) && is_digit(b[n]))
+        n++;
+    if (is_digit(a[n]) != is_digit(b[n]))
+        return is_digit(b[n]) ? -1 : 1;
+    return memcmp(a, b, n);
+}
+
 int ram_ckpt_name_order(const char *a, const char *b)
 {
     size_t i = 0;
@@ -36,22 +51,41 @@ int ram_ckpt_name_order(const char *a, const char *b)
     size_t start = i;
     while (start && is_digit(a[start - 1]))
         start--;
-    const char *p = a + start, *q = b + start;
-    if (is_digit(*p) && is_digit(*q)) {
-        p += strspn(p, "0");
-        q += strspn(q, "0");
-        const size_t n = strspn(p, "0123456789"), m = strspn(q, "0123456789");
-        const int order = n != m ? (n < m ? -1 : 1) : memcmp(p, q, n);
-        if (order)
-            return order;
-    }
-    return (unsigned char)a[i] < (unsigned char)b[i] ? -1 : 1;
+    const int order =
+        is_digit(a[start]) && is_digit(b[start]) ? number_order(a + start, b + start) : 0;
+    return order ? order : (unsigned char)a[i] < (unsigned char)b[i] ? -1 : 1;
 }
+
+/* A tensor's name and place: small, so that sorting moves little. */
+struct place {
+    const char *name;
+    size_t index;
+};
 
 static int by_name(const void *a, const void *b)
 {
-    return ram_ckpt_name_order(((const struct ram_tensor *)a)->name,
-                               ((const struct ram_tensor *)b)->name);
+    return ram_ckpt_name_order(((const struct place *)a)->name, ((const struct place *)b)->name);
+}
+
+static int sort_tensors(struct ram_ckpt *ckpt, struct ram_err *err)
+{
+    const size_t n = ckpt->n_tensors;
+    struct place *places = ram_calloc(n, sizeof *places, err);
+    struct ram_tensor *sorted = ram_calloc(n, sizeof *sorted, err);
+
+    if (places && sorted) {
+        for (size_t i = 0; i < n; i++)
+            places[i] = (struct place){ckpt->tensors[i].name, i};
+        qsort(places, n, sizeof *places, by_name);
+        for (size_t i = 0; i < n; i++)
+            sorted[i] = ckpt->tensors[places[i].index];
+        free(ckpt->tensors);
+        ckpt->tensors = sorted;
+        sorted = NULL;
+    }
+    free(places);
+    free(sorted);
+    return err->status;
 }
 
 const struct ram_tensor *ram_ckpt_find(const struct ram_ckpt *ckpt, const char *name)
@@ -64,9 +98,9 @@ int ram_ckpt_seal(struct ram_ckpt *ckpt, struct ram_err *err)
 {
     const char *twin;
 
-    if (ckpt->n_tensors)
-        qsort(ckpt->tensors, ckpt->n_tensors, sizeof *ckpt->tensors, by_name);
-    int status = ram_names_build(&ckpt->names, ckpt->tensors, sizeof *ckpt->tensors,
+    int status = sort_tensors(ckpt, err);
+    if (!status)
+        status = ram_names_build(&ckpt->names, ckpt->tensors, sizeof *ckpt->tensors,
                                  ckpt->n_tensors, &twin, err);
     if (status)
         return status;

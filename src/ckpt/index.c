@@ -1,7 +1,7 @@
 /* index.c - see index.h. */
 #include "ckpt/index.h"
 
-#include "ckpt/scan.h"
+#include "ckpt/pull.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,53 +11,53 @@ static bool is_shard_name(const char *name)
     return *name && *name != '.' && !strchr(name, '/') && strlen(name) <= 255;
 }
 
-static bool read_map(struct ram_scan *scan, struct ram_index *index)
+static bool read_map(struct ram_pull *scan, struct ram_index *index)
 {
     size_t cap = 0;
     bool first = true;
 
-    if (!ram_scan_char(scan, '{'))
+    if (!ram_pull_char(scan, '{'))
         return false;
-    while (ram_scan_next(scan, '}', &first)) {
+    while (ram_pull_next(scan, '}', &first)) {
         struct ram_index_entry entry = {0};
         if (index->n_entries == RAM_CKPT_MAX_TENSORS)
-            return ram_scan_fail(scan, RAM_ERANGE, "more than %d tensors", RAM_CKPT_MAX_TENSORS);
-        if (!ram_scan_key(scan, &index->arena, &entry.name) ||
-            !ram_scan_string(scan, &index->arena, &entry.shard))
+            return ram_pull_fail(scan, RAM_ERANGE, "more than %d tensors", RAM_CKPT_MAX_TENSORS);
+        if (!ram_pull_key(scan, &index->arena, &entry.name) ||
+            !ram_pull_string(scan, &index->arena, &entry.shard))
             return false;
         if (!is_shard_name(entry.shard))
-            return ram_scan_fail(scan, RAM_EFORMAT, "'%.80s' is not the name of a shard",
+            return ram_pull_fail(scan, RAM_EFORMAT, "'%.80s' is not the name of a shard",
                                  entry.shard);
         if (ram_grow(&index->entries, sizeof entry, index->n_entries, &cap, scan->err))
             return false;
         index->entries[index->n_entries++] = entry;
     }
-    return !ram_scan_failed(scan);
+    return !ram_pull_failed(scan);
 }
 
-static bool read_index(struct ram_scan *scan, struct ram_index *index)
+static bool read_index(struct ram_pull *scan, struct ram_index *index)
 {
     bool first = true, map = false, metadata = false;
 
-    if (!ram_scan_char(scan, '{'))
+    if (!ram_pull_char(scan, '{'))
         return false;
-    while (ram_scan_next(scan, '}', &first)) {
+    while (ram_pull_next(scan, '}', &first)) {
         const char *key;
-        if (!ram_scan_key(scan, &index->arena, &key))
+        if (!ram_pull_key(scan, &index->arena, &key))
             return false;
         bool *seen = !strcmp(key, "weight_map") ? &map
                      : !strcmp(key, "metadata") ? &metadata
                                                 : NULL;
         if (!seen || *seen)
-            return ram_scan_fail(scan, RAM_EFORMAT, "%s key '%.40s'",
+            return ram_pull_fail(scan, RAM_EFORMAT, "%s key '%.40s'",
                                  seen ? "duplicate" : "unknown", key);
         *seen = true;
-        if (!(seen == &map ? read_map(scan, index) : ram_scan_skip(scan)))
+        if (!(seen == &map ? read_map(scan, index) : ram_pull_skip(scan)))
             return false;
     }
-    if (!ram_scan_end(scan))
+    if (!ram_pull_end(scan))
         return false;
-    return map || ram_scan_fail(scan, RAM_EFORMAT, "no \"weight_map\"");
+    return map || ram_pull_fail(scan, RAM_EFORMAT, "no \"weight_map\"");
 }
 
 /* Numbers the shards: entries of one shard refer to the first entry that names it. */
@@ -94,7 +94,7 @@ static int number_files(struct ram_index *index, const char *where, struct ram_e
 int ram_index_parse(struct ram_index *index, const char *text, size_t size, const char *where,
                     struct ram_err *err)
 {
-    struct ram_scan scan = {text, text, text + size, where, err};
+    struct ram_pull scan = {text, text, text + size, where, err};
     struct ram_names names = {0};
     const char *twin;
 

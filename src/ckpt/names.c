@@ -33,14 +33,22 @@ static const char *name_of(const struct ram_names *names, size_t i)
     return name;
 }
 
-/* The slot that holds name, or the empty one where it belongs. */
-static size_t *slot_of(const struct ram_names *names, const char *name)
+static size_t index_of(uint64_t slot)
+{
+    return (size_t)(slot & UINT32_MAX) - 1;
+}
+
+/* The slot that holds name, or the empty one where it belongs. Names are compared only if their
+ * hashes agree, since each comparison is a cache miss. */
+static uint64_t *slot_of(const struct ram_names *names, const char *name, uint64_t h)
 {
     const size_t mask = names->n_slots - 1;
-    size_t at = (size_t)hash(name) & mask;
+    size_t at = (size_t)h & mask;
 
-    while (names->slots[at] && strcmp(name_of(names, names->slots[at] - 1), name))
-        at = (at + 1) & mask;
+    for (; names->slots[at]; at = (at + 1) & mask)
+        if (names->slots[at] >> 32 == h >> 32 &&
+            !strcmp(name_of(names, index_of(names->slots[at])), name))
+            break;
     return &names->slots[at];
 }
 
@@ -58,11 +66,13 @@ int ram_names_build(struct ram_names *names, const void *items, size_t stride, s
         return RAM_ENOMEM;
     names->n_slots = n_slots;
     for (size_t i = 0; i < n; i++) {
-        size_t *slot = slot_of(names, name_of(names, i));
+        const char *name = name_of(names, i);
+        const uint64_t h = hash(name);
+        uint64_t *slot = slot_of(names, name, h);
         if (!*slot)
-            *slot = i + 1;
+            *slot = (h & ~(uint64_t)UINT32_MAX) | (i + 1);
         else if (!*twin)
-            *twin = name_of(names, i);
+            *twin = name;
     }
     return RAM_OK;
 }
@@ -77,6 +87,6 @@ size_t ram_names_find(const struct ram_names *names, const char *name)
 {
     if (!names->n_slots)
         return SIZE_MAX;
-    const size_t found = *slot_of(names, name);
-    return found ? found - 1 : SIZE_MAX;
+    const uint64_t found = *slot_of(names, name, hash(name));
+    return found ? index_of(found) : SIZE_MAX;
 }

@@ -5,11 +5,13 @@
 #include "ckpt/safetensors.h"
 
 #include "base/rd.h"
-#include "ckpt/scan.h"
+#include "ckpt/pull.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MAX_WORD = 64 }; /* longer than any field or dtype, with escapes */
 
 bool ram_st_size(enum ram_dtype dtype, const uint64_t *shape, int n_dims, size_t *n, size_t *size)
 {
@@ -27,46 +29,46 @@ bool ram_st_size(enum ram_dtype dtype, const uint64_t *shape, int n_dims, size_t
 
 /* ---- one entry ---------------------------------------------------------------------------- */
 
-static bool read_dtype(struct ram_scan *scan, struct ram_arena *scratch, struct ram_tensor *t)
+static bool read_dtype(struct ram_pull *scan, struct ram_tensor *t)
 {
-    const char *name;
+    char name[MAX_WORD];
 
-    if (!ram_scan_string(scan, scratch, &name))
+    if (!ram_pull_word(scan, name, sizeof name))
         return false;
     for (int i = 0; i < RAM_N_DTYPES; i++)
         if (!strcmp(ram_dtypes[i].name, name)) {
             t->dtype = (enum ram_dtype)i;
             return true;
         }
-    return ram_scan_fail(scan, RAM_EFORMAT, "tensor '%s': unknown dtype '%.40s'", t->name, name);
+    return ram_pull_fail(scan, RAM_EFORMAT, "tensor '%s': unknown dtype '%.40s'", t->name, name);
 }
 
-static bool read_shape(struct ram_scan *scan, struct ram_tensor *t)
+static bool read_shape(struct ram_pull *scan, struct ram_tensor *t)
 {
     bool first = true;
 
-    if (!ram_scan_char(scan, '['))
+    if (!ram_pull_char(scan, '['))
         return false;
-    while (ram_scan_next(scan, ']', &first)) {
+    while (ram_pull_next(scan, ']', &first)) {
         if (t->n_dims == RAM_CKPT_MAX_DIMS)
-            return ram_scan_fail(scan, RAM_ERANGE, "tensor '%s': more than %d dimensions", t->name,
+            return ram_pull_fail(scan, RAM_ERANGE, "tensor '%s': more than %d dimensions", t->name,
                                  RAM_CKPT_MAX_DIMS);
-        if (!ram_scan_uint(scan, &t->shape[t->n_dims++]))
+        if (!ram_pull_uint(scan, &t->shape[t->n_dims++]))
             return false;
     }
-    return !ram_scan_failed(scan);
+    return !ram_pull_failed(scan);
 }
 
 /* [begin, end] to offset and size, relative to the data. */
-static bool read_offsets(struct ram_scan *scan, struct ram_tensor *t)
+static bool read_offsets(struct ram_pull *scan, struct ram_tensor *t)
 {
     uint64_t begin, end;
 
-    if (!ram_scan_char(scan, '[') || !ram_scan_uint(scan, &begin) || !ram_scan_char(scan, ',') ||
-        !ram_scan_uint(scan, &end) || !ram_scan_char(scan, ']'))
+    if (!ram_pull_char(scan, '[') || !ram_pull_uint(scan, &begin) || !ram_pull_char(scan, ',') ||
+        !ram_pull_uint(scan, &end) || !ram_pull_char(scan, ']'))
         return false;
     if (end < begin || end > SIZE_MAX)
-        return ram_scan_fail(scan, RAM_EFORMAT,
+        return ram_pull_fail(scan, RAM_EFORMAT,
                              "tensor '%s': data_offsets [%" PRIu64 ", %" PRIu64 "]", t->name, begin,
                              end);
     t->offset = (size_t)begin;
@@ -75,99 +77,99 @@ static bool read_offsets(struct ram_scan *scan, struct ram_tensor *t)
 }
 
 /* {"dtype": ..., "shape": [...], "data_offsets": [begin, end]} in any order, nothing else. */
-static bool read_entry(struct ram_scan *scan, struct ram_arena *scratch, struct ram_tensor *t)
+static bool read_entry(struct ram_pull *scan, struct ram_tensor *t)
 {
     static const char *const fields[] = {"dtype", "shape", "data_offsets"};
     unsigned seen = 0;
     bool first = true;
 
-    if (!ram_scan_char(scan, '{'))
+    if (!ram_pull_char(scan, '{'))
         return false;
-    while (ram_scan_next(scan, '}', &first)) {
-        const char *key;
-        if (!ram_scan_key(scan, scratch, &key))
+    while (ram_pull_next(scan, '}', &first)) {
+        char key[MAX_WORD];
+        if (!ram_pull_word(scan, key, sizeof key) || !ram_pull_char(scan, ':'))
             return false;
         unsigned field = 0;
         while (field < 3 && strcmp(fields[field], key))
             field++;
         if (field == 3 || (seen & 1u << field))
-            return ram_scan_fail(scan, RAM_EFORMAT, "tensor '%s': %s field '%.40s'", t->name,
+            return ram_pull_fail(scan, RAM_EFORMAT, "tensor '%s': %s field '%.40s'", t->name,
                                  field == 3 ? "unknown" : "duplicate", key);
         seen |= 1u << field;
-        if (!(field == 0   ? read_dtype(scan, scratch, t)
+        if (!(field == 0   ? read_dtype(scan, t)
               : field == 1 ? read_shape(scan, t)
                            : read_offsets(scan, t)))
             return false;
     }
-    if (ram_scan_failed(scan))
+    if (ram_pull_failed(scan))
         return false;
     for (unsigned field = 0; field < 3; field++)
         if (!(seen & 1u << field))
-            return ram_scan_fail(scan, RAM_EFORMAT, "tensor '%s': no \"%s\"", t->name,
+            return ram_pull_fail(scan, RAM_EFORMAT, "tensor '%s': no \"%s\"", t->name,
                                  fields[field]);
     size_t size;
     if (!ram_st_size(t->dtype, t->shape, t->n_dims, &t->n, &size))
-        return ram_scan_fail(scan, RAM_ERANGE,
+        return ram_pull_fail(scan, RAM_ERANGE,
                              "tensor '%s': its shape is too large, or not a "
                              "whole number of bytes",
                              t->name);
     if (size != t->size)
-        return ram_scan_fail(scan, RAM_EFORMAT,
+        return ram_pull_fail(scan, RAM_EFORMAT,
                              "tensor '%s': %zu bytes of data, %zu expected of its %s shape",
                              t->name, t->size, size, ram_dtypes[t->dtype].name);
     return true;
 }
 
 /* __metadata__: strings by string, each key once. The values mean nothing to us. */
-static bool read_metadata(struct ram_scan *scan, struct ram_arena *scratch)
+static bool read_metadata(struct ram_pull *scan, struct ram_arena *scratch)
 {
     const char **keys = NULL, *value, *twin = NULL;
     size_t n = 0, cap = 0;
     bool first = true, good = false;
     struct ram_names names = {0};
 
-    if (!ram_scan_char(scan, '{'))
+    if (!ram_pull_char(scan, '{'))
         return false;
-    while (ram_scan_next(scan, '}', &first)) {
+    while (ram_pull_next(scan, '}', &first)) {
         if (ram_grow(&keys, sizeof *keys, n, &cap, scan->err) ||
-            !ram_scan_key(scan, scratch, &keys[n++]) || !ram_scan_string(scan, scratch, &value))
+            !ram_pull_key(scan, scratch, &keys[n++]) || !ram_pull_string(scan, scratch, &value))
             goto done;
     }
-    if (ram_scan_failed(scan) || ram_names_build(&names, keys, sizeof *keys, n, &twin, scan->err))
+    if (ram_pull_failed(scan) || ram_names_build(&names, keys, sizeof *keys, n, &twin, scan->err))
         goto done;
-    good = !twin || ram_scan_fail(scan, RAM_EFORMAT, "__metadata__: '%.80s' occurs twice", twin);
+    good = !twin || ram_pull_fail(scan, RAM_EFORMAT, "__metadata__: '%.80s' occurs twice", twin);
 done:
     ram_names_release(&names);
     free(keys);
     return good;
 }
 
-static bool read_header(struct ram_scan *scan, struct ram_arena *scratch, struct ram_st_list *list)
+static bool read_header(struct ram_pull *scan, struct ram_arena *scratch, struct ram_st_list *list)
 {
     bool first = true, metadata = false;
 
-    if (!ram_scan_char(scan, '{'))
+    if (!ram_pull_char(scan, '{'))
         return false;
-    while (ram_scan_next(scan, '}', &first)) {
+    while (ram_pull_next(scan, '}', &first)) {
         struct ram_tensor t = {0};
-        if (!ram_scan_key(scan, list->arena, &t.name))
+        if (!ram_pull_key(scan, list->arena, &t.name))
             return false;
         if (!strcmp(t.name, "__metadata__")) {
             if (metadata)
-                return ram_scan_fail(scan, RAM_EFORMAT, "__metadata__ occurs twice");
+                return ram_pull_fail(scan, RAM_EFORMAT, "__metadata__ occurs twice");
             metadata = true;
             if (!read_metadata(scan, scratch))
                 return false;
             continue;
         }
         if (list->n == RAM_CKPT_MAX_TENSORS)
-            return ram_scan_fail(scan, RAM_ERANGE, "more than %d tensors", RAM_CKPT_MAX_TENSORS);
-        if (!read_entry(scan, scratch, &t) ||
+            return ram_pull_fail(scan, RAM_ERANGE, "more than %d tensors", RAM_CKPT_MAX_TENSORS);
+        if (!read_entry(scan, &t) ||
             ram_grow(&list->tensors, sizeof t, list->n, &list->cap, scan->err))
             return false;
         list->tensors[list->n++] = t;
     }
-    return ram_scan_end(scan);
+    return ram_pull_end(scan);
 }
 
 /* ---- the file as a whole -------------------------------------------------------------------- */
@@ -256,7 +258,7 @@ int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned f
     if (*text != '{')
         return ram_fail(err, RAM_EFORMAT, "%s: the header begins with byte 0x%02x, expected '{'",
                         where, (unsigned char)*text);
-    struct ram_scan scan = {text, text, text + n, where, err};
+    struct ram_pull scan = {text, text, text + n, where, err};
     read_header(&scan, &scratch, list);
     ram_arena_release(&scratch);
     int status = err->status;

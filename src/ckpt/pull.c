@@ -1,17 +1,17 @@
-/* scan.c - see scan.h. The grammar is RFC 8259. */
-#include "ckpt/scan.h"
+/* pull.c - see pull.h. The grammar is RFC 8259. */
+#include "ckpt/pull.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <utf8proc.h>
 
-bool ram_scan_failed(const struct ram_scan *scan)
+bool ram_pull_failed(const struct ram_pull *scan)
 {
     return scan->err->status != RAM_OK;
 }
 
-bool ram_scan_fail(struct ram_scan *scan, int status, const char *fmt, ...)
+bool ram_pull_fail(struct ram_pull *scan, int status, const char *fmt, ...)
 {
     char text[512];
     va_list args;
@@ -25,34 +25,34 @@ bool ram_scan_fail(struct ram_scan *scan, int status, const char *fmt, ...)
 }
 
 /* What stands at the present byte, for a message. */
-static bool expected(struct ram_scan *scan, const char *what)
+static bool expected(struct ram_pull *scan, const char *what)
 {
     if (scan->p == scan->end)
-        return ram_scan_fail(scan, RAM_EFORMAT, "the text ends, expected %s", what);
+        return ram_pull_fail(scan, RAM_EFORMAT, "the text ends, expected %s", what);
     const unsigned char c = (unsigned char)*scan->p;
     if (c > 0x20 && c < 0x7f)
-        return ram_scan_fail(scan, RAM_EFORMAT, "found '%c', expected %s", c, what);
-    return ram_scan_fail(scan, RAM_EFORMAT, "found byte 0x%02x, expected %s", c, what);
+        return ram_pull_fail(scan, RAM_EFORMAT, "found '%c', expected %s", c, what);
+    return ram_pull_fail(scan, RAM_EFORMAT, "found byte 0x%02x, expected %s", c, what);
 }
 
-static void skip_space(struct ram_scan *scan)
+static void skip_space(struct ram_pull *scan)
 {
     while (scan->p < scan->end &&
            (*scan->p == ' ' || *scan->p == '\n' || *scan->p == '\r' || *scan->p == '\t'))
         scan->p++;
 }
 
-static bool peek(struct ram_scan *scan, char c)
+static bool peek(struct ram_pull *scan, char c)
 {
     skip_space(scan);
     return scan->p < scan->end && *scan->p == c;
 }
 
-bool ram_scan_char(struct ram_scan *scan, char c)
+bool ram_pull_char(struct ram_pull *scan, char c)
 {
     const char what[] = {'\'', c, '\'', 0};
 
-    if (ram_scan_failed(scan))
+    if (ram_pull_failed(scan))
         return false;
     if (!peek(scan, c))
         return expected(scan, what);
@@ -60,18 +60,18 @@ bool ram_scan_char(struct ram_scan *scan, char c)
     return true;
 }
 
-bool ram_scan_next(struct ram_scan *scan, char close, bool *first)
+bool ram_pull_next(struct ram_pull *scan, char close, bool *first)
 {
     const bool was_first = *first;
 
     *first = false;
-    if (ram_scan_failed(scan))
+    if (ram_pull_failed(scan))
         return false;
     if (peek(scan, close)) {
         scan->p++;
         return false;
     }
-    return was_first || ram_scan_char(scan, ',');
+    return was_first || ram_pull_char(scan, ',');
 }
 
 /* ---- strings ---------------------------------------------------------------------------- */
@@ -160,35 +160,22 @@ static const char *closing_quote(const char *p, const char *end)
     return p < end ? p : NULL;
 }
 
-bool ram_scan_string(struct ram_scan *scan, struct ram_arena *arena, const char **out)
+/* The rest of a string up to its closing quote, with whatever needs decoding, and a final 0. */
+static bool decode(struct ram_pull *scan, const char *close, char *text)
 {
-    if (!ram_scan_char(scan, '"'))
-        return false;
-    const char *close = closing_quote(scan->p, scan->end);
-    if (!close) {
-        scan->p = scan->end;
-        return expected(scan, "'\"'");
-    }
-    /* No escape is shorter than what it stands for. */
-    char *text = ram_arena_alloc(arena, (size_t)(close - scan->p) + 1, scan->err);
-    if (!text)
-        return false;
-    *out = text;
     while (scan->p < close) {
-        const char *run = scan->p;
-        while (plain(*scan->p))
-            scan->p++;
-        memcpy(text, run, (size_t)(scan->p - run));
-        text += scan->p - run;
-        if (scan->p == close)
-            break;
         const char *p = scan->p;
         size_t n;
+        if (plain(*p)) {
+            *text++ = *p;
+            scan->p++;
+            continue;
+        }
         if (*p == '\\') {
             p++;
             n = escape(&p, close, text);
             if (!n)
-                return ram_scan_fail(scan, RAM_EFORMAT, "not a valid escape");
+                return ram_pull_fail(scan, RAM_EFORMAT, "not a valid escape");
         } else {
             utf8proc_int32_t code;
             const utf8proc_ssize_t size =
@@ -204,36 +191,88 @@ bool ram_scan_string(struct ram_scan *scan, struct ram_arena *arena, const char 
         text += n;
         scan->p = p;
     }
+    *text = '\0';
+    return true;
+}
+
+/* Behind an opening quote: steps over what is plain, nearly always all of it. *start is the text,
+ * the result its closing quote; NULL after a mistake. */
+static const char *string_extent(struct ram_pull *scan, const char **start)
+{
+    if (!ram_pull_char(scan, '"'))
+        return NULL;
+    *start = scan->p;
+    while (scan->p < scan->end && plain(*scan->p))
+        scan->p++;
+    const char *close = closing_quote(scan->p, scan->end);
+    if (!close) {
+        scan->p = scan->end;
+        expected(scan, "'\"'");
+    }
+    return close;
+}
+
+/* No escape is shorter than what it stands for, so text needs no more room than the source. */
+static bool take_string(struct ram_pull *scan, const char *start, const char *close, char *text)
+{
+    const size_t n_plain = (size_t)(scan->p - start);
+
+    memcpy(text, start, n_plain);
+    if (!decode(scan, close, text + n_plain))
+        return false;
     scan->p = close + 1;
     return true;
 }
 
-bool ram_scan_key(struct ram_scan *scan, struct ram_arena *arena, const char **out)
+bool ram_pull_string(struct ram_pull *scan, struct ram_arena *arena, const char **out)
 {
-    return ram_scan_string(scan, arena, out) && ram_scan_char(scan, ':');
+    const char *start, *close = string_extent(scan, &start);
+
+    if (!close)
+        return false;
+    char *text = ram_arena_alloc(arena, (size_t)(close - start) + 1, scan->err);
+    *out = text;
+    return text && take_string(scan, start, close, text);
+}
+
+bool ram_pull_word(struct ram_pull *scan, char *word, size_t size)
+{
+    const char *start, *close = string_extent(scan, &start);
+
+    if (!close)
+        return false;
+    if ((size_t)(close - start) >= size)
+        return ram_pull_fail(scan, RAM_EFORMAT, "an unknown word of %zu bytes",
+                             (size_t)(close - start));
+    return take_string(scan, start, close, word);
+}
+
+bool ram_pull_key(struct ram_pull *scan, struct ram_arena *arena, const char **out)
+{
+    return ram_pull_string(scan, arena, out) && ram_pull_char(scan, ':');
 }
 
 /* ---- numbers and the rest ----------------------------------------------------------------- */
 
-bool ram_scan_uint(struct ram_scan *scan, uint64_t *out)
+bool ram_pull_uint(struct ram_pull *scan, uint64_t *out)
 {
     const char what[] = "an integer of at least 0";
     uint64_t value = 0;
 
-    if (ram_scan_failed(scan))
+    if (ram_pull_failed(scan))
         return false;
     skip_space(scan);
     const char *start = scan->p;
     for (; scan->p < scan->end && *scan->p >= '0' && *scan->p <= '9'; scan->p++) {
         const unsigned digit = (unsigned)(*scan->p - '0');
         if (value > (UINT64_MAX - digit) / 10)
-            return ram_scan_fail(scan, RAM_ERANGE, "an integer above 2^64 - 1");
+            return ram_pull_fail(scan, RAM_ERANGE, "an integer above 2^64 - 1");
         value = value * 10 + digit;
     }
     if (scan->p == start)
         return expected(scan, what);
     if (scan->p - start > 1 && *start == '0')
-        return ram_scan_fail(scan, RAM_EFORMAT, "an integer with a leading zero");
+        return ram_pull_fail(scan, RAM_EFORMAT, "an integer with a leading zero");
     if (scan->p < scan->end && (*scan->p == '.' || *scan->p == 'e' || *scan->p == 'E'))
         return expected(scan, what);
     *out = value;
@@ -264,28 +303,28 @@ static const char *value_end(const char *p, const char *end)
     return depth ? NULL : end;
 }
 
-bool ram_scan_skip(struct ram_scan *scan)
+bool ram_pull_skip(struct ram_pull *scan)
 {
     json_error_t at;
 
-    if (ram_scan_failed(scan))
+    if (ram_pull_failed(scan))
         return false;
     skip_space(scan);
     const char *end = value_end(scan->p, scan->end);
     if (!end)
-        return ram_scan_fail(scan, RAM_EFORMAT, "a value that does not end");
+        return ram_pull_fail(scan, RAM_EFORMAT, "a value that does not end");
     json_t *value =
         json_loadb(scan->p, (size_t)(end - scan->p), JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
     if (!value)
-        return ram_scan_fail(scan, RAM_EFORMAT, "%s", at.text);
+        return ram_pull_fail(scan, RAM_EFORMAT, "%s", at.text);
     json_decref(value);
     scan->p = end;
     return true;
 }
 
-bool ram_scan_end(struct ram_scan *scan)
+bool ram_pull_end(struct ram_pull *scan)
 {
-    if (ram_scan_failed(scan))
+    if (ram_pull_failed(scan))
         return false;
     skip_space(scan);
     return scan->p == scan->end || expected(scan, "the end of the text");
