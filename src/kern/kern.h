@@ -3,13 +3,13 @@
  *
  * kern_ref.c is the meaning, in plain C. kern_lanes.inc says the same over vectors of 16 lanes and
  * is compiled once for each instruction set (kern_avx2.c, kern_avx512.c, kern_neon.c). All
- * variants give the same bits, and the checker (tests/kern) compares with memcmp: every division
- * rounds as IEEE does, and every sum has the order stated here.
+ * variants give the same bits, and the checker (tests/kern) compares with memcmp: every operation
+ * rounds as IEEE's does, and every sum has the order stated here.
  *
  * Order of sums. A kernel sees one block of one row. f32 sums have 16 lanes: lane i adds the
  * columns i, i + 16, i + 32, ... of the block in this order; then lane i + 8 is added to lane i,
- * then i + 4, i + 2, i + 1. f64 sums do the same with 8 lanes. What is done with the sums of
- * blocks is the caller's to say.
+ * then i + 4, i + 2, i + 1. f64 sums do the same with 8 lanes. Squares are added with one rounding
+ * (fma). What is done with the sums of blocks is the caller's to say.
  */
 #ifndef RAM_KERN_KERN_H
 #define RAM_KERN_KERN_H
@@ -59,7 +59,7 @@ struct ram_kern {
      * MLX affine over one block of a row: n weights, a multiple of f->group, at most
      * RAM_KERN_BLOCK. codes: n * bits / 8 bytes; scales, biases: one value of f->scale_type a
      * group, not necessarily aligned. encode returns the sum of squared errors of what a reader
-     * will see.
+     * will see: of stored scale * code - (w - stored bias), rounded once.
      */
     float (*affine_encode)(const struct ram_affine *f, const float *w, size_t n, uint8_t *codes,
                            uint8_t *scales, uint8_t *biases);

@@ -63,10 +63,15 @@ static inline V v_div(V x, V y)
     return (V){_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)};
 }
 
-/* x y + z and z - x y, rounded once. */
+/* x y + z, x y - z and z - x y, rounded once. */
 static inline V v_fma(V x, V y, V z)
 {
     return (V){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+
+static inline V v_fms(V x, V y, V z)
+{
+    return (V){_mm256_fmsub_ps(x.a, y.a, z.a), _mm256_fmsub_ps(x.b, y.b, z.b)};
 }
 
 static inline V v_fnma(V x, V y, V z)
@@ -105,6 +110,11 @@ static inline V v_trunc(V x)
 static inline M v_less(V x, V y)
 {
     return (M){_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ)};
+}
+
+static inline M v_equal(V x, V y)
+{
+    return (M){_mm256_cmp_ps(x.a, y.a, _CMP_EQ_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_EQ_OQ)};
 }
 
 static inline bool v_all(M m)
@@ -271,6 +281,11 @@ static inline D d_sub(D x, D y)
 static inline D d_mul(D x, D y)
 {
     return (D){_mm256_mul_pd(x.a, y.a), _mm256_mul_pd(x.b, y.b)};
+}
+
+static inline D d_fma(D x, D y, D z)
+{
+    return (D){_mm256_fmadd_pd(x.a, y.a, z.a), _mm256_fmadd_pd(x.b, y.b, z.b)};
 }
 
 #define TABLE      ram_kern_avx2

@@ -60,10 +60,15 @@ static inline V v_div(V a, V b)
     return _mm512_div_ps(a, b);
 }
 
-/* a b + c and c - a b, rounded once. */
+/* a b + c, a b - c and c - a b, rounded once. */
 static inline V v_fma(V a, V b, V c)
 {
     return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline V v_fms(V a, V b, V c)
+{
+    return _mm512_fmsub_ps(a, b, c);
 }
 
 static inline V v_fnma(V a, V b, V c)
@@ -99,6 +104,11 @@ static inline V v_trunc(V x)
 static inline M v_less(V a, V b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+
+static inline M v_equal(V a, V b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
 }
 
 static inline bool v_all(M m)
@@ -228,6 +238,11 @@ static inline D d_sub(D a, D b)
 static inline D d_mul(D a, D b)
 {
     return _mm512_mul_pd(a, b);
+}
+
+static inline D d_fma(D a, D b, D c)
+{
+    return _mm512_fmadd_pd(a, b, c);
 }
 
 #define TABLE      ram_kern_avx512

@@ -65,10 +65,15 @@ static inline V v_div(V x, V y)
     EACH(V, vdivq_f32(x.v[i], y.v[i]));
 }
 
-/* x y + z and z - x y, rounded once. */
+/* x y + z, x y - z and z - x y, rounded once. */
 static inline V v_fma(V x, V y, V z)
 {
     EACH(V, vfmaq_f32(z.v[i], x.v[i], y.v[i]));
+}
+
+static inline V v_fms(V x, V y, V z)
+{
+    EACH(V, vnegq_f32(vfmsq_f32(z.v[i], x.v[i], y.v[i])));
 }
 
 static inline V v_fnma(V x, V y, V z)
@@ -105,6 +110,11 @@ static inline V v_trunc(V x)
 static inline M v_less(V x, V y)
 {
     EACH(M, vcltq_f32(x.v[i], y.v[i]));
+}
+
+static inline M v_equal(V x, V y)
+{
+    EACH(M, vceqq_f32(x.v[i], y.v[i]));
 }
 
 static inline bool v_all(M m)
@@ -260,6 +270,11 @@ static inline D d_sub(D x, D y)
 static inline D d_mul(D x, D y)
 {
     EACH(D, vmulq_f64(x.v[i], y.v[i]));
+}
+
+static inline D d_fma(D x, D y, D z)
+{
+    EACH(D, vfmaq_f64(z.v[i], x.v[i], y.v[i]));
 }
 
 #define TABLE      ram_kern_neon

@@ -235,8 +235,8 @@ static float affine_encode(const struct ram_affine *f, const float *w, size_t n,
             seen_bias = put_scale(f->scale_type, bias, biases + i / group * size);
         }
         const float code = code_of(f, w[i], scale, bias);
-        const float error = seen_scale * code + seen_bias - w[i];
-        lanes[i % LANES] += error * error;
+        const float error = fmaf(seen_scale, code, seen_bias - w[i]);
+        lanes[i % LANES] = fmaf(error, error, lanes[i % LANES]);
         q[i % 8] = (uint8_t)code;
         if (i % 8 == 7)
             put_codes(f->bits, q, codes + i / 8 * (size_t)f->bits);
@@ -291,9 +291,9 @@ static float recon(const float *w, size_t n)
         const float raw = (hi - lo) / 15;
         const float step = raw > 1e-12f ? raw : 1e-12f;
         for (size_t i = first; i < end; i++) {
-            const float q = rintf((w[i] - lo) / step);
-            const float error = step * (q < 15 ? q : 15) + lo - w[i];
-            lanes[i % LANES] += error * error;
+            const float x = w[i] - lo, q = rintf(x / step);
+            const float error = fmaf(step, q < 15 ? q : 15, -x);
+            lanes[i % LANES] = fmaf(error, error, lanes[i % LANES]);
         }
     }
     return fold(lanes);
@@ -308,9 +308,9 @@ static void moments(const float *w, size_t n, float shift, struct ram_kern_momen
         const double d = (double)w[i] - (double)shift;
         const double d2 = d * d;
         lanes[0][i % D_LANES] += d;
-        lanes[1][i % D_LANES] += d2;
-        lanes[2][i % D_LANES] += d2 * d;
-        lanes[3][i % D_LANES] += d2 * d2;
+        lanes[1][i % D_LANES] = fma(d, d, lanes[1][i % D_LANES]);
+        lanes[2][i % D_LANES] = fma(d2, d, lanes[2][i % D_LANES]);
+        lanes[3][i % D_LANES] = fma(d2, d2, lanes[3][i % D_LANES]);
         lo = w[i] < lo ? w[i] : lo;
         hi = w[i] > hi ? w[i] : hi;
     }
