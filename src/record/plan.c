@@ -65,19 +65,16 @@ void ram_plan_free(struct ram_plan *plan)
     free(plan);
 }
 
-void ram_unit_sum(struct ram_unit *unit)
+uint64_t ram_unit_bytes(const struct ram_unit *unit, int bits, int group)
 {
     uint64_t bytes = 0;
 
-    if (!unit->n_blocks)
-        return;
     for (size_t i = 0; i < unit->n_blocks; i++) {
         const struct ram_block *const block = &unit->blocks[i];
         const struct ram_stored stored = {block->rows, block->cols};
-        bytes +=
-            block->count * ram_stored_bytes(&stored, unit->stored_size, unit->bits, unit->group);
+        bytes += block->count * ram_stored_bytes(&stored, unit->stored_size, bits, group);
     }
-    unit->bytes = bytes;
+    return bytes;
 }
 
 void ram_plan_sum(struct ram_plan *plan)
@@ -90,7 +87,8 @@ void ram_plan_sum(struct ram_plan *plan)
     for (size_t i = 0; i < plan->n_units; i++) {
         struct ram_unit *const unit = &plan->units[i];
         struct ram_share *const share = &plan->shares[ram_share_index(unit->bits)];
-        ram_unit_sum(unit);
+        if (unit->n_blocks)
+            unit->bytes = ram_unit_bytes(unit, unit->bits, unit->group);
         totals->parameters += unit->parameters;
         totals->bytes += unit->bytes;
         share->parameters += unit->parameters;

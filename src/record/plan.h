@@ -63,10 +63,11 @@ int ram_plan_text(const struct ram_plan *plan, char **out, struct ram_err *err);
 int ram_plan_parse(struct ram_plan **out, const char *text, size_t size, const char *where,
                    struct ram_err *err);
 
-/* Recomputes the bytes of a unit from its blocks, if they are known. */
-void ram_unit_sum(struct ram_unit *unit);
+/* Bytes of a unit at another width, from its blocks. */
+uint64_t ram_unit_bytes(const struct ram_unit *unit, int bits, int group);
 
-/* Recomputes totals and shares from the units, after the bytes of every unit. */
+/* Recomputes totals and shares from the units, after the bytes of every unit whose blocks are
+ * known. */
 void ram_plan_sum(struct ram_plan *plan);
 
 /* Sorts the names. RAM_EFORMAT if two units share one. */

@@ -248,9 +248,7 @@ static void note_edits(struct ram_plan *plan)
 
     for (size_t i = 0; i < plan->n_units; i++) {
         struct ram_unit *const unit = &plan->units[i];
-        const uint64_t stated = unit->bytes;
-        ram_unit_sum(unit);
-        if (unit->bytes != stated) {
+        if (unit->n_blocks && unit->bytes != ram_unit_bytes(unit, unit->bits, unit->group)) {
             unit->reason = "user";
             edited = true;
         }

@@ -1,0 +1,164 @@
+/*
+ * allocate.c - manifest and options to a plan: pure, no weights, no files, no clock.
+ *
+ * The order of reading: methods.c (what there is), threshold.c (how the published ones go),
+ * scores.c, decide.c; problem.c and rules.c prepare what they see; search.c and uniform.c.
+ */
+#include "allocate/allocate.h"
+#include "allocate/method.h"
+#include "allocate/rules.h"
+#include "base/hash.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int unknown_method(const char *name, struct ram_err *err)
+{
+    struct ram_buf list = {0};
+    size_t n;
+
+    const struct ram_method *const methods = ram_methods(&n);
+    for (size_t i = 0; i < n; i++)
+        ram_buf_printf(&list, "%s%s", i ? ", " : "", methods[i].name);
+    const int status = ram_fail(err, RAM_EUSAGE, "unknown method '%s'; there are %s", name,
+                                list.failed ? "others" : list.data);
+    ram_buf_release(&list);
+    return status;
+}
+
+/* An option that the method does not have is a misunderstanding, not something to pass over. */
+static int check_options(const struct ram_method *method, const struct ram_allocate_opts *opts,
+                         struct ram_err *err)
+{
+    const bool uniform = opts->bits || opts->group || opts->keep_embeddings;
+    const bool thresholds = opts->t2 != 0 || opts->t8 != 0 || opts->t16 != 0;
+
+    if (!method->uniform && uniform)
+        return ram_fail(err, RAM_EUSAGE,
+                        "bits, group and keep-embeddings belong to method uniform, not to %s",
+                        method->name);
+    if (method->uniform && (thresholds || opts->search))
+        return ram_fail(err, RAM_EUSAGE, "method uniform has no thresholds and nothing to search");
+    return RAM_OK;
+}
+
+static int put_predicted(json_t *predicted, const char *key, double value, struct ram_err *err)
+{
+    return ram_json_put(predicted, key, ram_json_real(value), err);
+}
+
+int ram_predict_error(struct ram_problem *problem, struct ram_err *err)
+{
+    struct ram_plan *const plan = problem->plan;
+    double error = 0, energy = 0;
+
+    if (!plan->predicted)
+        plan->predicted = json_object();
+    if (!plan->predicted)
+        return ram_fail(err, RAM_ENOMEM, "no memory for a prediction");
+    for (size_t i = 0; i < plan->n_units; i++) {
+        const struct ram_unit *const unit = &plan->units[i];
+        if (problem->cases[i].skip && unit->bits == 16)
+            continue;
+        error += ram_case_error(problem, i, unit->bits, unit->group);
+        energy += ram_case_energy(problem, i);
+    }
+    if (isnan(error))
+        return RAM_OK;
+    int status = put_predicted(plan->predicted, "squared_error", error, err);
+    if (!status && energy > 0)
+        status = put_predicted(plan->predicted, "relative_error", sqrt(error / energy), err);
+    return status;
+}
+
+static int name_plan(struct ram_plan *plan, const struct ram_manifest *manifest, const char *method,
+                     struct ram_err *err)
+{
+    plan->method = ram_arena_strdup(&plan->arena, method, err);
+    plan->model_name = ram_arena_strdup(&plan->arena, manifest->model_name, err);
+    plan->model_type = ram_arena_strdup(&plan->arena, manifest->model_type, err);
+    return plan->method && plan->model_name && plan->model_type ? RAM_OK : RAM_ENOMEM;
+}
+
+/* The digest of the manifest's text: of the one it was read from, or the one it would be. */
+static int sign(struct ram_plan *plan, const struct ram_manifest *manifest, struct ram_err *err)
+{
+    char sha256[RAM_SHA256_HEX];
+    const char *digest = manifest->sha256;
+    char *text = NULL;
+
+    if (!digest) {
+        const int status = ram_manifest_text(manifest, &text, err);
+        if (status)
+            return status;
+        ram_sha256(text, strlen(text), sha256);
+        free(text);
+        digest = sha256;
+    }
+    plan->manifest_sha256 = ram_arena_strdup(&plan->arena, digest, err);
+    return plan->manifest_sha256 ? RAM_OK : RAM_ENOMEM;
+}
+
+static int put_common_settings(struct ram_problem *problem, struct ram_err *err)
+{
+    json_t *const settings = problem->plan->settings;
+    const struct ram_allocate_opts *const opts = problem->opts;
+
+    int status = RAM_OK;
+    if (opts->n_set)
+        status = ram_json_put(settings, "set", ram_rules_json(problem->rules, "set"), err);
+    if (!status)
+        status = ram_json_put(settings, "experts", json_boolean(problem->moe), err);
+    return status;
+}
+
+int ram_allocate_unsigned(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
+                          struct ram_plan **out, struct ram_err *err)
+{
+    static const struct ram_allocate_opts defaults;
+    struct ram_problem problem;
+
+    *out = NULL;
+    if (!opts)
+        opts = &defaults;
+    const char *const name = opts->method ? opts->method : "auto";
+    const struct ram_method *const method = ram_method_find(name);
+    if (!method)
+        return unknown_method(name, err);
+    int status = check_options(method, opts, err);
+    if (!status)
+        status = ram_problem_init(&problem, manifest, opts, err);
+    if (status)
+        return status;
+    struct ram_plan *const plan = problem.plan;
+    status = method->decide(&problem, method, err);
+    if (!status)
+        status = put_common_settings(&problem, err);
+    if (!status)
+        status = name_plan(plan, manifest, name, err);
+    if (!status)
+        status = ram_plan_index(plan, name, err);
+    ram_problem_release(&problem);
+    if (status) {
+        ram_plan_free(plan);
+        return status;
+    }
+    ram_plan_sum(plan);
+    *out = plan;
+    return RAM_OK;
+}
+
+int ram_allocate(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
+                 struct ram_plan **out, struct ram_err *err)
+{
+    int status = ram_allocate_unsigned(manifest, opts, out, err);
+    if (status)
+        return status;
+    status = sign(*out, manifest, err);
+    if (status) {
+        ram_plan_free(*out);
+        *out = NULL;
+    }
+    return status;
+}

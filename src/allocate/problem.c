@@ -1,0 +1,303 @@
+/* problem.c - a manifest's entries grouped into the units that a plan decides. See problem.h. */
+#include "allocate/problem.h"
+
+#include "allocate/rules.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int ram_default_group(int bits)
+{
+    /* The published choices for 2, 4, 8; for the widths that the publications lack, the group that
+     * costs least, since more bits do more than smaller groups (docs/allocation.md). */
+    switch (bits) {
+    case 2:
+        return 32;
+    case 8:
+        return 64;
+    case 16:
+        return 0;
+    default:
+        return 128;
+    }
+}
+
+/* ---- grouping ----------------------------------------------------------------------------- */
+
+struct member {
+    const struct ram_entry *entry;
+    size_t index; /* in the manifest */
+    size_t head;  /* index of the first member of its unit */
+};
+
+static int by_unit(const void *a, const void *b)
+{
+    const struct member *const x = a, *const y = b;
+
+    const int order = strcmp(x->entry->unit, y->entry->unit);
+    return order ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+static int by_head(const void *a, const void *b)
+{
+    const struct member *const x = a, *const y = b;
+
+    if (x->head != y->head)
+        return x->head < y->head ? -1 : 1;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+/* Entries that the output stores, unit by unit, units in the order of their first entries. Sorted
+ * rather than hashed: no choice of names makes it slow. */
+static int group_entries(const struct ram_manifest *manifest, struct member **out, size_t *n_out,
+                         struct ram_err *err)
+{
+    size_t n = 0;
+
+    struct member *const members = ram_calloc(manifest->n_entries, sizeof *members, err);
+    if (!members)
+        return RAM_ENOMEM;
+    for (size_t i = 0; i < manifest->n_entries; i++)
+        if (manifest->entries[i].n_stored)
+            members[n++] = (struct member){&manifest->entries[i], i, 0};
+    qsort(members, n, sizeof *members, by_unit);
+    for (size_t i = 0; i < n; i++) {
+        const bool same = i && !strcmp(members[i - 1].entry->unit, members[i].entry->unit);
+        members[i].head = same ? members[i - 1].head : members[i].index;
+    }
+    qsort(members, n, sizeof *members, by_head);
+    *out = members;
+    *n_out = n;
+    return RAM_OK;
+}
+
+static int by_sides(const void *a, const void *b)
+{
+    const struct ram_block *const x = a, *const y = b;
+
+    if (x->rows != y->rows)
+        return x->rows < y->rows ? -1 : 1;
+    return (x->cols > y->cols) - (x->cols < y->cols);
+}
+
+/* The matrices of a unit, equal ones counted together. */
+static int collect_blocks(struct ram_problem *problem, size_t i, struct ram_err *err)
+{
+    const struct ram_case *const c = &problem->cases[i];
+    struct ram_unit *const unit = &problem->plan->units[i];
+    size_t n = 0;
+
+    struct ram_block *const blocks =
+        ram_arena_alloc(&problem->plan->arena, c->n_members * RAM_MAX_STORED * sizeof *blocks, err);
+    if (!blocks)
+        return RAM_ENOMEM;
+    for (size_t m = 0; m < c->n_members; m++) {
+        const struct ram_entry *const entry = &problem->manifest->entries[c->members[m]];
+        for (int s = 0; s < entry->n_stored; s++)
+            blocks[n++] = (struct ram_block){1, entry->stored[s].rows, entry->stored[s].cols};
+    }
+    qsort(blocks, n, sizeof *blocks, by_sides);
+    for (size_t b = 0; b < n; b++) {
+        struct ram_block *const last = unit->n_blocks ? &blocks[unit->n_blocks - 1] : NULL;
+        if (last && !by_sides(last, &blocks[b]))
+            last->count++;
+        else
+            blocks[unit->n_blocks++] = blocks[b];
+    }
+    unit->blocks = blocks;
+    return RAM_OK;
+}
+
+/* What the members of one unit say together. */
+static int fill_unit(struct ram_problem *problem, size_t i, struct ram_err *err)
+{
+    struct ram_case *const c = &problem->cases[i];
+    struct ram_unit *const unit = &problem->plan->units[i];
+    struct ram_arena *const arena = &problem->plan->arena;
+
+    c->first = &problem->manifest->entries[c->members[0]];
+    c->quantizable = true;
+    for (size_t m = 0; m < c->n_members; m++) {
+        const struct ram_entry *const entry = &problem->manifest->entries[c->members[m]];
+        if (entry->stored_size != c->first->stored_size)
+            return ram_fail(err, RAM_EFORMAT,
+                            "unit %s: %s is stored at %d bytes a weight, %s at %d", entry->unit,
+                            c->first->name, c->first->stored_size, entry->name, entry->stored_size);
+        unit->parameters += ram_entry_stored(entry);
+        if (entry->skip && !c->skip)
+            c->skip = ram_skip_name(entry->skip);
+        if (entry->skip && entry->skip != RAM_SKIP_TINY)
+            c->quantizable = false;
+    }
+    unit->name = ram_arena_strdup(arena, c->first->unit, err);
+    unit->role = ram_arena_strdup(arena, c->first->role, err);
+    unit->layer = c->first->layer;
+    unit->members = c->n_members;
+    unit->stored_size = c->first->stored_size;
+    unit->bits = 16;
+    unit->reason = "default";
+    if (!unit->name || !unit->role)
+        return RAM_ENOMEM;
+    ram_rules_apply(problem->rules, problem->manifest->model_type, c);
+    return collect_blocks(problem, i, err);
+}
+
+static int fill_units(struct ram_problem *problem, const struct member *members, size_t n,
+                      struct ram_err *err)
+{
+    struct ram_plan *const plan = problem->plan;
+    size_t n_units = 0;
+
+    for (size_t i = 0; i < n; i++)
+        n_units += !i || members[i].head != members[i - 1].head;
+    plan->units = ram_calloc(n_units, sizeof *plan->units, err);
+    problem->cases = ram_calloc(n_units, sizeof *problem->cases, err);
+    problem->members = ram_calloc(n, sizeof *problem->members, err);
+    if (!plan->units || !problem->cases || !problem->members)
+        return RAM_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        problem->members[i] = members[i].index;
+        if (!i || members[i].head != members[i - 1].head)
+            problem->cases[plan->n_units++].members = &problem->members[i];
+        problem->cases[plan->n_units - 1].n_members++;
+    }
+    for (size_t i = 0; i < n_units; i++) {
+        const int status = fill_unit(problem, i, err);
+        if (status)
+            return status;
+    }
+    return RAM_OK;
+}
+
+/* ---- is it a mixture of experts? ---------------------------------------------------------- */
+
+static int find_experts(struct ram_problem *problem, struct ram_err *err)
+{
+    static const char *const keys[] = {"num_experts", "num_local_experts", "n_routed_experts"};
+    const struct ram_manifest *const m = problem->manifest;
+    const json_t *const places[] = {m->config, json_object_get(m->config, "text_config")};
+    struct ram_arena *const arena = &problem->plan->arena;
+
+    problem->moe = true;
+    for (size_t p = 0; p < 2; p++) {
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+            const json_t *const value = json_object_get(places[p], keys[k]);
+            if (json_integer_value(value) <= 1)
+                continue;
+            problem->moe_why = ram_arena_printf(arena, err, "config has %s = %lld", keys[k],
+                                                (long long)json_integer_value(value));
+            return problem->moe_why ? RAM_OK : RAM_ENOMEM;
+        }
+    }
+    for (size_t i = 0; i < m->n_entries; i++) {
+        if (m->entries[i].expert < 0)
+            continue;
+        problem->moe_why =
+            ram_arena_printf(arena, err, "there are tensors of experts: %s", m->entries[i].name);
+        return problem->moe_why ? RAM_OK : RAM_ENOMEM;
+    }
+    problem->moe = false;
+    problem->moe_why = "neither config nor tensors know of experts";
+    return RAM_OK;
+}
+
+int ram_problem_init(struct ram_problem *problem, const struct ram_manifest *manifest,
+                     const struct ram_allocate_opts *opts, struct ram_err *err)
+{
+    struct member *members = NULL;
+    size_t n_members = 0;
+
+    *problem = (struct ram_problem){.manifest = manifest, .opts = opts};
+    int status = ram_rules_new(&problem->rules, opts, err);
+    if (!status)
+        status = ram_plan_new(&problem->plan, err);
+    if (!status)
+        status = find_experts(problem, err);
+    if (!status)
+        status = group_entries(manifest, &members, &n_members, err);
+    if (!status)
+        status = fill_units(problem, members, n_members, err);
+    if (!status)
+        status = ram_rules_check_used(problem->rules, err);
+    free(members);
+    if (status) {
+        ram_plan_free(problem->plan);
+        ram_problem_release(problem);
+    }
+    return status;
+}
+
+void ram_problem_release(struct ram_problem *problem)
+{
+    ram_rules_free(problem->rules);
+    free(problem->cases);
+    free(problem->members);
+    *problem = (struct ram_problem){0};
+}
+
+/* ---- what a width costs in accuracy -------------------------------------------------------- */
+
+/* What an entry would lose: with the group that its rows can hold. */
+static double entry_error(const struct ram_entry *entry, int bits, int group)
+{
+    const int b = ram_bits_index(bits);
+    int g = ram_group_index(group);
+
+    while (g > 0 && isnan(entry->errors[b][g]))
+        g--;
+    return entry->errors[b][g];
+}
+
+/* Sums over the members that have a figure, scaled to the parameters of all. */
+static double scaled(double sum, uint64_t parameters, uint64_t all)
+{
+    return parameters ? sum * ((double)all / (double)parameters) : NAN;
+}
+
+double ram_case_error(const struct ram_problem *problem, size_t i, int bits, int group)
+{
+    const struct ram_case *const c = &problem->cases[i];
+    uint64_t parameters = 0;
+    double sum = 0;
+
+    if (bits == 16)
+        return 0;
+    for (size_t m = 0; m < c->n_members; m++) {
+        const struct ram_entry *const entry = &problem->manifest->entries[c->members[m]];
+        const double error = entry->measured ? entry_error(entry, bits, group) : NAN;
+        if (isnan(error))
+            continue;
+        sum += error;
+        parameters += entry->parameters;
+    }
+    return scaled(sum, parameters, problem->plan->units[i].parameters);
+}
+
+double ram_case_energy(const struct ram_problem *problem, size_t i)
+{
+    const struct ram_case *const c = &problem->cases[i];
+    uint64_t parameters = 0;
+    double sum = 0;
+
+    for (size_t m = 0; m < c->n_members; m++) {
+        const struct ram_entry *const entry = &problem->manifest->entries[c->members[m]];
+        if (!entry->measured || isnan(entry->stats.rms))
+            continue;
+        sum += entry->stats.rms * entry->stats.rms * (double)entry->parameters;
+        parameters += entry->parameters;
+    }
+    return scaled(sum, parameters, problem->plan->units[i].parameters);
+}
+
+void ram_decide_unit(struct ram_problem *problem, size_t i, int bits, int group, const char *reason)
+{
+    struct ram_unit *const unit = &problem->plan->units[i];
+    bool fits = bits == 16;
+
+    for (size_t b = 0; !fits && b < unit->n_blocks; b++)
+        fits = ram_group_fit(unit->blocks[b].cols, group) > 0;
+    unit->bits = fits ? bits : 16;
+    unit->group = fits ? group : 0;
+    unit->reason = fits ? reason : "row-size";
+}

@@ -1,0 +1,58 @@
+/*
+ * problem.h - what every method sees, and what it fills in.
+ *
+ * The units of the plan and the cases of the problem are the same things in the same order: a
+ * unit is what the plan says of it, a case what is known about it. A method is a function that
+ * gives every unit its bits, group and reason; it reads nothing but the problem.
+ */
+#ifndef RAM_ALLOCATE_PROBLEM_H
+#define RAM_ALLOCATE_PROBLEM_H
+
+#include "record/plan.h"
+
+struct ram_rules;
+
+struct ram_case {
+    const size_t *members; /* numbers of its entries in the manifest */
+    size_t n_members;
+    const struct ram_entry *first;
+    const char *skip;          /* the reason it is never scored: "1d", "tiny", ...; or NULL */
+    bool quantizable;          /* the output format has a quantised form for it */
+    bool is_embedding;         /* token embedding or head */
+    bool is_protected;         /* 16 bits in the scored methods, */
+    bool is_untouchable;       /* and even in uniform: norms, vision towers, ... */
+    bool is_sensitive;         /* 8 bits at least */
+    int user_bits, user_group; /* --set; 0: none */
+};
+
+struct ram_problem {
+    const struct ram_manifest *manifest;
+    const struct ram_allocate_opts *opts;
+    struct ram_rules *rules;
+    struct ram_plan *plan;
+    struct ram_case *cases; /* plan->n_units of them */
+    size_t *members;        /* entry numbers, case by case */
+    bool moe;               /* a mixture of experts, */
+    const char *moe_why;    /* and how we know */
+};
+
+int ram_problem_init(struct ram_problem *problem, const struct ram_manifest *manifest,
+                     const struct ram_allocate_opts *opts, struct ram_err *err);
+/* Leaves the plan to the caller. */
+void ram_problem_release(struct ram_problem *problem);
+
+/* The group that goes with a width unless something else is asked for. */
+int ram_default_group(int bits);
+
+/* Sum of squared errors of a unit at a width, of the members that were measured, scaled to all by
+ * parameters. 0 at 16 bits, NAN if the manifest does not say. */
+double ram_case_error(const struct ram_problem *problem, size_t i, int bits, int group);
+
+/* Sum of squared weights of a unit, likewise. */
+double ram_case_energy(const struct ram_problem *problem, size_t i);
+
+/* Gives unit i its width. A group that no row of the unit can hold leaves it at 16 bits. */
+void ram_decide_unit(struct ram_problem *problem, size_t i, int bits, int group,
+                     const char *reason);
+
+#endif

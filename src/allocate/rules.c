@@ -1,0 +1,238 @@
+/* rules.c - see rules.h. */
+#include "allocate/rules.h"
+
+#include "allocate/problem.h"
+#include "base/rx.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Who keeps 16 bits by name. The first group is what uniform quantisation does touch, as stock
+ * converters do; the second nothing touches. */
+static const char *const scored_only[] = {"embed_tokens", "lm_head", "mlp\\.gate(\\.|$)", "router"};
+static const char *const always[] = {"norm",
+                                     "e_score_correction_bias",
+                                     "vision_model|vision_tower|visual",
+                                     "multi_modal_projector",
+                                     "pos(ition(al)?)?_embed",
+                                     "class_embed|cls_token",
+                                     "patch_embed"};
+
+static const struct {
+    const char *model_type;
+    int bits, group;
+} router_widths[] = {{"qwen3_moe", 8, 64}, {"glm4_moe", 16, 0}, {"glm4_moe_lite", 16, 0}};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+struct list {
+    const char *const *patterns;
+    struct ram_rx **rx;
+    size_t n;
+};
+
+struct setting {
+    const char *text; /* as the user wrote it */
+    struct ram_rx *rx;
+    int bits, group;
+    bool used;
+};
+
+struct ram_rules {
+    struct list scored_only, always, sensitive;
+    bool defaults; /* the protected names are ours, and roles count too */
+    struct setting *set;
+    size_t n_set;
+};
+
+static int compile(struct list *list, const char *const *patterns, size_t n, struct ram_err *err)
+{
+    list->rx = ram_calloc(n, sizeof *list->rx, err);
+    if (!list->rx)
+        return RAM_ENOMEM;
+    list->patterns = patterns;
+    for (; list->n < n; list->n++) {
+        const int status = ram_rx_new(&list->rx[list->n], patterns[list->n], true, err);
+        if (status)
+            return status;
+    }
+    return RAM_OK;
+}
+
+static void release(struct list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        ram_rx_free(list->rx[i]);
+    free(list->rx);
+}
+
+/* A stack of experts is known by the unit's name and by that of its first tensor. */
+static bool matches(const struct ram_rx *rx, const struct ram_case *c)
+{
+    return ram_rx_search(rx, c->first->unit) || ram_rx_search(rx, c->first->name);
+}
+
+static bool listed(const struct list *list, const struct ram_case *c)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (matches(list->rx[i], c))
+            return true;
+    return false;
+}
+
+/* "BITS" or "BITSgGROUP" */
+static bool parse_width(const char *text, int *bits, int *group)
+{
+    int used = 0, used_group = 0;
+
+    if (sscanf(text, "%3d%n", bits, &used) != 1 || !strchr("0123456789", *text))
+        return false;
+    *group = ram_default_group(*bits);
+    text += used;
+    if (*text == 'g' && sscanf(text, "g%3d%n", group, &used_group) == 1)
+        text += used_group;
+    return !*text && ram_width_valid(*bits, *group);
+}
+
+/* 'REGEX=BITS[gGROUP]'; the last '=' counts, since an expression may hold one. */
+static int parse_setting(struct setting *set, const char *text, struct ram_err *err)
+{
+    const char *const equals = strrchr(text, '=');
+
+    if (!equals || equals == text || !parse_width(equals + 1, &set->bits, &set->group))
+        return ram_fail(err, RAM_EUSAGE,
+                        "'%s' is not REGEX=BITS[gGROUP] with bits 2, 3, 4, 5, 6, 8 or 16 and "
+                        "group 32, 64 or 128",
+                        text);
+    char *const pattern = strndup(text, (size_t)(equals - text));
+    if (!pattern)
+        return ram_fail(err, RAM_ENOMEM, "no memory for a rule");
+    set->text = text;
+    const int status = ram_rx_new(&set->rx, pattern, true, err);
+    free(pattern);
+    return status;
+}
+
+int ram_rules_new(struct ram_rules **out, const struct ram_allocate_opts *opts, struct ram_err *err)
+{
+    int status;
+
+    struct ram_rules *rules = ram_calloc(1, sizeof *rules, err);
+    if (!rules)
+        return RAM_ENOMEM;
+    rules->defaults = !opts->n_protect;
+    if (rules->defaults) {
+        status = compile(&rules->scored_only, scored_only, COUNT(scored_only), err);
+        if (!status)
+            status = compile(&rules->always, always, COUNT(always), err);
+    } else {
+        status = compile(&rules->always, opts->protect, opts->n_protect, err);
+    }
+    if (!status)
+        status = compile(&rules->sensitive, opts->sensitive, opts->n_sensitive, err);
+    if (!status) {
+        rules->set = ram_calloc(opts->n_set, sizeof *rules->set, err);
+        if (!rules->set)
+            status = RAM_ENOMEM;
+    }
+    while (!status && rules->n_set < opts->n_set) {
+        status = parse_setting(&rules->set[rules->n_set], opts->set[rules->n_set], err);
+        rules->n_set++;
+    }
+    if (status) {
+        ram_rules_free(rules);
+        return status;
+    }
+    *out = rules;
+    return RAM_OK;
+}
+
+void ram_rules_free(struct ram_rules *rules)
+{
+    if (!rules)
+        return;
+    release(&rules->scored_only);
+    release(&rules->always);
+    release(&rules->sensitive);
+    for (size_t i = 0; i < rules->n_set; i++)
+        ram_rx_free(rules->set[i].rx);
+    free(rules->set);
+    free(rules);
+}
+
+bool ram_router_width(const char *model_type, int *bits, int *group)
+{
+    for (size_t i = 0; i < COUNT(router_widths); i++) {
+        if (!strcmp(model_type, router_widths[i].model_type)) {
+            *bits = router_widths[i].bits;
+            *group = router_widths[i].group;
+            return true;
+        }
+    }
+    return false;
+}
+
+void ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram_case *c)
+{
+    const char *const role = c->first->role;
+    const bool router = !strcmp(role, "router");
+    int bits = 0, group;
+
+    c->is_embedding = !strcmp(role, "embed") || !strcmp(role, "head");
+    c->is_untouchable = listed(&rules->always, c) || (rules->defaults && !strcmp(role, "norm"));
+    c->is_protected = c->is_untouchable || listed(&rules->scored_only, c) ||
+                      (rules->defaults && (c->is_embedding || router));
+    c->is_sensitive = listed(&rules->sensitive, c);
+    if (router && ram_router_width(model_type, &bits, &group) && bits == 16) {
+        c->quantizable = false;
+        c->is_protected = c->is_untouchable = true;
+    }
+    for (size_t i = 0; c->quantizable && i < rules->n_set; i++) {
+        struct setting *const set = &rules->set[i];
+        if (!matches(set->rx, c))
+            continue;
+        set->used = true;
+        c->user_bits = set->bits;
+        c->user_group = set->group;
+        break;
+    }
+}
+
+int ram_rules_check_used(const struct ram_rules *rules, struct ram_err *err)
+{
+    for (size_t i = 0; i < rules->n_set; i++)
+        if (!rules->set[i].used)
+            return ram_fail(err, RAM_EUSAGE,
+                            "'%s' applies to nothing: no tensor that can be quantised matches it, "
+                            "or an earlier rule matches them all",
+                            rules->set[i].text);
+    return RAM_OK;
+}
+
+static int append(json_t *array, const struct list *list)
+{
+    int failed = 0;
+
+    for (size_t i = 0; i < list->n; i++)
+        failed |= json_array_append_new(array, json_string(list->patterns[i]));
+    return failed;
+}
+
+json_t *ram_rules_json(const struct ram_rules *rules, const char *which)
+{
+    json_t *const array = json_array();
+    int failed = !array;
+
+    if (!strcmp(which, "protect"))
+        failed |= append(array, &rules->scored_only) || append(array, &rules->always);
+    else if (!strcmp(which, "sensitive"))
+        failed |= append(array, &rules->sensitive);
+    else
+        for (size_t i = 0; i < rules->n_set; i++)
+            failed |= json_array_append_new(array, json_string(rules->set[i].text));
+    if (!failed)
+        return array;
+    json_decref(array);
+    return NULL;
+}

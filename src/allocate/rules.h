@@ -1,0 +1,35 @@
+/*
+ * rules.h - rules that go by what a tensor is called: protected, sensitive, set by the user; and
+ * what the loaders of some architectures do with their routers.
+ */
+#ifndef RAM_ALLOCATE_RULES_H
+#define RAM_ALLOCATE_RULES_H
+
+#include "record/plan.h"
+
+struct ram_rules;
+
+/* RAM_EUSAGE names the expression and its mistake. */
+int ram_rules_new(struct ram_rules **out, const struct ram_allocate_opts *opts,
+                  struct ram_err *err);
+void ram_rules_free(struct ram_rules *rules);
+
+struct ram_case;
+
+/* Fills in the members of a case that depend on names and roles. */
+void ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram_case *c);
+
+/* RAM_EUSAGE if one of the user's --set rules was never applied: a typing mistake. */
+int ram_rules_check_used(const struct ram_rules *rules, struct ram_err *err);
+
+/* The lists as the plan's settings record them. */
+json_t *ram_rules_json(const struct ram_rules *rules, const char *which);
+
+/*
+ * What stock mlx_lm.convert does with a router when everything else becomes uniform: bits and
+ * group of its own (qwen3_moe: 8 and 64), or 16 where the router is a plain array that has no
+ * quantised form (GLM). false: it is a matrix like others.
+ */
+bool ram_router_width(const char *model_type, int *bits, int *group);
+
+#endif

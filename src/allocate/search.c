@@ -1,0 +1,129 @@
+/*
+ * search.c - the published grid search of thresholds, on what the manifest says alone.
+ *
+ * The publications do not say what they minimised; here it is the predicted squared error of the
+ * weights at no more bytes than the plan without a search would take.
+ */
+#include "allocate/method.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const double grid2[] = {-INFINITY, 0.05, 0.10, 0.15, 0.20};
+static const double grid8[] = {0.55, 0.60, 0.65, 0.70, 0.75, 0.80};
+static const double grid16[] = {0.75, 0.80, 0.85, 0.90, 0.95};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* What a unit costs at each width that thresholds can give it. */
+enum { W2, W4, W8, W16, N_WIDTHS };
+static const int widths[N_WIDTHS] = {2, 4, 8, 16};
+
+struct cost {
+    uint64_t bytes[N_WIDTHS];
+    double error[N_WIDTHS];
+};
+
+struct total {
+    uint64_t bytes;
+    double error;
+};
+
+struct search {
+    const struct ram_problem *problem;
+    const struct ram_scoring *scoring;
+    struct cost *costs; /* of the units that a score decides; of the others nothing changes */
+};
+
+static int fill_costs(struct search *search, struct ram_err *err)
+{
+    const struct ram_problem *const problem = search->problem;
+    const struct ram_plan *const plan = problem->plan;
+
+    for (size_t i = 0; i < plan->n_units; i++) {
+        if (!ram_case_is_scored(&problem->cases[i]))
+            continue;
+        for (int w = 0; w < N_WIDTHS; w++) {
+            const int group = ram_default_group(widths[w]);
+            bool fits = false;
+            for (size_t b = 0; b < plan->units[i].n_blocks; b++)
+                fits |= ram_group_fit(plan->units[i].blocks[b].cols, group) > 0;
+            const int bits = fits ? widths[w] : 16;
+            search->costs[i].bytes[w] = ram_unit_bytes(&plan->units[i], bits, group);
+            search->costs[i].error[w] = ram_case_error(problem, i, bits, group);
+            if (isnan(search->costs[i].error[w]))
+                return ram_fail(err, RAM_EUSAGE,
+                                "a search needs the squared errors of every width, and the "
+                                "manifest has none for %s at %d bits in groups of %d",
+                                plan->units[i].name, bits, group);
+        }
+    }
+    return RAM_OK;
+}
+
+static struct total try(const struct search *search, const struct ram_thresholds *t)
+{
+    const struct ram_problem *const problem = search->problem;
+    struct total total = {0};
+
+    for (size_t i = 0; i < problem->plan->n_units; i++) {
+        const struct ram_case *const c = &problem->cases[i];
+        if (!ram_case_is_scored(c))
+            continue;
+        const struct ram_verdict v = ram_decide(t, c, search->scoring->units[i].composite,
+                                                ram_low_score(search->scoring, i));
+        const int w = v.bits == 2 ? W2 : v.bits == 4 ? W4 : v.bits == 8 ? W8 : W16;
+        total.bytes += search->costs[i].bytes[w];
+        total.error += search->costs[i].error[w];
+    }
+    return total;
+}
+
+static json_t *line(const struct ram_thresholds *t, const struct total *total)
+{
+    return json_pack("{so so so sI so}", "t2", ram_json_real(t->t2), "t8", ram_json_real(t->t8),
+                     "t16", ram_json_real(t->t16), "scored_bytes", (json_int_t)total->bytes,
+                     "squared_error", ram_json_real(total->error));
+}
+
+/* Less error; as much in fewer bytes. Otherwise the first that was tried. */
+static bool better(const struct total *a, const struct total *b)
+{
+    return a->error < b->error || (a->error == b->error && a->bytes < b->bytes);
+}
+
+int ram_search(const struct ram_problem *problem, const struct ram_scoring *scoring,
+               struct ram_thresholds *thresholds, json_t **report, struct ram_err *err)
+{
+    struct search search = {.problem = problem, .scoring = scoring};
+    json_t *tried = json_array();
+    int failed = !tried, status = RAM_OK;
+
+    search.costs = ram_calloc(problem->plan->n_units, sizeof *search.costs, err);
+    status = search.costs ? fill_costs(&search, err) : RAM_ENOMEM;
+    if (status)
+        goto done;
+    const struct total start = try(&search, thresholds);
+    const struct ram_thresholds from = *thresholds;
+    struct total best = start;
+    for (size_t i = 0; i < COUNT(grid2) * COUNT(grid8) * COUNT(grid16); i++) {
+        const struct ram_thresholds t = {grid2[i / COUNT(grid16) / COUNT(grid8)],
+                                         grid8[i / COUNT(grid16) % COUNT(grid8)],
+                                         grid16[i % COUNT(grid16)]};
+        const struct total total = try(&search, &t);
+        failed |= json_array_append_new(tried, line(&t, &total));
+        if (total.bytes <= start.bytes && better(&total, &best)) {
+            best = total;
+            *thresholds = t;
+        }
+    }
+    *report =
+        json_pack("{ss so so sO}", "objective", "least squared error at no more bytes than `from`",
+                  "from", line(&from, &start), "chosen", line(thresholds, &best), "tried", tried);
+    if (failed || !*report)
+        status = ram_fail(err, RAM_ENOMEM, "no memory for what a search tried");
+done:
+    free(search.costs);
+    json_decref(tried);
+    return status;
+}
