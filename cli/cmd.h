@@ -13,5 +13,8 @@ cmd_fn cmd_analyze;
 cmd_fn cmd_allocate;
 cmd_fn cmd_convert;
 cmd_fn cmd_verify;
+cmd_fn cmd_evaluate;
+cmd_fn cmd_compare;
+cmd_fn cmd_generate;
 
 #endif

@@ -21,6 +21,9 @@ static const struct command commands[] = {
     {"allocate", cmd_allocate, "manifest -> plan: how many bits each tensor gets"},
     {"convert", cmd_convert, "weights + plan -> quantised checkpoint"},
     {"verify", cmd_verify, "is a quantised checkpoint whole, and what its plan says?"},
+    {"evaluate", cmd_evaluate, "what a checkpoint is worth: perplexity, divergence, accuracy"},
+    {"compare", cmd_compare, "several scores as one table"},
+    {"generate", cmd_generate, "continues a prompt: does it still speak?"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -209,10 +209,10 @@ struct ram_evaluate_opts {
     const char *fewshot_data; /* where examples are drawn from; NULL: the task's default */
     const char *log_samples;  /* a file for one JSON object a document; NULL: none */
     int shots;                /* of the choice tasks; 0: the task's default; -1: none */
-    size_t limit;             /* only the first windows or documents; 0: all */
-    size_t seq_len;           /* tokens of a window; 0: 2048 */
-    size_t windows;           /* at most so many; 0: 256 */
-    uint32_t seed;            /* of the choice of windows; 0: 42 */
+    uint64_t limit;           /* only the first windows or documents; 0: all */
+    uint64_t seq_len;         /* tokens of a window; 0: 2048 */
+    uint64_t windows;         /* at most so many; 0: 256 */
+    unsigned seed;            /* of the choice of windows; 0: 42 */
     bool f32;                 /* everything in f32, to compare engines */
 };
 
@@ -237,7 +237,7 @@ int ram_scores_describe(const struct ram_score *const *scores, const char *const
 
 struct ram_generate_opts {
     const char *prompt;
-    size_t max_tokens;   /* 0: 100 */
+    uint64_t max_tokens; /* 0: 100 */
     double temperature;  /* 0: the most likely token, always */
     uint64_t seed;       /* 0: 42 */
     bool f32;

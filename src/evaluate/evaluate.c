@@ -44,12 +44,11 @@ static int describe_model(struct ram_score *score, const struct ram_model *model
     struct ram_buf digests = {0};
     char digest[RAM_SHA256_HEX];
 
-    for (size_t i = 0; i < ckpt->n_files; i++) {
-        out->bytes += ckpt->files[i].map.size;
+    for (size_t i = 0; i < ckpt->n_files; i++)
         ram_buf_puts(&digests, ckpt->files[i].header_sha256);
-    }
     ram_sha256(digests.data, digests.size, digest);
     ram_buf_release(&digests);
+    out->bytes = ram_model_bytes(model);
     out->effective_bits = (double)out->bytes * 8 / (double)ram_model_parameters(model);
     out->path = ram_arena_strdup(&score->arena, ckpt->dir, err);
     out->header_sha256 = ram_arena_strdup(&score->arena, digest, err);

@@ -61,15 +61,6 @@ static size_t mlp_floats(const struct ram_hparams *hp)
     return 2 * hp->hidden + 2 * widest_mlp(hp);
 }
 
-/* Bytes of the checkpoint's files: whether the model fits beside everything else. */
-static uint64_t model_bytes(const struct ram_model *model)
-{
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < model->ckpt->n_files; i++)
-        bytes += model->ckpt->files[i].map.size;
-    return bytes;
-}
-
 /* ---- set-up ----------------------------------------------------------------------------- */
 
 static float *floats(struct ram_forward *f, size_t n, struct ram_err *err)
@@ -182,7 +173,7 @@ static int divide_memory(struct ram_forward *f, const struct ram_forward_opts *o
                         "sequences of %zu tokens need %.1f MiB with this model, %.1f are allowed",
                         largest, (double)(largest * row + fixed) / 1048576,
                         (double)budget / 1048576);
-    f->block.compute.forget = model_bytes(f->model) + fixed + largest * row > budget;
+    f->block.compute.forget = ram_model_bytes(f->model) + fixed + largest * row > budget;
     int status = ram_rows_new(&f->rows, f->n_rows, hp->hidden, spill, err);
     if (!status)
         status = make_scratch(f, largest, mlp_rows < largest ? mlp_rows : largest, spill, err);

@@ -4,6 +4,7 @@
 #include "kern/nn.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { MAX_BLOCK = 512 }; /* rows whose logits are held at once */
@@ -11,6 +12,7 @@ enum { MAX_BLOCK = 512 }; /* rows whose logits are held at once */
 struct run {
     struct ram_forward *forwards[2]; /* the model; the reference or NULL */
     size_t n_forwards, vocab;
+    uint64_t weight_bytes; /* of both checkpoints, for progress */
     const struct ram_query *queries;
     struct ram_answer *answers;
     size_t block;     /* rows of logits that memory allows */
@@ -78,16 +80,23 @@ static size_t gather_block(struct run *run, size_t q, size_t n_queries, size_t *
 
 /* ---- all of them ------------------------------------------------------------------------ */
 
-static int report(const struct ram_likelihood_opts *opts, size_t done, size_t total,
-                  struct ram_err *err)
+/* Progress is told in bytes of weights: each layer counts as its share of them. */
+static int report(const struct run *run, size_t layer, size_t n_layers,
+                  const struct ram_likelihood_opts *opts, struct ram_err *err)
 {
-    const struct ram_run *run = opts->run;
+    const struct ram_run *how = opts->run;
+    const uint64_t part = run->weight_bytes / (n_layers + 1);
+    char item[64] = "head";
+
+    if (layer < n_layers)
+        snprintf(item, sizeof item, "layer %zu of %zu", layer + 1, n_layers);
     const struct ram_progress p = {
-        .stage = "evaluate", .item = "layers", .done = done, .total = total};
-    if (run && run->progress)
-        run->progress(run->user, &p);
-    return run && run->cancelled && run->cancelled(run->user)
-               ? ram_fail(err, RAM_EINTERRUPT, "interrupted at layer %zu of %zu", done, total)
+        .stage = "evaluate", .item = item, .done = layer * part, .total = (n_layers + 1) * part};
+    if (how && how->progress)
+        how->progress(how->user, &p);
+    return how && how->cancelled && how->cancelled(how->user)
+               ? ram_fail(err, RAM_EINTERRUPT, "interrupted before layer %zu of %zu", layer + 1,
+                          n_layers)
                : RAM_OK;
 }
 
@@ -97,11 +106,11 @@ static int run_layers(struct run *run, size_t n_layers, const struct ram_likelih
     int status = RAM_OK;
 
     for (size_t layer = 0; !status && layer < n_layers; layer++) {
-        status = report(opts, layer, n_layers + 1, err);
+        status = report(run, layer, n_layers, opts, err);
         for (size_t k = 0; !status && k < run->n_forwards; k++)
             status = ram_forward_layer(run->forwards[k], layer, err);
     }
-    return status ? status : report(opts, n_layers, n_layers + 1, err);
+    return status ? status : report(run, n_layers, n_layers, opts, err);
 }
 
 static int run_head(struct run *run, size_t n_queries, const struct ram_likelihood_opts *opts,
@@ -162,6 +171,7 @@ int ram_likelihood(const struct ram_model *model, const struct ram_model *refere
     run->block = run->block ? run->block : 1;
     forward_opts.max_memory = (budget - run->block * row) / run->n_forwards;
     for (size_t k = 0; !status && k < run->n_forwards; k++) {
+        run->weight_bytes += ram_model_bytes(models[k]);
         status = ram_forward_new(&run->forwards[k], models[k], spans, n_spans, &forward_opts, err);
         run->logits[k] = ram_calloc(run->block * run->vocab, sizeof(float), err);
         if (!run->logits[k])

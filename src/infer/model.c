@@ -421,3 +421,12 @@ uint64_t ram_model_parameters(const struct ram_model *model)
     }
     return n;
 }
+
+uint64_t ram_model_bytes(const struct ram_model *model)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < model->ckpt->n_files; i++)
+        bytes += model->ckpt->files[i].map.size;
+    return bytes;
+}

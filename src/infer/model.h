@@ -61,4 +61,7 @@ void ram_model_close(struct ram_model *model);
 /* Weights that the architecture has, however they are coded: what bits per weight divides by. */
 uint64_t ram_model_parameters(const struct ram_model *model);
 
+/* Bytes of its weight files. */
+uint64_t ram_model_bytes(const struct ram_model *model);
+
 #endif

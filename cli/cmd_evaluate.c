@@ -1,0 +1,112 @@
+/* cmd_evaluate.c - checkpoint + task -> score. */
+#include "cmd.h"
+#include "job.h"
+#include "message.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum precision { PRECISION_BF16, PRECISION_F32 };
+
+struct args {
+    struct ram_evaluate_opts evaluate;
+    int shots;
+    int precision;
+    bool no_shots;
+    const char *reference, *output;
+};
+
+static const char *const precisions[] = {"bf16", "f32", NULL};
+
+#define AT(member) offsetof(struct args, member)
+static const struct opt table[] = {
+    {"task", 't', OPT_TEXT, AT(evaluate.task), "TASK",
+     "wikitext, text: perplexity of a file in windows; arc_challenge, hellaswag: accuracy", NULL},
+    {"data", 'd', OPT_TEXT, AT(evaluate.data), "FILE",
+     "the text, or the task's documents as JSON lines", NULL},
+    {"reference", 'r', OPT_TEXT, AT(reference), "MODEL",
+     "also measure the divergence from this model, position by position", NULL},
+    {"output", 'o', OPT_TEXT, AT(output), "SCORE", "write the score to this file", NULL},
+    {"seq-len", 0, OPT_U64, AT(evaluate.seq_len), "N", "tokens of a window (2048)", NULL},
+    {"windows", 0, OPT_U64, AT(evaluate.windows), "N",
+     "at most so many windows, chosen by --seed if the text has more (256)", NULL},
+    {"limit", 0, OPT_U64, AT(evaluate.limit), "N", "only the first N windows or documents", NULL},
+    {"seed", 0, OPT_UNSIGNED, AT(evaluate.seed), "S", "of the choice of windows (42)", NULL},
+    {"precision", 0, OPT_CHOICE, AT(precision), "P",
+     "bf16 products with f32 sums, or f32 throughout, to compare engines", precisions},
+    {"fewshot-data", 0, OPT_TEXT, AT(evaluate.fewshot_data), "FILE",
+     "where the examples of a choice task are drawn from", NULL},
+    {"shots", 0, OPT_INT, AT(shots), "K", "examples before a question (the task's: 25, 10)", NULL},
+    {"no-shots", 0, OPT_FLAG, AT(no_shots), NULL, "no examples", NULL},
+    {"log-samples", 0, OPT_TEXT, AT(evaluate.log_samples), "FILE",
+     "write one JSON object a document", NULL},
+    {0},
+};
+#undef AT
+
+static const struct opt_usage usage = {
+    .verb = "evaluate",
+    .synopsis = "MODEL --task TASK --data FILE [options]",
+    .about = "Measures what a checkpoint, float or quantised, is worth: perplexity by mean and\n"
+             "by median, divergence from a reference, accuracy of choice tasks. Weights are\n"
+             "read layer by layer, so the model need not fit into memory.",
+    .examples = "ram evaluate qwen3-8b-ram --task wikitext --data wiki.test.raw -o ram.json\n"
+                "ram evaluate qwen3-8b-ram --reference Qwen/Qwen3-8B --task wikitext \\\n"
+                "    --data wiki.test.raw",
+    .min_operands = 1,
+    .max_operands = 1,
+};
+
+static int run(const char *path, const struct args *args, struct job *job, bool force,
+               struct ram_err *err)
+{
+    struct ram_ckpt *ckpt = NULL, *reference = NULL;
+    struct ram_score *score = NULL;
+    char *text = NULL;
+    int status = RAM_OK;
+
+    if (args->output)
+        status = job_check_output(args->output, force, err);
+    if (!status)
+        status = ram_ckpt_open(&ckpt, path, err);
+    if (!status && args->reference)
+        status = ram_ckpt_open(&reference, args->reference, err);
+    if (!status)
+        status = job_stage_done(
+            job, ram_evaluate(ckpt, reference, &args->evaluate, &job->run, &score, err));
+    if (!status && args->output)
+        status = ram_score_write(score, args->output, force, err);
+    if (!status && !job->silent)
+        status = ram_scores_describe((const struct ram_score *const *)&score, &path, 1, job->form,
+                                     &text, err);
+    if (text)
+        result_print(text);
+    free(text);
+    ram_score_free(score);
+    ram_ckpt_close(reference);
+    ram_ckpt_close(ckpt);
+    return status;
+}
+
+int cmd_evaluate(char **argv, size_t n)
+{
+    struct opt_common common = {0};
+    struct args args = {0};
+    const struct opt_group groups[] = {{"Options", table, &args},
+                                       {"Options of every verb", opt_common_table, &common}};
+    struct ram_err err = {0};
+    struct job job;
+
+    int status = opt_parse(&usage, groups, 2, argv, n, &n);
+    if (status == OPT_GO)
+        status = opt_require(&usage, "--task TASK", args.evaluate.task);
+    if (status == OPT_GO)
+        status = opt_require(&usage, "--data FILE", args.evaluate.data);
+    if (status != OPT_GO)
+        return status;
+    args.evaluate.f32 = args.precision == PRECISION_F32;
+    args.evaluate.shots = args.no_shots ? -1 : args.shots;
+    job_init(&job, &common);
+    status = run(argv[0], &args, &job, common.force, &err);
+    return status ? message_failure(&err) : 0;
+}
