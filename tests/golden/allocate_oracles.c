@@ -1,0 +1,339 @@
+/*
+ * oracles.c - what the method's authors published, beside what this code makes of their data.
+ *
+ * Needs no model: the published per-tensor metrics of two models, their file sizes, and the
+ * tensors that their config.json imply. Every line is a test; `oracles --table` prints them
+ * (make oracles). Where a published number cannot be reached, because its definition was never
+ * published, the line says so, and the test holds us to our own definition instead.
+ */
+#include "golden/inventory.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+enum verdict { EQUAL, DIFFERS, WRONG }; /* DIFFERS: known, and why */
+
+struct line {
+    char what[64], published[64], ours[64], note[96];
+    enum verdict verdict;
+};
+
+struct table {
+    struct line lines[64];
+    size_t n;
+};
+
+static struct table table;
+
+static struct line *add(bool ok, const char *what, const char *published, const char *ours)
+{
+    struct line *const line = &table.lines[table.n++];
+    snprintf(line->what, sizeof line->what, "%s", what);
+    snprintf(line->published, sizeof line->published, "%s", published);
+    snprintf(line->ours, sizeof line->ours, "%s", ours);
+    line->verdict = ok ? EQUAL : WRONG;
+    return line;
+}
+
+/* Equal to as many decimals as were published. */
+static struct line *number(const char *what, double published, double ours, int decimals,
+                           const char *unit)
+{
+    char a[64], b[64];
+    snprintf(a, sizeof a, "%.*f %s", decimals, published, unit);
+    snprintf(b, sizeof b, "%.*f %s", decimals, ours, unit);
+    return add(fabs(published - ours) <= 0.5000001 * pow(10, -decimals), what, a, b);
+}
+
+static struct line *count(const char *what, uint64_t published, uint64_t ours)
+{
+    char a[64], b[64];
+    snprintf(a, sizeof a, "%llu", (unsigned long long)published);
+    snprintf(b, sizeof b, "%llu", (unsigned long long)ours);
+    return add(published == ours, what, a, b);
+}
+
+/* A published number that our definition, the best that is public, does not give: `expected` is
+ * what it does give. */
+static void differs(const char *what, double published, double expected, double ours, int decimals,
+                    const char *unit, const char *why)
+{
+    struct line *const line = number(what, published, ours, decimals, unit);
+    snprintf(line->note, sizeof line->note, "%s", why);
+    line->verdict = fabs(expected - ours) <= 0.5000001 * pow(10, -decimals) ? DIFFERS : WRONG;
+}
+
+static double percent(const struct ram_plan *plan, int bits)
+{
+    return 100 * (double)plan->shares[ram_share_index(bits)].parameters /
+           (double)plan->totals.parameters;
+}
+
+static double gib(const struct ram_plan *plan)
+{
+    return (double)plan->totals.bytes / (1 << 30);
+}
+
+static struct ram_plan *decide(const struct ram_manifest *m, struct ram_allocate_opts opts)
+{
+    struct ram_plan *plan = NULL;
+    struct ram_err err = {0};
+    inventory_check(ram_allocate(m, &opts, &plan, &err), err.message);
+    return plan;
+}
+
+static struct ram_manifest *qwen3_8b(void)
+{
+    char config[512], metrics[512];
+    inventory_check(!inventory_data(config, sizeof config, "configs/Qwen--Qwen3-8B.config.json"),
+                    "no config");
+    inventory_check(!inventory_data(metrics, sizeof metrics, "swan/correlation_qwen3_8b.json"),
+                    "no metrics");
+    return inventory_published(inventory_qwen3(config), metrics);
+}
+
+/* Short names of the scored units at these bits: "1 down, 2 down, ..." by layer. */
+static const char *listed(const struct ram_plan *plan, int bits, char *text, size_t size)
+{
+    size_t n = 0;
+    text[0] = '\0';
+    for (int layer = 0; layer < 1000; layer++) {
+        for (size_t i = 0; i < plan->n_units; i++) {
+            const struct ram_unit *const u = &plan->units[i];
+            if (u->bits != bits || u->layer != layer || strncmp(u->reason, "score", 5) != 0)
+                continue;
+            n += (size_t)snprintf(text + n, n < size ? size - n : 0, "%s%d %s", n ? ", " : "",
+                                  layer, u->role);
+        }
+    }
+    return text;
+}
+
+/* ---- 1, 3, 4: Qwen3-8B ------------------------------------------------------------------------
+ */
+
+static void v1_on_qwen3_8b(void)
+{
+    struct ram_manifest *m = qwen3_8b();
+    struct ram_plan *plan = decide(m, (struct ram_allocate_opts){.method = "v1"});
+    double low = INFINITY, high = -INFINITY;
+    char text[256];
+
+    number("Qwen3-8B v1: 4-bit share", 81.73, percent(plan, 4), 2, "%");
+    number("Qwen3-8B v1: 8-bit share", 3.07, percent(plan, 8), 2, "%");
+    number("Qwen3-8B v1: 16-bit share", 15.20, percent(plan, 16), 2, "%");
+    count("Qwen3-8B v1: parameters at 4 bits", 6694109184, plan->shares[2].parameters);
+    count("Qwen3-8B v1: parameters at 8 bits", 251658240, plan->shares[5].parameters);
+    for (size_t i = 0; i < plan->n_units; i++) {
+        if (!plan->units[i].scored)
+            continue;
+        low = fmin(low, plan->units[i].scores.composite);
+        high = fmax(high, plan->units[i].scores.composite);
+    }
+    number("Qwen3-8B v1: lowest composite", 0.2887, low, 4, "");
+    number("Qwen3-8B v1: highest composite", 0.8343, high, 4, "");
+    listed(plan, 8, text, sizeof text);
+    const char *const five = "1 down, 2 down, 2 gate, 2 up, 35 down";
+    add(!strcmp(text, five), "Qwen3-8B v1: the 8-bit matrices", five, text);
+    number("Qwen3-8B v1: size", 5.88, gib(plan), 2, "GiB");
+    number("Qwen3-8B v1: effective bits", 6.17, plan->totals.effective_bits, 2, "");
+    ram_plan_free(plan);
+    ram_manifest_free(m);
+}
+
+static void v2_on_qwen3_8b(void)
+{
+    static const char why[] = "how percentiles make scores is not published";
+    struct ram_manifest *m = qwen3_8b();
+    struct ram_plan *plan = decide(m, (struct ram_allocate_opts){.method = "v2"});
+
+    differs("Qwen3-8B v2: 2-bit share", 2.2, 1.5, percent(plan, 2), 1, "%", why);
+    differs("Qwen3-8B v2: 4-bit share", 73.5, 75.2, percent(plan, 4), 1, "%", why);
+    differs("Qwen3-8B v2: 8-bit share", 6.0, 5.6, percent(plan, 8), 1, "%", why);
+    differs("Qwen3-8B v2: 16-bit share", 18.3, 17.7, percent(plan, 16), 1, "%",
+            "one MLP matrix is 0.61 %");
+    differs("Qwen3-8B v2: max 2-bit", 16.8, 17.0,
+            inventory_number(plan->predicted, "max_2bit_percent"), 1, "%", why);
+    number("Qwen3-8B v2: max 16-bit", 20.3, inventory_number(plan->predicted, "max_16bit_percent"),
+           1, "%");
+    differs("Qwen3-8B v2: span", 1.173, 1.181, plan->span, 3, "", why);
+    differs("Qwen3-8B v2: size", 6.32, 6.24, gib(plan), 2, "GiB", why);
+    ram_plan_free(plan);
+    plan = decide(m, (struct ram_allocate_opts){.method = "v3"});
+    differs("Qwen3-8B v3: size", 6.95, 6.26, gib(plan), 2, "GiB",
+            "which metrics fell back is not published");
+    ram_plan_free(plan);
+    ram_manifest_free(m);
+}
+
+static void v3_opt_on_qwen3_8b(void)
+{
+    static const char twelve[] = "1 down, 1 gate, 2 down, 2 gate, 2 up, 3 down, 4 down, 9 k, 12 k, "
+                                 "19 k, 22 k, 35 down";
+    struct ram_manifest *m = qwen3_8b();
+    struct ram_plan *plan = decide(m, (struct ram_allocate_opts){.method = "auto"});
+    char eight[256], sixteen[256], found[520];
+    unsigned n = 0, same = 0;
+
+    number("Qwen3-8B v3-opt (auto): size", 6.051, gib(plan), 3, "GiB");
+    number("Qwen3-8B v3-opt: effective bits", 6.35, plan->totals.effective_bits, 2, "");
+    listed(plan, 8, eight, sizeof eight);
+    listed(plan, 16, sixteen, sizeof sixteen);
+    snprintf(found, sizeof found, "%s, %s", eight, sixteen);
+    for (char *rest = found, *one; (one = strtok_r(rest, ",", &rest)); n++)
+        same += strstr(twelve, one + (*one == ' ')) != NULL;
+    char ours[64];
+    snprintf(ours, sizeof ours, "%u promoted, %u of them among these", n, same);
+    add(n == 12 && same == 12, "Qwen3-8B v3-opt: the promoted matrices",
+        "12: layers 1-4, 35; k of 9 12 19 22", ours);
+    ram_plan_free(plan);
+    ram_manifest_free(m);
+}
+
+/* ---- 2: Qwen3.5-397B --------------------------------------------------------------------------
+ */
+
+static void v1_on_397b(void)
+{
+    static const char *const nothing[] = {"(?!)"}; /* the published figures are of all scored */
+    struct ram_manifest *m = NULL;
+    char metrics[512];
+
+    inventory_check(!inventory_data(metrics, sizeof metrics, "swan/correlation_qwen35_397b.json"),
+                    "no metrics");
+    m = inventory_published(NULL, metrics);
+    struct ram_plan *plan =
+        decide(m, (struct ram_allocate_opts){.method = "v1", .protect = nothing, .n_protect = 1});
+    number("Qwen3.5-397B v1: at 4 bits", 384.00, (double)plan->shares[2].parameters / 1e9, 2,
+           "B parameters");
+    number("Qwen3.5-397B v1: at 8 bits", 17.26, (double)plan->shares[5].parameters / 1e9, 2,
+           "B parameters");
+    number("Qwen3.5-397B v1: at 16 bits", 0.105, (double)plan->shares[RAM_N_BITS].parameters / 1e9,
+           3, "B parameters");
+    ram_plan_free(plan);
+    ram_manifest_free(m);
+}
+
+/* ---- 5: sizes ---------------------------------------------------------------------------------
+ */
+
+static void effective_bits(void)
+{
+    static const struct {
+        int bits, group;
+        double effective;
+    } widths[] = {{2, 32, 3.0}, {4, 128, 4.25}, {4, 64, 4.5},
+                  {4, 32, 5.0}, {8, 64, 8.5},   {16, 0, 16}};
+    const struct ram_stored matrix = {12288, 4096};
+    char what[64];
+
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        const uint64_t bytes = ram_stored_bytes(&matrix, 2, widths[i].bits, widths[i].group);
+        snprintf(what, sizeof what, "effective bits of %d-bit g%d", widths[i].bits,
+                 widths[i].group);
+        number(what, widths[i].effective, (double)bytes * 8 / (12288.0 * 4096), 2, "");
+    }
+}
+
+static void uniform_sizes(void)
+{
+    static const struct {
+        const char *name, *config;
+        int bits;
+        double gib;
+    } models[] = {
+        {"Qwen3-8B bf16: size", "configs/Qwen--Qwen3-8B.config.json", 16, 15.26},
+        {"Qwen3-8B uniform 4-bit: size", "configs/Qwen--Qwen3-8B.config.json", 4, 4.05},
+        {"Qwen3-30B-A3B bf16: size", "configs/Qwen--Qwen3-30B-A3B.config.json", 16, 56.87},
+        {"Qwen3-30B-A3B uniform 4-bit: size", "configs/Qwen--Qwen3-30B-A3B.config.json", 4, 15.11}};
+    char path[512];
+
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        inventory_check(!inventory_data(path, sizeof path, models[i].config), "no config");
+        struct ram_manifest *m = inventory_qwen3(path);
+        struct ram_plan *plan =
+            decide(m, (struct ram_allocate_opts){.method = "uniform", .bits = models[i].bits});
+        number(models[i].name, models[i].gib, gib(plan), 2, "GiB");
+        ram_plan_free(plan);
+        ram_manifest_free(m);
+    }
+}
+
+/* The ten ablations: published distributions and the sizes of the files they made. */
+static void ablation_sizes(void)
+{
+    static const int bits[] = {2, 4, 8, 16}, groups[] = {32, 128, 64, 0};
+    static const char *const keys[] = {"2", "4", "8", "16"};
+    struct ram_err err = {0};
+    json_t *root = NULL, *config;
+    const char *name;
+    char path[512], what[64];
+
+    inventory_check(!inventory_data(path, sizeof path, "swan/ablation_qwen3_8b.json"), "no data");
+    inventory_check(ram_json_read(&root, path, 1 << 20, &err), err.message);
+    json_object_foreach(json_object_get(root, "configs"), name, config)
+    {
+        const json_t *const shares = json_object_get(config, "bits_distribution");
+        uint64_t bytes = 0;
+        for (int k = 0; k < 4; k++) {
+            /* Every matrix has a row of a multiple of 1,024. */
+            const uint64_t n = inventory_key(json_object_get(shares, keys[k]), "params");
+            const struct ram_stored all = {n / 1024, 1024};
+            bytes += ram_stored_bytes(&all, 2, bits[k], groups[k]);
+        }
+        snprintf(what, sizeof what, "ablation %s: size", name);
+        /* Theirs has the file's header, about 0.0001 GiB. */
+        number(what, inventory_number(config, "actual_size_gb"), (double)bytes / (1 << 30), 3,
+               "GiB");
+    }
+    json_decref(root);
+}
+
+static void (*const groups[])(void) = {v1_on_qwen3_8b, v2_on_qwen3_8b, v3_opt_on_qwen3_8b,
+                                       v1_on_397b,     effective_bits, uniform_sizes,
+                                       ablation_sizes};
+
+static void every_line_holds(void **state)
+{
+    (void)state;
+    assert_true(table.n > 40);
+    for (size_t i = 0; i < table.n; i++)
+        if (table.lines[i].verdict == WRONG)
+            print_error("%s: published %s, ours %s\n", table.lines[i].what,
+                        table.lines[i].published, table.lines[i].ours);
+    for (size_t i = 0; i < table.n; i++)
+        assert_int_not_equal(table.lines[i].verdict, WRONG);
+}
+
+static int print_table(void)
+{
+    int failed = 0;
+
+    printf("%-42s %-38s %-38s\n", "what", "published", "ours");
+    for (size_t i = 0; i < table.n; i++) {
+        const struct line *const line = &table.lines[i];
+        static const char *const verdicts[] = {"equal", "differs", "WRONG"};
+        printf("%-42s %-38s %-38s %s%s%s\n", line->what, line->published, line->ours,
+               verdicts[line->verdict], *line->note ? ": " : "", line->note);
+        failed |= line->verdict == WRONG;
+    }
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_line_holds)};
+    char path[512];
+
+    if (!inventory_data(path, sizeof path, "swan/correlation_qwen3_8b.json")) {
+        printf("SKIP: no published data in ../shared/data/swan (RAM_SHARED)\n");
+        return 77;
+    }
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+        groups[i]();
+    if (argc > 1 && !strcmp(argv[1], "--table"))
+        return print_table();
+    return cmocka_run_group_tests_name("oracles", tests, NULL, NULL);
+}
