@@ -2,7 +2,12 @@
 . "$RAM_SOURCE/tests/cli/tools/harness.sh"
 
 verbs=$("$RAM" --help | sed -n 's/^  \([a-z]*\)  *[a-z].*/\1/p' | grep -v '^ram$')
-is "$(echo $verbs)" "quantize inspect analyze allocate convert verify" "the verbs of --help"
+for verb in quantize inspect analyze allocate convert verify; do
+    case " $(echo $verbs) " in
+    *" $verb "*) good ;;
+    *) bad "ram --help does not name $verb" ;;
+    esac
+done
 
 for verb in $verbs; do
     expect 0 "$verb" --help
