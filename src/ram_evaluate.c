@@ -1,7 +1,9 @@
 /* ram_evaluate.c - ram.h: scores and generation. */
 #include "base/file.h"
+#include "evaluate/pairing.h"
 #include "evaluate/task.h"
 #include "record/score.h"
+#include "report/score_report.h"
 
 #include <stdlib.h>
 
@@ -50,5 +52,23 @@ int ram_score_write(const struct ram_score *score, const char *path, bool force,
         ram_buf_release(&buf);
     }
     free(text);
+    return status;
+}
+
+int ram_scores_describe(const struct ram_score *const *scores, const char *const *names, size_t n,
+                        enum ram_form form, char **out, struct ram_err *err)
+{
+    struct ram_pairing *pairings = ram_calloc(n, sizeof *pairings, err);
+    const char **called = ram_calloc(n, sizeof *called, err);
+    int status = pairings && called ? RAM_OK : RAM_ENOMEM;
+
+    for (size_t i = 0; i < n && !status; i++) {
+        called[i] = names ? names[i] : scores[i]->model.path;
+        status = i ? ram_scores_pair(scores[i], scores[0], &pairings[i], err) : RAM_OK;
+    }
+    if (!status)
+        status = ram_report_scores(scores, called, pairings, n, form, out, err);
+    free(pairings);
+    free(called);
     return status;
 }

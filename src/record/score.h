@@ -30,6 +30,16 @@ struct ram_score {
     double seconds, tokens_per_second;
 };
 
+/* What a test in pairs says of a score against another that answered the same questions. */
+struct ram_pairing {
+    bool same_windows;        /* same text, same windows: the first three are set */
+    double ppl_change;        /* PPL / PPL of the other - 1 */
+    double ppl_low, ppl_high; /* its 95 % interval */
+    bool same_documents;      /* same documents in the same order */
+    uint64_t n_lost, n_won;   /* right before and wrong now; wrong before and right now */
+    double p_value;           /* McNemar, on acc_norm */
+};
+
 int ram_score_new(struct ram_score **out, struct ram_err *err);
 void ram_score_free(struct ram_score *score);
 
