@@ -41,7 +41,9 @@ enum {
     FEW_UNITS = 1 << 19,    /* up to this size packed A is kept as a whole */
     TASK_PANELS = 2,        /* few rows: panels of B a task */
     TASKS = 16,             /* many rows: cut C in no fewer tasks, as far as mc_min allows */
-    SPAN_BYTES = 8 << 20,   /* of a k-strided A that one k-block may stretch over */
+    BAND = 16,              /* units of k that are packed across all panels in turn */
+    GROUP = 8,              /* panels of B that are packed together */
+    SPAN_UNITS = 512,       /* of a k-strided A between two turns of packing B */
     TILE_MAX = 32 * 32,
     FLIP_ROWS = 4096,
     MIRROR = 64
@@ -72,22 +74,68 @@ static size_t round_up(size_t x, size_t to)
     return (x + to - 1) / to * to;
 }
 
-/* What packs units [u, u + n_units) of the lanes from `lane` on into a panel of `width` lanes. */
-static struct ram_gemm_pack pack_job(const struct work *work, const struct ram_gemm_lanes *src,
-                                     size_t lane, size_t all_lanes, size_t u, size_t n_units,
-                                     size_t width)
+/* A part of an operand: units [u, u + n_units) of lanes [lane0, lane1). */
+struct part {
+    const struct ram_gemm_lanes *src;
+    size_t all_lanes, lane0, lane1;
+    size_t u, n_units;
+    size_t width; /* of a panel */
+    void (*pack)(const struct ram_gemm_pack *job, uint32_t *out);
+};
+
+static struct part part_of_a(const struct work *work, size_t i0, size_t i1, size_t u,
+                             size_t n_units)
 {
+    return (struct part){.src = &work->call.a,
+                         .all_lanes = work->call.m,
+                         .lane0 = i0,
+                         .lane1 = i1,
+                         .u = u,
+                         .n_units = n_units,
+                         .width = work->kern->mr,
+                         .pack = work->kern->pack_a};
+}
+
+static struct part part_of_b(const struct work *work, size_t j0, size_t j1, size_t u,
+                             size_t n_units)
+{
+    return (struct part){.src = &work->call.b,
+                         .all_lanes = work->call.n,
+                         .lane0 = j0,
+                         .lane1 = j1,
+                         .u = u,
+                         .n_units = n_units,
+                         .width = work->kern->nr,
+                         .pack = work->kern->pack_b};
+}
+
+/*
+ * Packs a part into panels that lie `stride` units apart. A source in which lanes lie together is
+ * read in bands across all panels, so that its lines and pages are used up while they are at hand.
+ */
+static void pack_part(const struct work *work, const struct part *part, uint32_t *out,
+                      size_t stride)
+{
+    const struct ram_gemm_lanes *src = part->src;
     const size_t k_unit = work->unit == RAM_UNIT_PAIR ? 2 : 1;
-    const size_t k0 = least(u * k_unit, work->call.k);
     const size_t size = src->elem == RAM_ELEM_F32 ? 4 : 2;
-    struct ram_gemm_pack job = {.src = *src,
-                                .unit = work->unit,
-                                .n_lanes = all_lanes - lane,
-                                .n_k = least(n_units * k_unit, work->call.k - k0),
-                                .width = width,
-                                .n_units = n_units};
-    job.src.data += (lane * src->lane_stride + k0 * src->k_stride) * size;
-    return job;
+    const size_t step = src->lane_stride == 1 ? BAND : part->n_units;
+
+    for (size_t v = 0; v < part->n_units; v += step) {
+        const size_t n_units = least(step, part->n_units - v);
+        const size_t k0 = least((part->u + v) * k_unit, work->call.k);
+        uint32_t *panel = out + v * part->width;
+        for (size_t lane = part->lane0; lane < part->lane1; lane += part->width, panel += stride) {
+            struct ram_gemm_pack job = {.src = *src,
+                                        .unit = work->unit,
+                                        .n_lanes = part->all_lanes - lane,
+                                        .n_k = least(n_units * k_unit, work->call.k - k0),
+                                        .width = part->width,
+                                        .n_units = n_units};
+            job.src.data += (lane * src->lane_stride + k0 * src->k_stride) * size;
+            part->pack(&job, panel);
+        }
+    }
 }
 
 /* One tile of C at (i, j) takes in n_units more of k. */
@@ -114,17 +162,29 @@ static void multiply(const struct work *work, size_t i, size_t j, size_t n_units
         memcpy(c + r * call->ldc, edge + r * kern->nr, cols * sizeof *c);
 }
 
+/* Asks for the next tile of C while this one is computed: its rows are far apart. */
+static void prefetch(const struct work *work, size_t i, size_t j)
+{
+    const struct ram_gemm_call *call = &work->call;
+    const size_t end = least(i + work->kern->mr, call->m);
+    const size_t cols = least(work->kern->nr, call->n - j), line = 64 / sizeof(float);
+
+    for (; i < end; i++)
+        for (size_t x = 0; x < cols; x += line)
+            __builtin_prefetch(call->c + i * call->ldc + j + x, 1);
+}
+
 /* ---- few rows ----------------------------------------------------------------------------- */
 
 static int few_pack(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
     const struct work *work = ctx;
     const size_t mr = work->kern->mr;
-    const struct ram_gemm_pack job =
-        pack_job(work, &work->call.a, i * mr, work->call.m, 0, work->n_units, mr);
+    const struct part part =
+        part_of_a(work, i * mr, least((i + 1) * mr, work->call.m), 0, work->n_units);
 
     (void)worker, (void)err;
-    work->kern->pack_a(&job, work->shared + i * work->a_stride);
+    pack_part(work, &part, work->shared + i * work->a_stride, work->a_stride);
     return RAM_OK;
 }
 
@@ -134,9 +194,8 @@ static void few_panel(const struct work *work, size_t j, uint32_t *packed)
 
     for (size_t u = 0; u < work->n_units; u += kern->kc) {
         const size_t n = least(kern->kc, work->n_units - u);
-        const struct ram_gemm_pack job =
-            pack_job(work, &work->call.b, j, work->call.n, u, n, kern->nr);
-        kern->pack_b(&job, packed);
+        const struct part part = part_of_b(work, j, least(j + kern->nr, work->call.n), u, n);
+        pack_part(work, &part, packed, 0);
         const uint32_t *a = work->shared + u * kern->mr;
         for (size_t i = 0; i < work->call.m; i += kern->mr, a += work->a_stride)
             multiply(work, i, j, n, a, packed, work->call.add || u > 0);
@@ -189,14 +248,15 @@ static int many_pack(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
     const struct work *work = ctx;
     const struct ram_gemm_kernel *kern = work->kern;
-    const size_t s = i / work->n_panels, p = i % work->n_panels;
-    const size_t u = work->u0 + s * kern->kc;
-    const struct ram_gemm_pack job =
-        pack_job(work, &work->call.b, work->j0 + p * kern->nr, work->call.n, u,
-                 least(kern->kc, work->u1 - u), kern->nr);
+    const size_t groups = (work->n_panels + GROUP - 1) / GROUP;
+    const size_t s = i / groups, p = i % groups * GROUP, u = work->u0 + s * kern->kc;
+    const size_t j = work->j0 + p * kern->nr;
+    const size_t end = least(j + GROUP * kern->nr, work->j0 + work->n_panels * kern->nr);
+    const struct part part =
+        part_of_b(work, j, least(end, work->call.n), u, least(kern->kc, work->u1 - u));
 
     (void)worker, (void)err;
-    kern->pack_b(&job, b_panel(work, s, p));
+    pack_part(work, &part, b_panel(work, s, p), kern->kc * kern->nr);
     return RAM_OK;
 }
 
@@ -207,17 +267,17 @@ static void many_block(const struct work *work, size_t i0, size_t i1, size_t s, 
     const size_t mr = kern->mr, u = work->u0 + s * kern->kc;
     const size_t n_units = least(kern->kc, work->u1 - u);
     const size_t stride = round_up(n_units * mr + RAM_GEMM_SLACK, 16);
-    const bool add = work->call.add || u > 0;
+    const struct part part = part_of_a(work, i0, i1, u, n_units);
 
-    for (size_t i = i0; i < i1; i += mr) {
-        const struct ram_gemm_pack job =
-            pack_job(work, &work->call.a, i, work->call.m, u, n_units, mr);
-        kern->pack_a(&job, own + (i - i0) / mr * stride);
+    pack_part(work, &part, own, stride);
+    for (size_t p = 0; p < work->n_panels; p++) {
+        const size_t j = work->j0 + p * kern->nr;
+        for (size_t i = i0; i < i1; i += mr) {
+            prefetch(work, i + mr, j);
+            multiply(work, i, j, n_units, own + (i - i0) / mr * stride, b_panel(work, s, p),
+                     work->call.add || u > 0);
+        }
     }
-    for (size_t p = 0; p < work->n_panels; p++)
-        for (size_t i = i0; i < i1; i += mr)
-            multiply(work, i, work->j0 + p * kern->nr, n_units, own + (i - i0) / mr * stride,
-                     b_panel(work, s, p), add);
 }
 
 static int many_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
@@ -246,14 +306,10 @@ static int many_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 static size_t k_block(const struct work *work, size_t n_cols)
 {
     const struct ram_gemm_kernel *kern = work->kern;
-    const struct ram_gemm_lanes *a = &work->call.a;
     size_t units = SHARED_UNITS / n_cols;
 
-    if (a->k_stride > a->lane_stride) {
-        const size_t unit_bytes =
-            (work->unit == RAM_UNIT_PAIR ? 2 : 1) * a->k_stride * (a->elem == RAM_ELEM_F32 ? 4 : 2);
-        units = least(units, SPAN_BYTES / unit_bytes);
-    }
+    if (work->call.a.k_stride > work->call.a.lane_stride)
+        units = least(units, SPAN_UNITS);
     return units < kern->kc ? kern->kc : units / kern->kc * kern->kc;
 }
 
@@ -281,7 +337,8 @@ static int run_many(struct work *work, struct ram_pool *pool, struct ram_err *er
             work->u0 = u;
             work->u1 = least(u + kb, work->n_units);
             const size_t subs = (work->u1 - u + kern->kc - 1) / kern->kc;
-            status = ram_pool_for(pool, subs * work->n_panels, many_pack, work, err);
+            const size_t groups = (work->n_panels + GROUP - 1) / GROUP;
+            status = ram_pool_for(pool, subs * groups, many_pack, work, err);
             if (!status)
                 status = ram_pool_for(pool, (call->m + mc - 1) / mc, many_task, work, err);
         }

@@ -185,22 +185,24 @@ RAM_AVX512_INLINE void pack_block_lanes(enum ram_elem elem, const struct ram_gem
 {
     const size_t size = elem == RAM_ELEM_F32 ? 4 : 2, stride = job->src.k_stride * size;
     const size_t n = job->n_lanes > lane ? job->n_lanes - lane : 0;
-    __m512i r[UNITS];
+    _Alignas(64) unsigned char fetched[UNITS][64];
 
-#pragma GCC unroll 16
     for (size_t i = 0; i < UNITS; i++) {
         const size_t k = 2 * (u + i);
         const unsigned char *p = job->src.data;
-        r[i] = _mm512_setzero_si512();
+        __m512i x = _mm512_setzero_si512();
         if (n && k < job->n_k) {
             p += k * stride + lane * size;
-            r[i] = ram_fetch_lanes(RAM_UNIT_PAIR, elem, p, k + 1 < job->n_k ? p + stride : NULL, n);
+            x = ram_fetch_lanes(RAM_UNIT_PAIR, elem, p, k + 1 < job->n_k ? p + stride : NULL, n);
         }
+        _mm512_store_si512(fetched[i], x);
     }
-    ram_transpose16(r);
-#pragma GCC unroll 16
-    for (size_t i = 0; i < ROWS; i++)
-        _mm512_store_si512(out + i * UNITS, r[i]);
+    for (size_t q = 0; q < ROWS; q += 4) {
+        __m512i r[4];
+        ram_transpose_four(fetched[0] + 4 * q, sizeof fetched[0], r);
+        for (size_t i = 0; i < 4; i++)
+            _mm512_store_si512(out + (q + i) * UNITS, r[i]);
+    }
 }
 
 static void pack_block_any(const struct ram_gemm_pack *job, size_t lane, size_t u, uint32_t *out)

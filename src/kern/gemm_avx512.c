@@ -7,7 +7,12 @@
 #if defined(__x86_64__)
 #include "kern/gemm_avx512.h"
 
-enum { MR = 14, NR = 32, LANES = 16 };
+enum {
+    MR = 14,
+    NR = 32,
+    LANES = 16,
+    AHEAD = 512 /* bytes of a lane asked for before they are packed: docs/speed.md */
+};
 
 RAM_AVX512_INLINE __m512 multiply_add(bool pairs, __m512 a, __m512 b, __m512 sum)
 {
@@ -83,36 +88,67 @@ RAM_AVX512 static void tile_pairs(size_t n_units, const uint32_t *a, const uint3
 /* ---- packing ------------------------------------------------------------------------------ */
 
 /*
- * Sixteen lanes from `lane` on, k running through memory: 16 x 16 units are read lane by lane and
- * transposed. Stores are whole vectors: what they write beyond a panel's row is overwritten by the
- * next row, and beyond the panel is slack.
+ * Sixteen units (32 if they are split) of sixteen lanes that lie `stride` bytes apart, transposed;
+ * only the first n of them belong to the panel. Stores are whole vectors: what they write beyond a
+ * panel's row is overwritten by the next row, and beyond the panel is slack.
+ */
+RAM_AVX512_INLINE void pack_block(bool split, const unsigned char *p, size_t stride, size_t n,
+                                  size_t width, uint32_t *out)
+{
+    const __m512i high = _mm512_set1_epi32(-0x10000);
+
+#pragma GCC unroll 4
+    for (size_t q = 0; q < 4; q++) {
+        __m512i r[4];
+        ram_transpose_four(p + 16 * q, stride, r);
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; i++) {
+            const size_t u = (4 * q + i) * (split ? 2 : 1);
+            if (u < n)
+                _mm512_storeu_si512(out + u * width, split ? _mm512_slli_epi32(r[i], 16) : r[i]);
+            if (split && u + 1 < n)
+                _mm512_storeu_si512(out + (u + 1) * width, _mm512_and_si512(r[i], high));
+        }
+    }
+}
+
+/*
+ * Sixteen lanes from `lane` on, k running through memory. A block is brought together before it is
+ * transposed: a model's rows are multiples of 4 KiB apart, so that their lines compete for one set
+ * of the first cache and should be read once. Floats made from bf16 travel as pairs until they are
+ * transposed, which halves the shuffles.
  */
 RAM_AVX512_INLINE void pack_k(enum ram_gemm_unit unit, enum ram_elem elem,
                               const struct ram_gemm_pack *job, size_t lane, uint32_t *out)
 {
-    const size_t k_unit = unit == RAM_UNIT_PAIR ? 2 : 1, size = elem == RAM_ELEM_F32 ? 4 : 2;
+    const bool split = unit != RAM_UNIT_PAIR && elem == RAM_ELEM_BF16;
+    const enum ram_gemm_unit pair = split ? RAM_UNIT_PAIR : unit;
+    const size_t size = elem == RAM_ELEM_F32 ? 4 : 2, stride = job->src.lane_stride * size;
+    const size_t step = split ? 32 : 16, step_k = unit == RAM_UNIT_PAIR ? 32 : step;
     const size_t end = job->n_lanes < job->width ? job->n_lanes : job->width;
     const size_t n_lanes = end > lane ? end - lane : 0;
-    const size_t stride = job->src.lane_stride * size;
+    const unsigned char *p = job->src.data + (n_lanes ? lane * stride : 0);
+    size_t left = job->n_k;
+    _Alignas(64) unsigned char shaped[16][64];
 
-    for (size_t u = 0; u < job->n_units; u += 16) {
-        const size_t k = u * k_unit, left = job->n_k > k ? job->n_k - k : 0;
-        const unsigned char *p = job->src.data + lane * stride + (left ? k * size : 0);
-        __m512i r[16];
+    out += lane;
+    for (size_t u = 0; u < job->n_units; u += step, out += step * job->width) {
+        const size_t n = job->n_units - u < step ? job->n_units - u : step;
+        if (n_lanes >= 16 && left >= step_k) {
 #pragma GCC unroll 16
-        for (size_t i = 0; i < 16; i++)
-            r[i] = i < n_lanes ? ram_fetch_k(unit, elem, p + i * stride, left)
-                               : _mm512_setzero_si512();
-        ram_transpose16(r);
-        const size_t n = job->n_units - u < 16 ? job->n_units - u : 16;
-        if (n == 16) {
-#pragma GCC unroll 16
+            for (size_t i = 0; i < 16; i++) {
+                _mm_prefetch((const char *)p + i * stride + AHEAD, _MM_HINT_T1);
+                _mm512_store_si512(shaped[i], ram_fetch_k(pair, elem, p + i * stride, step_k));
+            }
+        } else {
             for (size_t i = 0; i < 16; i++)
-                _mm512_storeu_si512(out + (u + i) * job->width + lane, r[i]);
-            continue;
+                _mm512_store_si512(shaped[i], i < n_lanes
+                                                  ? ram_fetch_k(pair, elem, p + i * stride, left)
+                                                  : _mm512_setzero_si512());
         }
-        for (size_t i = 0; i < n; i++)
-            _mm512_storeu_si512(out + (u + i) * job->width + lane, r[i]);
+        pack_block(split, shaped[0], 64, n, job->width, out);
+        p += left > step_k ? step_k * size : 0;
+        left -= left < step_k ? left : step_k;
     }
 }
 
@@ -122,18 +158,22 @@ RAM_AVX512_INLINE void pack_lanes(enum ram_gemm_unit unit, enum ram_elem elem,
 {
     const size_t k_unit = unit == RAM_UNIT_PAIR ? 2 : 1, size = elem == RAM_ELEM_F32 ? 4 : 2;
     const size_t stride = job->src.k_stride * size;
+    const unsigned char *p = job->src.data;
 
-    for (size_t u = 0; u < job->n_units; u++) {
-        const size_t k = u * k_unit;
-        const unsigned char *p = job->src.data + k * stride;
+    for (size_t u = 0; u < job->n_units; u++, out += job->width) {
+        const size_t k = u * k_unit, n_lanes = k < job->n_k ? job->n_lanes : 0;
         const unsigned char *next = k + 1 < job->n_k ? p + stride : NULL;
         for (size_t lane = 0; lane < job->width; lane += 16) {
-            const size_t n = k < job->n_k && lane < job->n_lanes ? job->n_lanes - lane : 0;
-            const size_t at = n ? lane * size : 0;
-            const __m512i x = n ? ram_fetch_lanes(unit, elem, p + at, next ? next + at : NULL, n)
-                                : _mm512_setzero_si512();
-            _mm512_storeu_si512(out + u * job->width + lane, x);
+            const size_t at = lane * size;
+            __m512i x = _mm512_setzero_si512();
+            if (lane + 16 <= n_lanes && next)
+                x = ram_fetch_lanes(unit, elem, p + at, next + at, 16);
+            else if (lane < n_lanes)
+                x = ram_fetch_lanes(unit, elem, p + at, next ? next + at : NULL, n_lanes - lane);
+            _mm512_storeu_si512(out + lane, x);
         }
+        if (k + k_unit < job->n_k)
+            p += k_unit * stride;
     }
 }
 

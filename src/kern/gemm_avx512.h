@@ -76,33 +76,29 @@ RAM_AVX512_INLINE __m512i ram_fetch_lanes(enum ram_gemm_unit unit, enum ram_elem
                            _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
 }
 
-/* r[i] lane j becomes r[j] lane i: 4 x 4 within 128 bits, then the 128-bit quarters. */
-RAM_AVX512_INLINE void ram_transpose16(__m512i r[16])
+/*
+ * Four units, the 16 bytes at p, of sixteen lanes that lie `stride` bytes apart: r[u] receives unit
+ * u of every lane. Quarters of a vector are loaded where they belong, which costs no shuffle, and
+ * the 4 x 4 blocks within them transposed.
+ */
+RAM_AVX512_INLINE void ram_transpose_four(const unsigned char *p, size_t stride, __m512i r[4])
 {
-    __m512i t[16];
+    __m512i t[4];
 
 #pragma GCC unroll 4
-    for (int i = 0; i < 16; i += 4) {
-        const __m512i a = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        const __m512i b = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-        const __m512i c = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]);
-        const __m512i d = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
-        t[i] = _mm512_unpacklo_epi64(a, c);
-        t[i + 1] = _mm512_unpackhi_epi64(a, c);
-        t[i + 2] = _mm512_unpacklo_epi64(b, d);
-        t[i + 3] = _mm512_unpackhi_epi64(b, d);
+    for (size_t i = 0; i < 4; i++) {
+        const unsigned char *q = p + i * stride;
+        t[i] = _mm512_castsi128_si512(_mm_loadu_si128((const void *)q));
+        t[i] = _mm512_inserti32x4(t[i], _mm_loadu_si128((const void *)(q + 4 * stride)), 1);
+        t[i] = _mm512_inserti32x4(t[i], _mm_loadu_si128((const void *)(q + 8 * stride)), 2);
+        t[i] = _mm512_inserti32x4(t[i], _mm_loadu_si128((const void *)(q + 12 * stride)), 3);
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        const __m512i a = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88);
-        const __m512i b = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd);
-        const __m512i c = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88);
-        const __m512i d = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
-        r[i] = _mm512_shuffle_i32x4(a, c, 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(a, c, 0xdd);
-        r[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
-        r[i + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
-    }
+    const __m512i a = _mm512_unpacklo_epi32(t[0], t[1]), b = _mm512_unpackhi_epi32(t[0], t[1]);
+    const __m512i c = _mm512_unpacklo_epi32(t[2], t[3]), d = _mm512_unpackhi_epi32(t[2], t[3]);
+    r[0] = _mm512_unpacklo_epi64(a, c);
+    r[1] = _mm512_unpackhi_epi64(a, c);
+    r[2] = _mm512_unpacklo_epi64(b, d);
+    r[3] = _mm512_unpackhi_epi64(b, d);
 }
 
 /* A panel in the ordinary order, and the reading of a 16 x 16 block for other orders. */
