@@ -97,7 +97,8 @@ const struct ram_tensor *ram_ckpt_find(const struct ram_ckpt *ckpt, const char *
 
 /*
  * Puts tensors that were read (or made up, by a test) in order, refuses duplicate names, and ties
- * FP8 tensors to their scales. config is set. ram_ckpt_open calls it.
+ * FP8 tensors to their scales. config and dir are set, tensors are from malloc. ram_ckpt_open
+ * calls it.
  */
 int ram_ckpt_seal(struct ram_ckpt *ckpt, struct ram_err *err);
 

@@ -14,7 +14,8 @@ struct ram_names {
     size_t n_slots;    /* a power of two; 0 for an empty table */
 };
 
-/* n is at most 2^31. A name that occurs twice goes to *twin (NULL if there is none); the table finds its first. */
+/* n is at most 2^31. A name that occurs twice goes to *twin (NULL if there is none); the table
+ * finds its first. */
 int ram_names_build(struct ram_names *names, const void *items, size_t stride, size_t n,
                     const char **twin, struct ram_err *err);
 void ram_names_release(struct ram_names *names);
