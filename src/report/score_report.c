@@ -5,6 +5,7 @@
  */
 #include "report/score_report.h"
 
+#include "report/format.h"
 #include "report/table.h"
 
 #include <math.h>
@@ -15,11 +16,6 @@ static double result(const struct ram_score *score, const char *key)
 {
     const json_t *value = json_object_get(score->results, key);
     return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
-static double gib(uint64_t bytes)
-{
-    return (double)bytes / 1073741824.0;
 }
 
 /* ---- one score -------------------------------------------------------------------------- */
@@ -69,8 +65,8 @@ static void tell_divergence(const struct ram_score *score, struct ram_buf *out)
 static void tell(const struct ram_score *score, const char *name, struct ram_buf *out)
 {
     ram_buf_printf(out, "%s, %s\n\n", name, score->task);
-    ram_buf_printf(out, "  size        %.3f GiB, %.3f bits a weight\n", gib(score->model.bytes),
-                   score->model.effective_bits);
+    ram_buf_printf(out, "  size        %s, %.3f bits a weight\n",
+                   ram_format_binary(score->model.bytes).s, score->model.effective_bits);
     if (!isnan(result(score, "ppl_mean")))
         tell_perplexity(score, out);
     if (!isnan(result(score, "kld_mean")))
@@ -83,8 +79,8 @@ static void tell(const struct ram_score *score, const char *name, struct ram_buf
                        result(score, "documents"), 100 * result(score, "acc"),
                        100 * result(score, "acc_stderr"), 100 * result(score, "acc_norm"),
                        100 * result(score, "acc_norm_stderr"));
-    ram_buf_printf(out, "  run         %.1f s, %.0f tokens/s, peak memory %.2f GiB\n",
-                   score->seconds, score->tokens_per_second, gib(score->peak_memory_bytes));
+    ram_buf_printf(out, "  run         %.1f s, %.0f tokens/s, peak memory %s\n", score->seconds,
+                   score->tokens_per_second, ram_format_binary(score->peak_memory_bytes).s);
 }
 
 /* ---- several ---------------------------------------------------------------------------- */
@@ -96,10 +92,10 @@ struct column {
 };
 
 static const struct column columns[] = {
-    {"PPL mean", "ppl_mean", "%.4f", 1},           {"+-", "ppl_stderr", "%.3f", 1},
-    {"median", "ppl_median", "%.4f", 1},           {"KLD", "kld_mean", "%.6f", 1},
-    {"same top %", "top1_agreement", "%.2f", 100}, {"acc %", "acc", "%.2f", 100},
-    {"acc_norm %", "acc_norm", "%.2f", 100},       {"+-", "acc_norm_stderr", "%.2f", 100},
+    {">PPL mean", "ppl_mean", "%.4f", 1},           {">+-", "ppl_stderr", "%.3f", 1},
+    {">median", "ppl_median", "%.4f", 1},           {">KLD", "kld_mean", "%.6f", 1},
+    {">same top %", "top1_agreement", "%.2f", 100}, {">acc %", "acc", "%.2f", 100},
+    {">acc_norm %", "acc_norm", "%.2f", 100},       {">+-", "acc_norm_stderr", "%.2f", 100},
 };
 enum { N_COLUMNS = sizeof columns / sizeof *columns };
 
@@ -131,7 +127,7 @@ static void add_row(struct ram_table *table, const struct ram_score *score, cons
 {
     ram_table_cell(table, "%s", name);
     ram_table_cell(table, "%s", score->task);
-    ram_table_cell(table, "%.3f", gib(score->model.bytes));
+    ram_table_cell(table, "%s", ram_format_binary(score->model.bytes).s);
     ram_table_cell(table, "%.3f", score->model.effective_bits);
     for (size_t c = 0; c < N_COLUMNS; c++)
         if (shown[c])
@@ -141,7 +137,8 @@ static void add_row(struct ram_table *table, const struct ram_score *score, cons
         ram_table_cell(table, "%+.3f .. %+.3f", 100 * pairing->ppl_low, 100 * pairing->ppl_high);
         ram_table_cell(table, "%+.3f", efficiency(score, pairing));
     }
-    ram_table_end_row(table);
+    while (table->n_cells % table->n_columns && !table->failed)
+        ram_table_cell(table, "%s", "");
 }
 
 static void add_notes(const struct ram_pairing *pairings, const char *const *names, size_t n,
@@ -166,35 +163,34 @@ static void add_notes(const struct ram_pairing *pairings, const char *const *nam
     ram_buf_puts(out, "\n");
 }
 
-static int write_table(const struct ram_score *const *scores, const char *const *names,
-                       const struct ram_pairing *pairings, size_t n, enum ram_form form,
-                       struct ram_buf *out, struct ram_err *err)
+static void write_table(const struct ram_score *const *scores, const char *const *names,
+                        const struct ram_pairing *pairings, size_t n, enum ram_form form,
+                        struct ram_buf *out)
 {
     struct ram_table table = {0};
     bool shown[N_COLUMNS], paired = false;
 
-    ram_table_column(&table, "score", true);
-    ram_table_column(&table, "task", true);
-    ram_table_column(&table, "GiB", false);
-    ram_table_column(&table, "bits", false);
+    ram_table_column(&table, "score");
+    ram_table_column(&table, "task");
+    ram_table_column(&table, ">size");
+    ram_table_column(&table, ">bits");
     for (size_t c = 0; c < N_COLUMNS; c++) {
         shown[c] = any_has(scores, n, columns[c].key);
         if (shown[c])
-            ram_table_column(&table, columns[c].title, false);
+            ram_table_column(&table, columns[c].title);
     }
     for (size_t i = 1; i < n; i++)
         paired = paired || pairings[i].same_windows;
     if (paired) {
-        ram_table_column(&table, "change %", false);
-        ram_table_column(&table, "95 % interval", false);
-        ram_table_column(&table, "efficiency", false);
+        ram_table_column(&table, ">change %");
+        ram_table_column(&table, ">95 % interval");
+        ram_table_column(&table, ">efficiency");
     }
     for (size_t i = 0; i < n; i++)
         add_row(&table, scores[i], names[i], i ? &pairings[i] : NULL, shown);
-    const int status = ram_table_write(&table, form, out, err);
-    if (!status)
-        add_notes(pairings, names, n, out);
-    return status;
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+    add_notes(pairings, names, n, out);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------- */
@@ -239,7 +235,6 @@ int ram_report_scores(const struct ram_score *const *scores, const char *const *
                       struct ram_err *err)
 {
     struct ram_buf buf = {0};
-    int status = RAM_OK;
 
     if (form == RAM_JSON)
         return n == 1 ? ram_score_text(scores[0], out, err)
@@ -247,10 +242,6 @@ int ram_report_scores(const struct ram_score *const *scores, const char *const *
     if (n == 1 && form == RAM_TEXT)
         tell(scores[0], names[0], &buf);
     else
-        status = write_table(scores, names, pairings, n, form, &buf, err);
-    if (status) {
-        ram_buf_release(&buf);
-        return status;
-    }
+        write_table(scores, names, pairings, n, form, &buf);
     return ram_buf_take(&buf, out, err);
 }
