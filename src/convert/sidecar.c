@@ -37,6 +37,7 @@ static json_t *module_entry(const struct ram_conversion *c, size_t m)
     const struct ram_module_result *result = &c->results[m];
     json_t *entry = json_object();
 
+    json_object_set_new(entry, "name", json_string(c->outline->tensors[module->tensor].name));
     json_object_set_new(entry, "module", json_string(module->target->module));
     json_object_set_new(entry, "unit", json_string(module->unit->name));
     json_object_set_new(entry, "role", json_string(module->unit->role));

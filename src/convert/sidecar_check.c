@@ -90,10 +90,10 @@ static void check_entry(const json_t *entry, const struct ram_found *found, bool
                          "its relative error is %.6g, was %.6g when it was written", is, was);
 }
 
-/* The name of a module's first tensor, as ram.json would list it. */
-static bool lists(const json_t *entry, const char *name)
+static bool names(const json_t *entry, const char *name)
 {
-    return json_object_get(json_object_get(entry, "checksums"), name) != NULL;
+    const char *is = json_string_value(json_object_get(entry, "name"));
+    return is && !strcmp(is, name);
 }
 
 void ram_sidecar_check(const struct ram_sidecar *sidecar, const struct ram_found_list *list,
@@ -108,10 +108,10 @@ void ram_sidecar_check(const struct ram_sidecar *sidecar, const struct ram_found
     for (size_t k = 0; k < json_array_size(modules); k++) {
         const json_t *entry = json_array_get(modules, k);
         size_t at = i;
-        while (at < list->n && !lists(entry, list->items[at].name))
+        while (at < list->n && !names(entry, list->items[at].name))
             at++;
         if (at == list->n) {
-            const char *name = json_string_value(json_object_get(entry, "module"));
+            const char *name = json_string_value(json_object_get(entry, "name"));
             ram_findings_add(findings, RAM_CHECK_RECORD, name ? name : "?",
                              "is in ram.json, but not (or not soundly) in the directory");
             continue;

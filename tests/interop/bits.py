@@ -1,0 +1,72 @@
+"""Tensor by tensor, byte by byte: what stock mlx_lm.convert writes, and safetensors' own writer."""
+
+import contextlib
+import io
+
+import torch
+from mlx_lm import convert
+from safetensors.torch import load_file, save
+
+import common
+import models
+from common import SHARED, attempt, check, fresh, quantize, same_tensors
+
+WIDTHS = [(2, 32), (3, 64), (4, 32), (4, 64), (4, 128), (5, 64), (6, 32), (8, 64), (8, 128)]
+KINDS = ["llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "glm4_moe", "glm4_moe_lite"]
+
+
+def stock(model, name, bits, group):
+    out = fresh(name)
+    with contextlib.redirect_stdout(io.StringIO()):
+        convert(str(model), str(out), quantize=True, q_bits=bits, q_group_size=group)
+    return out
+
+
+def uniform(model, name, bits, group):
+    return quantize(
+        model, name, "--method", "uniform", "--bits", bits, "--group", group, "--profile", "cpu"
+    )
+
+
+def quantization(directory):
+    """config.json's block without what it says twice: stock lists its routers even where they have
+    the default width, and leaves their mode out."""
+    block = common.read_json(directory / "config.json")["quantization"]
+    default = {key: value for key, value in block.items() if not isinstance(value, dict)}
+    entries = {key: default | value for key, value in block.items() if isinstance(value, dict)}
+    return default, {key: value for key, value in entries.items() if value != default}
+
+
+def one(label, model, bits, group):
+    theirs = stock(model, f"stock/{label}-{bits}g{group}", bits, group)
+    ours = uniform(model, f"ours/{label}-{bits}g{group}", bits, group)
+    same_tensors(f"bits {label} {bits}g{group} as mlx_lm.convert", ours, theirs)
+    a, b = map(quantization, (ours, theirs))
+    check(f"bits {label} {bits}g{group} quantization block", a == b, f"{a} is not {b}")
+    # A foreign directory is verified like one of ours.
+    common.ram("verify", theirs, "--against", model)
+    check(f"bits {label} {bits}g{group} verifies", True)
+
+
+def same_file(label, directory):
+    """Our file is the one that safetensors' reference writer makes of the same tensors."""
+    path = directory / "model.safetensors"
+    theirs = save(load_file(path), metadata={"format": "mlx"})
+    check(f"bits {label} file as safetensors writes it", path.read_bytes() == theirs, "differs")
+
+
+def run():
+    for kind in KINDS:
+        model = models.make(kind, f"bits-{kind}")
+        for bits, group in WIDTHS:
+            attempt(f"bits {kind} {bits}g{group}", one, kind, model, bits, group)
+        attempt(f"bits {kind} file", same_file, kind, common.WORK / f"ours/{kind}-4g64")
+    for dtype in (torch.float16, torch.float32):
+        label = f"qwen3-{str(dtype).removeprefix('torch.')}"
+        model = models.make("qwen3", f"bits-{label}", dtype=dtype)
+        attempt(f"bits {label}", one, label, model, 4, 64)
+    for name in ("tiny-qwen3", "ref-qwen3-moe", "ref-glm4-moe-lite"):
+        model = SHARED / "models" / name
+        if model.exists():
+            attempt(f"bits {name}", one, name, model, 4, 64)
+            attempt(f"bits {name}", one, name, model, 3, 32)

@@ -1,0 +1,142 @@
+"""Stock mlx_lm loads what we wrote, computes what transformers computes, and generates."""
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import torch
+import transformers
+from mlx.utils import tree_map
+from mlx_lm import generate, load
+
+import common
+import models
+from common import SHARED, attempt, check, quantize
+
+TOKENS = [[5, 17, 201, 99, 3, 250, 44, 8, 120, 77]]
+MIXED = [
+    "--method", "uniform", "--bits", "4", "--group", "128",
+    "--set", "down_proj=6g32", "--set", "k_proj=8g64", "--set", "up_proj=3g64",
+    "--set", "layers.1.*(gate_proj|o_proj)=16", "--set", "embed_tokens=5g32",
+]  # fmt: skip
+
+# kind, what is odd about it
+VARIANTS = [
+    ("llama", dict()),
+    ("llama", dict(tie_word_embeddings=True, dtype=torch.float16)),
+    ("llama", dict(attention_bias=True, mlp_bias=True, dtype=torch.float32)),
+    ("mistral", dict(hidden=192, num_attention_heads=6)),
+    ("qwen2", dict(tie_word_embeddings=True)),
+    ("qwen2", dict(hidden=160, num_attention_heads=5, num_key_value_heads=1)),
+    ("qwen3", dict(tie_word_embeddings=True, spelling="transformers")),
+    ("qwen3", dict(hidden=192, intermediate_size=352, shards="200KB")),
+    ("qwen3_moe", dict(spelling="transformers")),
+    ("qwen3_moe", dict(hidden=192, moe_intermediate_size=96, mlp_only_layers=[1])),
+    ("glm4_moe", dict(mtp=True, num_nextn_predict_layers=1)),
+    ("glm4_moe", dict(spelling="transformers", use_qk_norm=False, attention_bias=False)),
+    ("glm4_moe_lite", dict(mtp=True, qk_nope_head_dim=96, num_nextn_predict_layers=1)),
+    ("glm4_moe_lite", dict(spelling="transformers", q_lora_rank=None)),
+]
+
+
+def in_f32(model):
+    """MLX's CPU back end multiplies stacks of experts only in f32; and f32 is what we compare."""
+
+    def widen(value):
+        return value.astype(mx.float32) if mx.issubdtype(value.dtype, mx.floating) else value
+
+    model.update(tree_map(widen, model.parameters()))
+    return model
+
+
+def logits_of(path):
+    model, _ = load(str(path))
+    return np.array(in_f32(model)(mx.array(TOKENS)))
+
+
+def reference(path):
+    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    with torch.no_grad():
+        return model(torch.tensor(TOKENS)).logits.numpy()
+
+
+def close(name, ours, theirs, limit):
+    worst = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    check(name, worst < limit, f"largest difference {worst:.2e} of the largest logit")
+
+
+def modules_as_planned(name, model, out):
+    """Bits and group of every module that mlx_lm built are those that ram.json tells."""
+    planned = {
+        entry["module"]: (entry["bits"], entry["group"])
+        for entry in common.read_json(out / "ram.json")["modules"]
+        if entry["name"].endswith(".weight")
+    }
+    wrong = []
+    for path, module in model.named_modules():
+        if not hasattr(module, "bits"):
+            continue
+        if planned.pop(path, None) != (module.bits, module.group_size):
+            wrong.append(path)
+    wrong += [path for path, (bits, _) in planned.items() if bits != 16]
+    check(name, not wrong, f"{wrong[:5]}")
+
+
+def speaks(name, model, tokenizer):
+    text = generate(model, tokenizer, prompt="hello", max_tokens=8)
+    check(name, isinstance(text, str), repr(text))
+
+
+def plain(label, source):
+    """Nothing quantised: the loaded model is transformers' model."""
+    out = quantize(source, f"load/{label}-16", "--method", "uniform", "--set", ".=16")
+    ours, theirs = logits_of(out), reference(source)
+    source_config = transformers.AutoConfig.from_pretrained(source).to_dict()
+    # mlx_lm gives the norms of MLA's latents another eps (1e-5) than transformers does (1e-6).
+    limit = 2e-4 if source_config["model_type"] == "glm4_moe_lite" else 2e-5
+    close(f"load {label} 16 bits, logits as transformers'", ours, theirs, limit)
+    if "rope_theta" in common.read_json(source / "config.json"):  # else stock cannot load it
+        same = np.array_equal(ours, logits_of(source))
+        check(f"load {label} 16 bits, logits as mlx_lm's of the source", same)
+    our_config = transformers.AutoConfig.from_pretrained(out).to_dict()
+    source_config.pop("_name_or_path")
+    keys = [k for k in source_config if source_config[k] != our_config.get(k)]
+    check(f"load {label} config as transformers reads it", not keys, f"{keys}")
+    if source_config["model_type"] in ("llama", "mistral", "qwen2", "qwen3"):
+        close(f"load {label} 16 bits in transformers", reference(out), theirs, 1e-6)
+
+
+def mixed(label, source):
+    out = quantize(source, f"load/{label}-mixed", *MIXED)
+    model, tokenizer = load(str(out))
+    modules_as_planned(f"load {label} mixed, widths as planned", model, out)
+    speaks(f"load {label} mixed, generates", in_f32(model), tokenizer)
+    shards = quantize(source, f"load/{label}-shards", *MIXED, "--shard-size", "100000")
+    a, b = common.tensors(out), common.tensors(shards)
+    check(f"load {label} mixed, shards hold the same", a == b and len(list(shards.glob("model-*"))) > 1)
+    load(str(shards))
+
+
+def eight(label, source):
+    """8 bits are close enough to compare logits through all of the quantised paths."""
+    out = quantize(source, f"load/{label}-8", "--method", "uniform", "--bits", 8, "--group", 32)
+    close(f"load {label} 8 bits, logits near transformers'", logits_of(out), reference(source), 0.05)
+
+
+def auto(label, source):
+    out = quantize(source, f"load/{label}-auto")
+    model, tokenizer = load(str(out))
+    modules_as_planned(f"load {label} auto, widths as planned", model, out)
+    speaks(f"load {label} auto, generates", in_f32(model), tokenizer)
+
+
+def run():
+    for i, (kind, extra) in enumerate(VARIANTS):
+        label = f"{kind}-{i}"
+        source = models.make(kind, f"load-{label}", **extra)
+        for part in (plain, mixed, eight, auto):
+            attempt(f"load {label} {part.__name__}", part, label, source)
+    for name in ("tiny-qwen3", "ref-qwen3-moe", "ref-glm4-moe-lite"):
+        source = SHARED / "models" / name
+        if source.exists():
+            for part in (plain, mixed, auto):
+                attempt(f"load {name} {part.__name__}", part, name, source)
