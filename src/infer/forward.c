@@ -61,6 +61,18 @@ static size_t mlp_floats(const struct ram_hparams *hp)
     return 2 * hp->hidden + 2 * widest_mlp(hp);
 }
 
+/* A tile holds at least a few rows of any matrix, and a transposed one as a whole. */
+static size_t least_tile(const struct ram_hparams *hp)
+{
+    const size_t inputs[] = {hp->hidden, widest_mlp(hp), hp->n_heads * hp->v_dim, hp->q_rank,
+                             hp->kv_rank};
+    size_t least = hp->mla ? hp->kv_rank * hp->nope_dim : 0;
+
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
+        least = least > 16 * inputs[i] ? least : 16 * inputs[i];
+    return least;
+}
+
 /* ---- set-up ----------------------------------------------------------------------------- */
 
 static float *floats(struct ram_forward *f, size_t n, struct ram_err *err)
@@ -150,10 +162,11 @@ static int divide_memory(struct ram_forward *f, const struct ram_forward_opts *o
     const uint64_t budget = opts->max_memory ? opts->max_memory : (uint64_t)2 << 30;
     const uint64_t all = (uint64_t)f->n_rows * hp->hidden * sizeof(float);
     const bool spill = all > budget / 4;
-    const size_t transposed = hp->mla ? hp->kv_rank * hp->nope_dim : 0;
+    const size_t least = least_tile(hp), usual = (size_t)(budget / 64 / sizeof(float));
     size_t mlp_rows = MLP_ROWS, largest = 0, end;
 
-    f->block.compute.tile_size = TILE_FLOATS > transposed ? TILE_FLOATS : transposed;
+    const size_t tile = usual < TILE_FLOATS ? usual : TILE_FLOATS;
+    f->block.compute.tile_size = tile > least ? tile : least;
     while (mlp_rows > 32 && (uint64_t)mlp_rows * mlp_floats(hp) * sizeof(float) > budget / 8)
         mlp_rows /= 2;
     const uint64_t fixed = (spill ? 0 : all) + (uint64_t)f->block.compute.tile_size * 4 +

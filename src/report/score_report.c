@@ -9,7 +9,7 @@
 #include "report/table.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 static double result(const struct ram_score *score, const char *key)
