@@ -8,9 +8,7 @@
 #include "ckpt/ckpt.h"
 
 #include "ckpt/fp8.h"
-#include "kern/kern.h"
-
-#include <string.h>
+#include "codec/float.h"
 
 enum { TILE = 64 };
 
@@ -29,28 +27,16 @@ struct ram_view ram_view_whole(const struct ram_tensor *tensor)
 /* Elements [first, first + n) in storage order. */
 static void read_run(const struct ram_tensor *t, size_t first, size_t n, float *out)
 {
-    const uint8_t *data = t->data + first * (size_t)(ram_dtypes[t->dtype].bits / 8);
+    static const enum ram_float types[RAM_N_DTYPES] = {[RAM_F16] = RAM_FLOAT_F16,
+                                                       [RAM_BF16] = RAM_FLOAT_BF16,
+                                                       [RAM_F32] = RAM_FLOAT_F32,
+                                                       [RAM_F64] = RAM_FLOAT_F64};
+    const enum ram_float type = types[t->dtype];
 
-    switch (t->dtype) {
-    case RAM_BF16:
-        ram_kern()->widen_bf16(data, n, out);
-        break;
-    case RAM_F16:
-        ram_kern()->widen_f16(data, n, out);
-        break;
-    case RAM_F32:
-        memcpy(out, data, n * sizeof *out);
-        break;
-    case RAM_F64:
-        for (size_t i = 0; i < n; i++) {
-            double value;
-            memcpy(&value, data + i * sizeof value, sizeof value);
-            out[i] = (float)value;
-        }
-        break;
-    default:
+    if (t->dtype == RAM_F8_E4M3)
         ram_fp8_read(t, first, n, out);
-    }
+    else
+        ram_float_widen(type, t->data + first * ram_float_size(type), n, out);
 }
 
 /* Columns are runs: reads a tile of them and turns it. */

@@ -1,0 +1,381 @@
+/*
+ * Opening directories: order and lookup, shards against the index in both directions, what is
+ * missing or truncated, and models found in a hub cache.
+ */
+#include "ckpt/ckpt.h"
+#include "ckpt_make.h"
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+static char dir[256];
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "%s", make_temp_dir());
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    make_remove_dir(dir);
+    return 0;
+}
+
+static void in_dir(char path[512], const char *name)
+{
+    snprintf(path, 512, "%s/%s", dir, name);
+}
+
+static void put_file(const char *name, const char *text)
+{
+    char path[512];
+    in_dir(path, name);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+    assert_int_equal(fclose(file), 0);
+}
+
+static void cut_file(const char *name, long by)
+{
+    char path[512];
+    struct stat st;
+    in_dir(path, name);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(truncate(path, st.st_size - by), 0);
+}
+
+static void refuse(const char *model, int status, const char *message)
+{
+    struct ram_err err = {0};
+    struct ram_ckpt *ckpt = NULL;
+
+    const int got = ram_ckpt_open(&ckpt, model, &err);
+    assert_null(ckpt);
+    if (!strstr(err.message, message))
+        fail_msg("'%s' does not say '%s'", err.message, message);
+    assert_int_equal(got, status);
+    assert_int_equal(err.status, status);
+}
+
+static void names_come_in_natural_order(void **state)
+{
+    static const char *const sorted[] = {"",
+                                         "a",
+                                         "a.0",
+                                         "a.01.y",
+                                         "a.1.x",
+                                         "a.2.x",
+                                         "a.2.xa",
+                                         "a.10.x",
+                                         "a.10.y",
+                                         "a.100.x",
+                                         "a.b",
+                                         "a10",
+                                         "b.1",
+                                         "b.1.1",
+                                         "b.2",
+                                         "c9z",
+                                         "c10a",
+                                         "c18446744073709551615",
+                                         "c18446744073709551616",
+                                         "cc"};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof sorted / sizeof *sorted; i++)
+        for (size_t j = 0; j < sizeof sorted / sizeof *sorted; j++) {
+            const int order = ram_ckpt_name_order(sorted[i], sorted[j]);
+            const int expected = (i > j) - (i < j);
+            if ((order > 0) - (order < 0) != expected)
+                fail_msg("'%s' and '%s': %d", sorted[i], sorted[j], order);
+        }
+}
+
+static void shards_become_one_set(void **state)
+{
+    const struct make_opts opts = {.arch = "qwen3", .layers = 12, .shards = 4};
+    struct ram_err err = {0};
+    struct ram_ckpt *ckpt;
+    (void)state;
+
+    struct make_set set = make_tensors(&opts);
+    make_ckpt(dir, &opts);
+    assert_int_equal(ram_ckpt_open(&ckpt, dir, &err), RAM_OK);
+    assert_int_equal(ckpt->n_tensors, set.n);
+    assert_int_equal(ckpt->n_files, 4);
+    assert_string_equal(ckpt->name, strrchr(dir, '/') + 1);
+    for (size_t i = 0; i < set.n; i++) {
+        const struct ram_tensor *t = ram_ckpt_find(ckpt, set.tensors[i].name);
+        assert_non_null(t);
+        assert_int_equal(t->size, set.tensors[i].size);
+        assert_memory_equal(t->data, set.tensors[i].data, t->size);
+        assert_ptr_equal(t->data, ckpt->files[t->file].map.data + t->offset);
+    }
+    for (size_t i = 1; i < ckpt->n_tensors; i++)
+        assert_true(ram_ckpt_name_order(ckpt->tensors[i - 1].name, ckpt->tensors[i].name) < 0);
+    assert_null(ram_ckpt_find(ckpt, "model.layers.0.self_attn.q_proj.weigh"));
+    ram_ckpt_close(ckpt);
+    make_release(&set);
+}
+
+/* sha256sum of the JSON header, computed here by the system's own tool. */
+static void header_digest(void **state)
+{
+    const struct make_opts opts = {.arch = "llama"};
+    struct ram_err err = {0};
+    struct ram_ckpt *ckpt;
+    char command[1024], expected[128] = "";
+    (void)state;
+
+    make_ckpt(dir, &opts);
+    assert_int_equal(ram_ckpt_open(&ckpt, dir, &err), RAM_OK);
+    const struct ram_map *map = &ckpt->files[0].map;
+    snprintf(command, sizeof command, "tail -c +9 '%s/model.safetensors' | head -c %d | sha256sum",
+             dir, map->data[0] | map->data[1] << 8);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    assert_non_null(fgets(expected, sizeof expected, pipe));
+    pclose(pipe);
+    expected[64] = '\0';
+    assert_string_equal(ckpt->files[0].header_sha256, expected);
+    ram_ckpt_close(ckpt);
+}
+
+static void without_an_index_all_model_files_count(void **state)
+{
+    const struct make_opts opts = {.arch = "llama", .shards = 3};
+    struct ram_err err = {0};
+    struct ram_ckpt *ckpt;
+    char path[512];
+    (void)state;
+
+    const size_t n = make_ckpt(dir, &opts);
+    in_dir(path, "model.safetensors.index.json");
+    assert_int_equal(unlink(path), 0);
+    put_file("adapter.safetensors", "not read");
+    assert_int_equal(ram_ckpt_open(&ckpt, dir, &err), RAM_OK);
+    assert_int_equal(ckpt->n_tensors, n);
+    assert_int_equal(ckpt->n_files, 3);
+    assert_string_equal(ckpt->files[2].name, "model-00003-of-00003.safetensors");
+    ram_ckpt_close(ckpt);
+}
+
+static void what_is_missing_is_named(void **state)
+{
+    const struct make_opts opts = {.arch = "llama", .shards = 3};
+    char path[512];
+    (void)state;
+
+    refuse("/nonexistent/model", RAM_EIO, "/nonexistent/model: no such directory");
+    refuse(dir, RAM_EFORMAT, "no config.json");
+    put_file("config.json", "[]");
+    refuse(dir, RAM_EFORMAT, "config.json: not a JSON object");
+    put_file("config.json", "{\"a\": 1, \"a\": 2}");
+    refuse(dir, RAM_EFORMAT, "duplicate object key");
+    put_file("config.json", "{");
+    refuse(dir, RAM_EFORMAT, "config.json: line 1");
+    put_file("config.json", "{}");
+    refuse(dir, RAM_EFORMAT, "no weights: neither model.safetensors.index.json nor");
+    put_file("pytorch.safetensors", "");
+    refuse(dir, RAM_EFORMAT, "(there is pytorch.safetensors, which is none of them)");
+    put_file("model.safetensors", "");
+    refuse(dir, RAM_EFORMAT, "model.safetensors: 0 bytes, too short");
+    in_dir(path, "config.json");
+    refuse(path, RAM_EUSAGE, "is a file");
+
+    make_ckpt(dir, &opts);
+    in_dir(path, "model-00002-of-00003.safetensors");
+    assert_int_equal(unlink(path), 0);
+    refuse(dir, RAM_EFORMAT,
+           "model-00002-of-00003.safetensors: missing; "
+           "model.safetensors.index.json names it");
+}
+
+static void truncated_files_are_refused(void **state)
+{
+    const struct make_opts opts = {.arch = "llama", .shards = 2};
+    static const long cuts[] = {1, 4096, 100000};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        make_ckpt(dir, &opts);
+        cut_file("model-00002-of-00002.safetensors", cuts[i]);
+        refuse(dir, RAM_EFORMAT, "model-00002-of-00002.safetensors: ");
+    }
+    make_ckpt(dir, &opts);
+    put_file("model-00001-of-00002.safetensors", "version https://git-lfs.github.com/spec/v1\n");
+    refuse(dir, RAM_ERANGE, "not a safetensors file?");
+}
+
+/* Every byte of a header flipped in every bit: refused, or the same set of names in another guise;
+ * never a crash, and never bytes outside of the file. */
+static void flipped_header_bits(void **state)
+{
+    const struct make_opts opts = {.arch = "llama", .layers = 1};
+    char path[512];
+    unsigned n_refused = 0, n_opened = 0;
+    (void)state;
+
+    make_ckpt(dir, &opts);
+    in_dir(path, "model.safetensors");
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    setvbuf(file, NULL, _IONBF, 0);
+    for (long at = 0; at < 400; at++)
+        for (int bit = 0; bit < 8; bit++) {
+            struct ram_err err = {0};
+            struct ram_ckpt *ckpt;
+            fseek(file, at, SEEK_SET);
+            const int byte = fgetc(file);
+            fseek(file, at, SEEK_SET);
+            fputc(byte ^ 1 << bit, file);
+            if (ram_ckpt_open(&ckpt, dir, &err) == RAM_OK) {
+                for (size_t i = 0; i < ckpt->n_tensors; i++)
+                    assert_true(ckpt->tensors[i].offset + ckpt->tensors[i].size <=
+                                ckpt->files[0].map.size);
+                ram_ckpt_close(ckpt);
+                n_opened++;
+            } else {
+                assert_true(err.status == RAM_EFORMAT || err.status == RAM_ERANGE);
+                n_refused++;
+            }
+            fseek(file, at, SEEK_SET);
+            fputc(byte, file);
+        }
+    fclose(file);
+    /* Letters of names may change unseen; structure and numbers may not. */
+    assert_true(n_refused > n_opened);
+}
+
+static void a_lying_index_is_refused(void **state)
+{
+    static const struct {
+        const char *index, *message;
+    } lies[] = {
+        {"{\"weight_map\": {}}", "\"weight_map\" is empty"},
+        {"{}", "no \"weight_map\""},
+        {"{\"weight_map\": {\"a\": 1}}", "expected '\"'"},
+        {"{\"weight_map\": {\"a\": \"x\", \"a\": \"x\"}}", "'a' is listed twice"},
+        {"{\"weight_map\": {\"a\": \"x\"}, \"weight_map\": {}}", "duplicate key 'weight_map'"},
+        {"{\"metadata\": {\"x\": 1, \"x\": 2}, \"weight_map\": {\"a\": \"x\"}}", "duplicate"},
+        {"{\"other\": 1, \"weight_map\": {\"a\": \"x\"}}", "unknown key 'other'"},
+        {"{\"weight_map\": {\"a\": \"../x.safetensors\"}}", "not the name of a shard"},
+        {"{\"weight_map\": {\"a\": \"/etc/passwd\"}}", "not the name of a shard"},
+        {"{\"weight_map\": {\"a\": \"..\"}}", "not the name of a shard"},
+        {"{\"weight_map\": {\"a\": \"\"}}", "not the name of a shard"},
+        {"{\"weight_map\": {\"a\": \"sub/x.safetensors\"}}", "not the name of a shard"},
+        {"{\"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\"}}",
+         "tensor 'a' should be in model-00001-of-00002.safetensors, which lacks it"},
+        {"{\"weight_map\": {\"model.embed_tokens.weight\": \"model-00001-of-00002.safetensors\"}}",
+         "does not list tensor '"},
+        {"{\"weight_map\": {\"lm_head.weight\": \"model-00001-of-00002.safetensors\", "
+         "\"model.embed_tokens.weight\": \"model-00002-of-00002.safetensors\"}}",
+         "should be in model-00001-of-00002.safetensors, but is in "
+         "model-00002-of-00002.safetensors"},
+    };
+    const struct make_opts opts = {.arch = "llama", .shards = 2};
+    (void)state;
+
+    make_ckpt(dir, &opts);
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        put_file("model.safetensors.index.json", lies[i].index);
+        refuse(dir, RAM_EFORMAT, lies[i].message);
+    }
+}
+
+static void one_name_in_two_files(void **state)
+{
+    const struct make_opts opts = {.arch = "llama"};
+    char path[512], copy[512], command[1100];
+    (void)state;
+
+    make_ckpt(dir, &opts);
+    in_dir(path, "model.safetensors");
+    in_dir(copy, "model-copy.safetensors");
+    snprintf(command, sizeof command, "cp '%s' '%s'", path, copy);
+    assert_int_equal(system(command), 0);
+    refuse(dir, RAM_EFORMAT, "is in more than one file");
+}
+
+/* ---- the hub's cache
+ * ------------------------------------------------------------------------------ */
+
+static void models_are_found_in_the_cache(void **state)
+{
+    static const char *const parts[] = {
+        "hub", "hub/models--org--some-model", "hub/models--org--some-model/refs",
+        "hub/models--org--some-model/refs/pr", "hub/models--org--some-model/snapshots"};
+    const struct make_opts opts = {.arch = "llama"};
+    struct ram_err err = {0};
+    struct ram_ckpt *ckpt;
+    char path[512];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        in_dir(path, parts[i]);
+        assert_int_equal(mkdir(path, 0777), 0);
+    }
+    in_dir(path, "hub/models--org--some-model/snapshots/0123abcd");
+    make_ckpt(path, &opts);
+    put_file("hub/models--org--some-model/refs/main", "0123abcd");
+    put_file("hub/models--org--some-model/refs/v1.0", "0123abcd\n");
+    put_file("hub/models--org--some-model/refs/pr/1", "../../../etc");
+    put_file("hub/models--org--some-model/refs/gone", "ffff");
+
+    unsetenv("HF_HUB_CACHE");
+    unsetenv("XDG_CACHE_HOME");
+    setenv("HF_HOME", dir, 1);
+    static const char *const good[] = {"org/some-model", "org/some-model@main",
+                                       "org/some-model@v1.0", "org/some-model@0123abcd"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_int_equal(ram_ckpt_open(&ckpt, good[i], &err), RAM_OK);
+        assert_string_equal(ckpt->name, "org/some-model");
+        ram_ckpt_close(ckpt);
+    }
+    /* Its directory, given as such, keeps the name. */
+    in_dir(path, "hub/models--org--some-model/snapshots/0123abcd");
+    assert_int_equal(ram_ckpt_open(&ckpt, path, &err), RAM_OK);
+    assert_string_equal(ckpt->name, "org/some-model");
+    ram_ckpt_close(ckpt);
+
+    refuse("org/other", RAM_EIO, "to download it: hf download org/other");
+    refuse("org/some-model@v2", RAM_EIO, "hf download org/some-model --revision v2");
+    refuse("org/some-model@gone", RAM_EIO, "hf download org/some-model --revision gone");
+    refuse("org/some-model@pr/1", RAM_EFORMAT, "does not hold a commit");
+    refuse("org/some-model@../x", RAM_EIO, "not of the form");
+    refuse("../x", RAM_EIO, "not of the form");
+    refuse("a/b/c", RAM_EIO, "not of the form");
+    refuse("word", RAM_EIO, "not of the form org/name[@revision]");
+
+    /* HF_HUB_CACHE beats HF_HOME; HOME is the last resort. */
+    in_dir(path, "hub");
+    setenv("HF_HUB_CACHE", path, 1);
+    setenv("HF_HOME", "/nonexistent", 1);
+    assert_int_equal(ram_ckpt_open(&ckpt, "org/some-model", &err), RAM_OK);
+    ram_ckpt_close(ckpt);
+    unsetenv("HF_HUB_CACHE");
+    unsetenv("HF_HOME");
+    setenv("HOME", dir, 1);
+    refuse("org/some-model", RAM_EIO, "/.cache/huggingface/hub");
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_come_in_natural_order),
+        cmocka_unit_test_setup_teardown(shards_become_one_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(header_digest, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_an_index_all_model_files_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_missing_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(truncated_files_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(flipped_header_bits, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lying_index_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_name_in_two_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(models_are_found_in_the_cache, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
