@@ -18,6 +18,7 @@ FUZZ_SECONDS ?= 60
 CMAKE_FLAGS ?=
 CTEST_FLAGS ?= --output-on-failure -j$(JOBS)
 DEMO_OUT = out/demo
+BENCHES = $(patsubst bench/%.c,bench_%,$(wildcard bench/*.c))
 
 # CMake and ctest read their own variables; ours must not leak into what make passes down.
 MAKEFLAGS += --no-print-directory
@@ -49,15 +50,16 @@ install: configure
 	@cmake --install build
 
 oracles: configure
-	@cmake --build build -j$(JOBS)
-	@sh tools/oracles.sh
+	@cmake --build build -j$(JOBS) --target test_allocate_oracles
+	@RAM_SOURCE=$(CURDIR) build/test_allocate_oracles --table
 
 interop: all
 	@sh tools/setup.sh interop
 	@RAM=$(CURDIR)/build/ram sh tests/interop/run.sh
 
-bench: configure
-	@sh bench/run.sh
+bench: all
+	@cmake --build build -j$(JOBS) --target $(BENCHES)
+	@for bench in $(BENCHES); do echo "== $$bench"; build/$$bench || exit 1; done
 
 asan tsan: setup
 	@cmake --preset $@ -G "Unix Makefiles" $(CMAKE_FLAGS) >/dev/null
