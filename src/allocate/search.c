@@ -32,7 +32,8 @@ struct total {
 struct search {
     const struct ram_problem *problem;
     const struct ram_scoring *scoring;
-    struct cost *costs; /* of the units that a score decides; of the others nothing changes */
+    struct cost *costs; /* of the units that a score decides */
+    uint64_t others;    /* bytes of the rest, which thresholds do not change */
 };
 
 static int fill_costs(struct search *search, struct ram_err *err)
@@ -41,8 +42,12 @@ static int fill_costs(struct search *search, struct ram_err *err)
     const struct ram_plan *const plan = problem->plan;
 
     for (size_t i = 0; i < plan->n_units; i++) {
-        if (!ram_case_is_scored(&problem->cases[i]))
+        const struct ram_case *const c = &problem->cases[i];
+        if (!ram_case_is_scored(c)) {
+            search->others +=
+                ram_unit_bytes(&plan->units[i], c->user_bits ? c->user_bits : 16, c->user_group);
             continue;
+        }
         for (int w = 0; w < N_WIDTHS; w++) {
             const int group = ram_default_group(widths[w]);
             bool fits = false;
@@ -64,7 +69,7 @@ static int fill_costs(struct search *search, struct ram_err *err)
 static struct total try(const struct search *search, const struct ram_thresholds *t)
 {
     const struct ram_problem *const problem = search->problem;
-    struct total total = {0};
+    struct total total = {.bytes = search->others};
 
     for (size_t i = 0; i < problem->plan->n_units; i++) {
         const struct ram_case *const c = &problem->cases[i];
@@ -82,7 +87,7 @@ static struct total try(const struct search *search, const struct ram_thresholds
 static json_t *line(const struct ram_thresholds *t, const struct total *total)
 {
     return json_pack("{so so so sI so}", "t2", ram_json_real(t->t2), "t8", ram_json_real(t->t8),
-                     "t16", ram_json_real(t->t16), "scored_bytes", (json_int_t)total->bytes,
+                     "t16", ram_json_real(t->t16), "bytes", (json_int_t)total->bytes,
                      "squared_error", ram_json_real(total->error));
 }
 

@@ -128,6 +128,7 @@ static int predict(struct ram_problem *problem, const struct ram_scoring *scorin
 /* ---- settings ---------------------------------------------------------------------------------
  */
 
+/* What the model's own percentiles were and whether they were used. */
 static json_t *axes_json(const struct ram_scoring *scoring)
 {
     json_t *const axes = json_object();
@@ -135,14 +136,10 @@ static json_t *axes_json(const struct ram_scoring *scoring)
 
     for (int k = 0; k < RAM_N_METRICS; k++) {
         const struct ram_axis *const axis = &scoring->axes[k];
-        json_t *const one =
-            json_pack("{sb so so}", "adaptive", axis->adaptive, "low", ram_json_real(axis->low),
-                      "high", ram_json_real(axis->low + axis->width));
-        failed |= json_object_set_new(axes, ram_metric_names[k], one);
-        if (!failed && scoring->norm != RAM_NORM_FIXED)
-            failed |= json_object_set_new(one, "p5", ram_json_real(axis->p5)) ||
-                      json_object_set_new(one, "p95", ram_json_real(axis->p95)) ||
-                      json_object_set_new(one, "spread", ram_json_real(axis->spread));
+        failed |= json_object_set_new(
+            axes, ram_metric_names[k],
+            json_pack("{sb so so so}", "adaptive", axis->adaptive, "p5", ram_json_real(axis->p5),
+                      "p95", ram_json_real(axis->p95), "spread", ram_json_real(axis->spread)));
     }
     if (!failed)
         return axes;
@@ -150,8 +147,9 @@ static json_t *axes_json(const struct ram_scoring *scoring)
     return NULL;
 }
 
-static int put_settings(struct ram_problem *problem, const struct ram_scoring *scoring,
-                        const struct ram_thresholds *t, struct ram_err *err)
+static int put_settings(struct ram_problem *problem, const struct ram_method *method,
+                        const struct ram_scoring *scoring, const struct ram_thresholds *t,
+                        struct ram_err *err)
 {
     static const char *const norms[] = {
         [RAM_NORM_FIXED] = "fixed", [RAM_NORM_ADAPTIVE] = "adaptive", [RAM_NORM_HYBRID] = "hybrid"};
@@ -161,6 +159,7 @@ static int put_settings(struct ram_problem *problem, const struct ram_scoring *s
         const char *key;
         json_t *value;
     } settings[] = {
+        {"rule", json_string(method->name)}, /* what auto became */
         /* infinities become null: off */
         {"thresholds", json_pack("{so so so}", "t2", ram_json_real(t->t2), "t8",
                                  ram_json_real(t->t8), "t16", ram_json_real(t->t16))},
@@ -170,7 +169,7 @@ static int put_settings(struct ram_problem *problem, const struct ram_scoring *s
                              "8", ram_default_group(8))},
         {"norm", json_string(norms[scoring->norm])},
         {"votes", json_integer((json_int_t)scoring->n_votes)},
-        {"axes", axes_json(scoring)},
+        {"axes", scoring->norm == RAM_NORM_FIXED ? json_null() : axes_json(scoring)},
         {"expert_rule", json_string(rule ? rule : "mean")},
         {"protect", ram_rules_json(problem->rules, "protect")},
         {"sensitive", ram_rules_json(problem->rules, "sensitive")},
@@ -212,7 +211,7 @@ int ram_decide_by_score(struct ram_problem *problem, const struct ram_method *me
     }
     plan->span = scoring.span;
     if (!status)
-        status = put_settings(problem, &scoring, &thresholds, err);
+        status = put_settings(problem, method, &scoring, &thresholds, err);
     if (!status && search)
         status = ram_json_put(plan->settings, "search", json_incref(search), err);
     if (!status)

@@ -10,7 +10,7 @@
 
 /* Bytes that stay in one line; levels of nesting that may be broken into lines, which bounds how
  * often a value is written for trial. */
-enum { SHORT_LINE = 72, MAX_LEVELS = 16 };
+enum { SHORT_LINE = 110, MAX_LEVELS = 16 };
 
 int ram_c_locale_enter(struct ram_c_locale *locale, struct ram_err *err)
 {
@@ -168,4 +168,22 @@ static void emit_value(struct ram_buf *buf, json_t *value, int depth, int level)
 void ram_emit_json(struct ram_buf *buf, json_t *value, int depth)
 {
     emit_value(buf, value, depth, 0);
+}
+
+int ram_emit_text(json_t *value, char **out, struct ram_err *err)
+{
+    struct ram_buf buf = {0};
+    struct ram_c_locale locale;
+
+    if (!value)
+        return ram_fail(err, RAM_ENOMEM, "no memory for a report");
+    int status = ram_c_locale_enter(&locale, err);
+    if (!status) {
+        ram_emit_json(&buf, value, 0);
+        ram_buf_puts(&buf, "\n");
+        ram_c_locale_leave(&locale);
+        status = ram_buf_take(&buf, out, err);
+    }
+    json_decref(value);
+    return status;
 }

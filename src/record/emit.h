@@ -30,4 +30,8 @@ void ram_emit_real(struct ram_buf *buf, double x);
  * that fit in one short line stay in it. NULL: null. */
 void ram_emit_json(struct ram_buf *buf, json_t *value, int depth);
 
+/* A value as a text of its own; the value is released. NULL: RAM_ENOMEM, so that the making of a
+ * value need not be checked. */
+int ram_emit_text(json_t *value, char **out, struct ram_err *err);
+
 #endif

@@ -4,127 +4,143 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <utf8proc.h>
+#include <string.h>
 
-enum { MAX_CELL = 512 };
+enum { INDENT = 2, GAP = 2, MAX_CELL = 1024 };
 
-void ram_table_column(struct ram_table *table, const char *title, bool left)
+void ram_table_column(struct ram_table *table, const char *head)
 {
-    if (table->n_columns == RAM_TABLE_MAX_COLUMNS) {
-        ram_fail(&table->err, RAM_EINTERNAL, "more than %d columns", RAM_TABLE_MAX_COLUMNS);
+    if (table->n_columns == RAM_MAX_COLUMNS) {
+        table->failed = true;
         return;
     }
-    table->titles[table->n_columns] = title;
-    table->left[table->n_columns++] = left;
-}
-
-static void add(struct ram_table *table, const char *text)
-{
-    const char *copy = ram_arena_strdup(&table->arena, text, &table->err);
-
-    if (copy &&
-        !ram_grow(&table->cells, sizeof *table->cells, table->n_cells, &table->cap, &table->err))
-        table->cells[table->n_cells++] = copy;
+    table->right[table->n_columns] = *head == '>';
+    table->heads[table->n_columns++] = head + (*head == '>');
 }
 
 void ram_table_cell(struct ram_table *table, const char *fmt, ...)
 {
+    struct ram_err err = {0};
     char text[MAX_CELL];
     va_list args;
 
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    add(table, text);
+    char *const cell = ram_arena_strdup(&table->arena, text, &err);
+    if (!cell || ram_grow(&table->cells, sizeof *table->cells, table->n_cells, &table->cap, &err))
+        table->failed = true;
+    else
+        table->cells[table->n_cells++] = cell;
 }
 
-void ram_table_end_row(struct ram_table *table)
+void ram_table_rule(struct ram_table *table)
 {
-    while (!table->err.status && table->n_cells % table->n_columns)
-        add(table, "");
+    table->rule = table->n_columns ? table->n_cells / table->n_columns : 0;
 }
 
-/* Characters, as a terminal counts them; bytes if it is not UTF-8. */
-static size_t width_of(const char *text)
+/* Characters, not bytes: names may be UTF-8. */
+static size_t width(const char *s)
 {
-    const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)text;
-    utf8proc_int32_t code;
-    size_t width = 0;
+    size_t n = 0;
 
-    while (*p) {
-        const utf8proc_ssize_t n = utf8proc_iterate(p, -1, &code);
-        width += n > 0 ? (size_t)utf8proc_charwidth(code) : 1;
-        p += n > 0 ? n : 1;
-    }
-    return width;
+    for (; *s; s++)
+        n += ((unsigned char)*s & 0xc0) != 0x80;
+    return n;
 }
 
-static void pad(struct ram_buf *out, char c, size_t n)
+static void spaces(struct ram_buf *out, size_t n)
 {
-    while (n--)
-        ram_buf_add(out, &c, 1);
+    ram_buf_printf(out, "%*s", (int)n, "");
 }
 
-static void write_row(const struct ram_table *table, enum ram_form form, const char *const *cells,
-                      const size_t *widths, struct ram_buf *out)
+static void print_row(const struct ram_table *table, const char *const *cells, const size_t *widths,
+                      enum ram_form form, struct ram_buf *out)
 {
-    ram_buf_puts(out, form == RAM_MARKDOWN ? "|" : " ");
+    const size_t last = table->n_columns - 1;
+
+    if (form == RAM_MARKDOWN)
+        ram_buf_puts(out, "|");
+    else
+        spaces(out, INDENT);
     for (size_t c = 0; c < table->n_columns; c++) {
-        const size_t space = widths[c] - width_of(cells[c]);
-        const bool last = form == RAM_TEXT && c + 1 == table->n_columns;
-        pad(out, ' ', 1 + (table->left[c] ? 0 : space) + (form == RAM_TEXT && c > 0));
+        const size_t pad = widths[c] - width(cells[c]);
+        if (form == RAM_MARKDOWN)
+            ram_buf_puts(out, " ");
+        else if (c)
+            spaces(out, GAP);
+        if (table->right[c])
+            spaces(out, pad);
         ram_buf_puts(out, cells[c]);
-        pad(out, ' ', table->left[c] && !last ? space : 0);
+        if (!table->right[c] && (c < last || form == RAM_MARKDOWN))
+            spaces(out, pad);
         if (form == RAM_MARKDOWN)
             ram_buf_puts(out, " |");
     }
     ram_buf_puts(out, "\n");
 }
 
-static void write_rule(const struct ram_table *table, enum ram_form form, const size_t *widths,
+static void print_rule(const struct ram_table *table, const size_t *widths, enum ram_form form,
                        struct ram_buf *out)
 {
-    ram_buf_puts(out, form == RAM_MARKDOWN ? "|" : " ");
+    if (form == RAM_MARKDOWN)
+        ram_buf_puts(out, "|");
+    else
+        spaces(out, INDENT);
     for (size_t c = 0; c < table->n_columns; c++) {
-        if (form == RAM_TEXT) {
-            pad(out, ' ', c ? 2 : 1);
-            pad(out, '-', widths[c]);
-        } else {
-            pad(out, '-', widths[c] + 1);
-            ram_buf_puts(out, table->left[c] ? "-|" : ":|");
-        }
+        const size_t n = widths[c] + (form == RAM_MARKDOWN ? 2 : c ? GAP : 0);
+        for (size_t i = 0; i < n; i++)
+            ram_buf_puts(out, form == RAM_MARKDOWN && table->right[c] && i + 1 == n ? ":" : "-");
+        ram_buf_puts(out, form == RAM_MARKDOWN ? "|" : "");
     }
     ram_buf_puts(out, "\n");
 }
 
-static void release(struct ram_table *table)
+static bool has_heads(const struct ram_table *table)
 {
-    ram_arena_release(&table->arena);
-    free(table->cells);
-    *table = (struct ram_table){0};
+    for (size_t c = 0; c < table->n_columns; c++)
+        if (*table->heads[c])
+            return true;
+    return false;
 }
 
-int ram_table_write(struct ram_table *table, enum ram_form form, struct ram_buf *out,
-                    struct ram_err *err)
+void ram_table_print(const struct ram_table *table, enum ram_form form, struct ram_buf *out)
 {
-    size_t widths[RAM_TABLE_MAX_COLUMNS] = {0};
-    const struct ram_err failure = table->err;
+    const size_t n_rows = table->n_columns ? table->n_cells / table->n_columns : 0;
+    size_t widths[RAM_MAX_COLUMNS] = {0};
 
-    if (failure.status) {
-        release(table);
-        return ram_fail(err, failure.status, "%s", failure.message);
-    }
+    if (table->failed)
+        out->failed = true;
+    if (table->failed || !n_rows)
+        return;
     for (size_t c = 0; c < table->n_columns; c++) {
-        widths[c] = width_of(table->titles[c]);
-        for (size_t i = c; i < table->n_cells; i += table->n_columns) {
-            const size_t width = width_of(table->cells[i]);
-            widths[c] = width > widths[c] ? width : widths[c];
+        widths[c] = width(table->heads[c]);
+        for (size_t r = 0; r < n_rows; r++) {
+            const size_t w = width(table->cells[r * table->n_columns + c]);
+            widths[c] = w > widths[c] ? w : widths[c];
         }
     }
-    write_row(table, form, table->titles, widths, out);
-    write_rule(table, form, widths, out);
-    for (size_t i = 0; i < table->n_cells; i += table->n_columns)
-        write_row(table, form, table->cells + i, widths, out);
-    release(table);
-    return RAM_OK;
+    if (form == RAM_MARKDOWN || has_heads(table))
+        print_row(table, table->heads, widths, form, out);
+    if (form == RAM_MARKDOWN)
+        print_rule(table, widths, form, out);
+    for (size_t r = 0; r < n_rows; r++) {
+        /* Markdown tables have one line only, below the heads. */
+        if (r && r == table->rule && form == RAM_TEXT)
+            print_rule(table, widths, form, out);
+        print_row(table, (const char *const *)&table->cells[r * table->n_columns], widths, form,
+                  out);
+    }
+}
+
+void ram_table_heading(struct ram_buf *out, enum ram_form form, const char *title)
+{
+    ram_buf_printf(out, form == RAM_MARKDOWN ? "\n### %s\n\n" : "\n%s\n\n", title);
+}
+
+void ram_table_release(struct ram_table *table)
+{
+    free(table->cells);
+    ram_arena_release(&table->arena);
+    *table = (struct ram_table){0};
 }

@@ -1,8 +1,5 @@
 /*
- * table.h - cells in rows and columns, written as aligned text or as Markdown.
- *
- * Cells are added from left to right, row by row. The first failure to get memory is kept and
- * reported when the table is written.
+ * table.h - a table for people: columns as wide as their widest cell in text, or Markdown.
  */
 #ifndef RAM_REPORT_TABLE_H
 #define RAM_REPORT_TABLE_H
@@ -10,28 +7,35 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-enum { RAM_TABLE_MAX_COLUMNS = 24 };
+enum { RAM_MAX_COLUMNS = 20 };
 
 struct ram_table {
     struct ram_arena arena;
-    const char *titles[RAM_TABLE_MAX_COLUMNS];
-    bool left[RAM_TABLE_MAX_COLUMNS]; /* aligned to the left: names; numbers go to the right */
+    const char *heads[RAM_MAX_COLUMNS];
+    bool right[RAM_MAX_COLUMNS]; /* numbers */
     size_t n_columns;
-    const char **cells; /* row-major */
+    char **cells; /* row by row */
     size_t n_cells, cap;
-    struct ram_err err;
+    size_t rule; /* a line stands before this row; 0: nowhere */
+    bool failed; /* memory ran out; _print reports it through its buffer */
 };
 
-/* Columns first. titles are borrowed. */
-void ram_table_column(struct ram_table *table, const char *title, bool left);
+/* A column; a head that begins with '>' is set to the right. A text table whose heads are all
+ * empty is printed without them. */
+void ram_table_column(struct ram_table *table, const char *head);
 
+/* The next cell; the last of a row is followed by the first of the next. */
 void ram_table_cell(struct ram_table *table, const char *fmt, ...) RAM_PRINTF(2, 3);
 
-/* The rest of the row stays empty. */
-void ram_table_end_row(struct ram_table *table);
+/* A line between what there is and what will come: before a total. */
+void ram_table_rule(struct ram_table *table);
 
-/* Adds the table to out: RAM_TEXT, indented by two spaces, or RAM_MARKDOWN. Releases the table. */
-int ram_table_write(struct ram_table *table, enum ram_form form, struct ram_buf *out,
-                    struct ram_err *err);
+/* RAM_TEXT, every line indented, or RAM_MARKDOWN. */
+void ram_table_print(const struct ram_table *table, enum ram_form form, struct ram_buf *out);
+
+/* The title of a section, with the empty lines around it. */
+void ram_table_heading(struct ram_buf *out, enum ram_form form, const char *title);
+
+void ram_table_release(struct ram_table *table);
 
 #endif

@@ -1,0 +1,201 @@
+/*
+ * compare.c - plans of one model beside each other.
+ *
+ * Methods spend different bytes, so a table of them says little by itself: next to each stands
+ * the best uniform quantisation that takes no more bytes, and what both are foretold to lose.
+ */
+#include "record/emit.h"
+#include "report/format.h"
+#include "report/report.h"
+#include "report/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char legend[] =
+    "\nnominal: bits of the codes. effective: all bytes x 8 / parameters. x: compression against "
+    "16 bits.\nerror: predicted rms change of the weights in % of their rms.\n";
+static const char advice[] =
+    "Columns of bits: % of all parameters. Methods compare only at equal bytes, so beside each\n"
+    "stands the best uniform width in no more.\n";
+
+static double predicted(const struct ram_plan *plan, const char *key)
+{
+    const json_t *const value = json_object_get(plan->predicted, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+/* The uniform candidate of no more bytes that loses least; of those without a figure, the one
+ * with the most bytes. NULL: none is small enough. */
+static const struct ram_candidate *rival(const struct ram_candidate *candidates, size_t n,
+                                         const struct ram_candidate *of)
+{
+    const struct ram_candidate *best = NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct ram_candidate *const c = &candidates[i];
+        if (!c->uniform || c->plan->totals.bytes > of->plan->totals.bytes)
+            continue;
+        if (!best) {
+            best = c;
+            continue;
+        }
+        const double a = predicted(c->plan, "relative_error");
+        const double b = predicted(best->plan, "relative_error");
+        const bool known = !isnan(a) && !isnan(b);
+        if (known ? a < b : c->plan->totals.bytes > best->plan->totals.bytes)
+            best = c;
+    }
+    return best;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const struct ram_candidate *const x = *(const struct ram_candidate *const *)a;
+    const struct ram_candidate *const y = *(const struct ram_candidate *const *)b;
+
+    if (x->plan->totals.bytes != y->plan->totals.bytes)
+        return x->plan->totals.bytes < y->plan->totals.bytes ? 1 : -1;
+    return (x > y) - (x < y);
+}
+
+/* In a method's plan; the labels of uniform ones say it. */
+static bool width_occurs(const struct ram_candidate *candidates, size_t n, int width)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!candidates[i].uniform && candidates[i].plan->shares[width].parameters)
+            return true;
+    return false;
+}
+
+static void put_figure(struct ram_table *table, double x, int decimals)
+{
+    if (isnan(x))
+        ram_table_cell(table, "%s", "");
+    else
+        ram_table_cell(table, "%.*f", decimals, x);
+}
+
+static void put_candidate(struct ram_table *table, const struct ram_candidate *c,
+                          const struct ram_candidate *candidates, size_t n)
+{
+    const struct ram_plan_totals *const t = &c->plan->totals;
+
+    ram_table_cell(table, "%s", c->label);
+    for (int b = 0; b <= RAM_N_BITS; b++)
+        if (!c->uniform && width_occurs(candidates, n, b))
+            ram_table_cell(
+                table, "%s",
+                ram_format_percent((double)c->plan->shares[b].parameters, (double)t->parameters).s);
+    ram_table_cell(table, "%.2f", t->nominal_bits);
+    ram_table_cell(table, "%.2f", t->effective_bits);
+    ram_table_cell(table, "%s", ram_format_binary(t->bytes).s);
+    ram_table_cell(table, "%.2f", t->compression);
+    put_figure(table, 100 * predicted(c->plan, "relative_error"), 2);
+    if (c->uniform)
+        return;
+    put_figure(table, c->plan->span, 3);
+    const struct ram_candidate *const r = rival(candidates, n, c);
+    if (!r) {
+        ram_table_cell(table, "none");
+        ram_table_cell(table, "%s", "");
+        return;
+    }
+    ram_table_cell(table, "%s, %s", r->label, ram_format_binary(r->plan->totals.bytes).s);
+    put_figure(table, 100 * predicted(r->plan, "relative_error"), 2);
+}
+
+/* The methods, or the uniform ladder from the largest down. */
+static void put_table(const struct ram_candidate *candidates, size_t n,
+                      const struct ram_candidate *const *order, bool uniform, enum ram_form form,
+                      struct ram_buf *out)
+{
+    static const char *const widths[] = {">2", ">3", ">4", ">5", ">6", ">8", ">16"};
+    struct ram_table table = {0};
+
+    ram_table_column(&table, uniform ? "uniform" : "method");
+    for (int b = 0; b <= RAM_N_BITS; b++)
+        if (!uniform && width_occurs(candidates, n, b))
+            ram_table_column(&table, widths[b]);
+    ram_table_column(&table, ">nominal");
+    ram_table_column(&table, ">effective");
+    ram_table_column(&table, ">size");
+    ram_table_column(&table, ">x");
+    ram_table_column(&table, ">error");
+    if (!uniform) {
+        ram_table_column(&table, ">span");
+        ram_table_column(&table, "uniform in no more bytes");
+        ram_table_column(&table, ">error");
+    }
+    for (size_t i = 0; i < n; i++)
+        if (order[i]->uniform == uniform)
+            put_candidate(&table, order[i], candidates, n);
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+}
+
+static json_t *candidate_json(const struct ram_candidate *c, const struct ram_candidate *all,
+                              size_t n)
+{
+    const struct ram_plan_totals *const t = &c->plan->totals;
+    const struct ram_candidate *const r = c->uniform ? NULL : rival(all, n, c);
+    json_t *const shares = json_object();
+
+    for (int b = 0; b <= RAM_N_BITS; b++) {
+        char key[8];
+        snprintf(key, sizeof key, "%d", b < RAM_N_BITS ? ram_bits_grid[b] : 16);
+        json_object_set_new(shares, key,
+                            json_pack("{sI sI}", "parameters",
+                                      (json_int_t)c->plan->shares[b].parameters, "tensors",
+                                      (json_int_t)c->plan->shares[b].tensors));
+    }
+    return json_pack(
+        "{ss sb so so so sI so so so sO? ss?}", "method", c->label, "uniform", c->uniform,
+        "distribution", shares, "nominal_bits", ram_json_real(t->nominal_bits), "effective_bits",
+        ram_json_real(t->effective_bits), "bytes", (json_int_t)t->bytes, "gib",
+        ram_json_real((double)t->bytes / (1 << 30)), "compression", ram_json_real(t->compression),
+        "span", ram_json_real(c->plan->span), "predicted", c->plan->predicted,
+        "uniform_in_no_more_bytes", r ? r->label : NULL);
+}
+
+static json_t *compare_json(const struct ram_manifest *manifest,
+                            const struct ram_candidate *candidates, size_t n)
+{
+    json_t *const array = json_array();
+
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(array, candidate_json(&candidates[i], candidates, n));
+    return json_pack("{ss so}", "model", manifest->model_name, "methods", array);
+}
+
+int ram_report_compare(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
+                       size_t n_candidates, enum ram_form form, char **out, struct ram_err *err)
+{
+    struct ram_buf text = {0};
+    bool scored = false;
+
+    if (form == RAM_JSON)
+        return ram_emit_text(compare_json(manifest, candidates, n_candidates), out, err);
+    const struct ram_candidate **const order = ram_calloc(n_candidates, sizeof *order, err);
+    if (!order)
+        return RAM_ENOMEM;
+    for (size_t i = 0; i < n_candidates; i++) {
+        order[i] = &candidates[i];
+        scored |= !candidates[i].uniform;
+    }
+    ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
+    if (scored) {
+        put_table(candidates, n_candidates, order, false, form, &text);
+        ram_buf_puts(&text, "\n");
+    } else {
+        ram_buf_puts(&text, "Nothing was measured, so only uniform widths can be compared.\n\n");
+    }
+    qsort(order, n_candidates, sizeof *order, by_bytes);
+    put_table(candidates, n_candidates, order, true, form, &text);
+    ram_buf_puts(&text, legend);
+    if (scored)
+        ram_buf_puts(&text, advice);
+    free(order);
+    return ram_buf_take(&text, out, err);
+}

@@ -1,0 +1,24 @@
+/* format.h - numbers as people read them. */
+#ifndef RAM_REPORT_FORMAT_H
+#define RAM_REPORT_FORMAT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { RAM_NUMBER_SIZE = 32 };
+struct ram_text {
+    char s[RAM_NUMBER_SIZE];
+};
+
+struct ram_text ram_format_count(uint64_t n);   /* 8,190,735,360 */
+struct ram_text ram_format_short(uint64_t n);   /* 8.19 B, 5.0 M, 768 */
+struct ram_text ram_format_binary(uint64_t n);  /* bytes: 6.05 GiB, 4.24 MiB */
+struct ram_text ram_format_decimal(uint64_t n); /* bytes: 6.50 GB, 4.45 MB */
+
+/* Bytes in a column: one unit for all, chosen by their sum; 5.96, or <0.01. */
+const char *ram_format_unit(uint64_t total); /* "GiB", ... */
+struct ram_text ram_format_in_unit(uint64_t n, uint64_t total);
+
+struct ram_text ram_format_percent(double part, double whole); /* 81.7; "" for nothing; <0.1 */
+
+#endif

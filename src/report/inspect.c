@@ -1,0 +1,293 @@
+/* inspect.c - what a checkpoint holds and what sizes it could have. */
+#include "record/emit.h"
+#include "report/format.h"
+#include "report/report.h"
+#include "report/roles.h"
+#include "report/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DTYPES = 24 };
+
+struct digest {
+    struct ram_roles roles;  /* of what the output stores */
+    struct ram_role dropped; /* the rest */
+    const char *dtypes[MAX_DTYPES];
+    struct ram_share by_dtype[MAX_DTYPES];
+    size_t n_dtypes, n_measured, n_scored;
+    int layers, experts;
+    uint64_t expert_parameters;
+};
+
+static void count_dtype(struct digest *digest, const struct ram_entry *entry)
+{
+    size_t i = 0;
+
+    while (i < digest->n_dtypes && strcmp(digest->dtypes[i], entry->dtype) != 0)
+        i++;
+    if (i == MAX_DTYPES)
+        return; /* more than the format has */
+    if (i == digest->n_dtypes)
+        digest->dtypes[digest->n_dtypes++] = entry->dtype;
+    digest->by_dtype[i].parameters += entry->parameters;
+    digest->by_dtype[i].tensors++;
+}
+
+static int digest_manifest(const struct ram_manifest *manifest, struct digest *digest,
+                           struct ram_err *err)
+{
+    for (size_t i = 0; i < manifest->n_entries; i++) {
+        const struct ram_entry *const entry = &manifest->entries[i];
+        struct ram_role *role = &digest->dropped;
+        if (entry->n_stored)
+            role = ram_roles_at(&digest->roles, entry->role, entry->expert >= 0, err);
+        if (!role)
+            return RAM_ENOMEM;
+        role->tensors++;
+        role->parameters += entry->parameters;
+        role->bytes += entry->parameters * (uint64_t)entry->stored_size;
+        count_dtype(digest, entry);
+        digest->n_measured += entry->measured;
+        digest->n_scored += entry->skip == RAM_SKIP_NONE;
+        if (!entry->n_stored)
+            continue;
+        digest->layers = entry->layer >= digest->layers ? entry->layer + 1 : digest->layers;
+        digest->experts = entry->expert >= digest->experts ? entry->expert + 1 : digest->experts;
+        digest->expert_parameters += entry->expert >= 0 ? entry->parameters : 0;
+    }
+    ram_roles_sort(&digest->roles);
+    return RAM_OK;
+}
+
+/* ---- text and Markdown --------------------------------------------------------------------------
+ */
+
+static void put_facts(const struct ram_manifest *m, const struct digest *digest, enum ram_form form,
+                      struct ram_buf *out)
+{
+    struct ram_buf dtypes = {0};
+    struct ram_table table = {0};
+
+    ram_table_column(&table, form == RAM_MARKDOWN ? "model" : "");
+    ram_table_column(&table, form == RAM_MARKDOWN ? m->model_name : "");
+    ram_table_cell(&table, "architecture");
+    ram_table_cell(&table, "%s%s%s", m->model_type, *m->architecture ? ", " : "", m->architecture);
+    ram_table_cell(&table, "parameters");
+    ram_table_cell(&table, "%s (%s)", ram_format_count(m->parameters).s,
+                   ram_format_short(m->parameters).s);
+    ram_table_cell(&table, "weight files");
+    ram_table_cell(&table, "%s (%s), %s bytes in %zu files", ram_format_binary(m->bytes).s,
+                   ram_format_decimal(m->bytes).s, ram_format_count(m->bytes).s, m->n_files);
+    for (size_t i = 0; i < digest->n_dtypes; i++)
+        ram_buf_printf(&dtypes, "%s%s %s", i ? ", " : "", digest->dtypes[i],
+                       ram_format_count(digest->by_dtype[i].tensors).s);
+    ram_table_cell(&table, "tensors");
+    ram_table_cell(&table, "%s: %s", ram_format_count(m->n_entries).s,
+                   dtypes.data ? dtypes.data : "none");
+    ram_buf_release(&dtypes);
+    ram_table_cell(&table, "layers");
+    ram_table_cell(&table, "%d", digest->layers);
+    if (digest->experts) {
+        ram_table_cell(&table, "experts");
+        ram_table_cell(
+            &table, "%d, %s %% of all parameters", digest->experts,
+            ram_format_percent((double)digest->expert_parameters, (double)m->parameters).s);
+    }
+    if (digest->dropped.tensors) {
+        ram_table_cell(&table, "left out");
+        ram_table_cell(&table, "%s tensors, %s parameters: the output has no place for them",
+                       ram_format_count(digest->dropped.tensors).s,
+                       ram_format_short(digest->dropped.parameters).s);
+    }
+    ram_table_cell(&table, "measured");
+    ram_table_cell(&table, "%s of %s matrices", ram_format_count(digest->n_measured).s,
+                   ram_format_count(digest->n_scored).s);
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+}
+
+static void put_roles(const struct digest *digest, enum ram_form form, struct ram_buf *out)
+{
+    const char *heads[] = {"role", ">tensors", ">parameters", ">%", NULL};
+    struct ram_table table = {0};
+    struct ram_role all = {.name = "all"};
+    char size[8];
+
+    for (size_t i = 0; i < digest->roles.n; i++) {
+        all.tensors += digest->roles.items[i].tensors;
+        all.parameters += digest->roles.items[i].parameters;
+        all.bytes += digest->roles.items[i].bytes;
+    }
+    snprintf(size, sizeof size, ">%s", ram_format_unit(all.bytes));
+    heads[4] = size;
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        ram_table_column(&table, heads[i]);
+    for (size_t i = 0; i <= digest->roles.n; i++) {
+        const struct ram_role *const r = i < digest->roles.n ? &digest->roles.items[i] : &all;
+        if (r == &all)
+            ram_table_rule(&table);
+        ram_table_cell(&table, "%s", r->name);
+        ram_table_cell(&table, "%s", ram_format_count(r->tensors).s);
+        ram_table_cell(&table, "%s", ram_format_count(r->parameters).s);
+        ram_table_cell(&table, "%s",
+                       ram_format_percent((double)r->parameters, (double)all.parameters).s);
+        ram_table_cell(&table, "%s", ram_format_in_unit(r->bytes, all.bytes).s);
+    }
+    ram_table_heading(out, form, "By role");
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+}
+
+static void put_sizes(const struct ram_candidate *candidates, size_t n, enum ram_form form,
+                      struct ram_buf *out)
+{
+    static const char *const heads[] = {"method", ">effective bits", ">size", ">compression"};
+    struct ram_table table = {0};
+
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        ram_table_column(&table, heads[i]);
+    for (size_t i = 0; i < n; i++) {
+        const struct ram_plan_totals *const t = &candidates[i].plan->totals;
+        if (i && candidates[i].uniform != candidates[i - 1].uniform)
+            ram_table_rule(&table);
+        ram_table_cell(&table, "%s", candidates[i].label);
+        ram_table_cell(&table, "%.2f", t->effective_bits);
+        ram_table_cell(&table, "%s", ram_format_binary(t->bytes).s);
+        ram_table_cell(&table, "%.2f x", t->compression);
+    }
+    ram_table_heading(out, form, "Sizes it could have");
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+}
+
+static void put_shape(struct ram_table *table, const struct ram_entry *entry)
+{
+    struct ram_buf shape = {0};
+
+    for (int i = 0; i < entry->n_dims; i++)
+        ram_buf_printf(&shape, "%s%llu", i ? " x " : "", (unsigned long long)entry->shape[i]);
+    ram_table_cell(table, "%s", shape.data ? shape.data : "");
+    ram_buf_release(&shape);
+}
+
+static void put_tensors(const struct ram_manifest *m, bool measured, enum ram_form form,
+                        struct ram_buf *out)
+{
+    static const char *const heads[] = {"tensor", "shape",     "dtype",   "role",
+                                        ">svd",   ">kurtosis", ">output", ">error"};
+    struct ram_table table = {0};
+
+    for (size_t i = 0; i < (measured ? 8 : 4); i++)
+        ram_table_column(&table, heads[i]);
+    for (size_t i = 0; i < m->n_entries; i++) {
+        const struct ram_entry *const e = &m->entries[i];
+        const double metrics[] = {e->metrics.svd, e->metrics.kurtosis, e->metrics.output,
+                                  e->metrics.error};
+        ram_table_cell(&table, "%s", e->name);
+        put_shape(&table, e);
+        ram_table_cell(&table, "%s", e->dtype);
+        ram_table_cell(&table, "%s%s%s%s", e->role, e->skip ? " (" : "",
+                       e->skip ? ram_skip_name(e->skip) : "", e->skip ? ")" : "");
+        for (size_t k = 0; measured && k < 4; k++) {
+            if (e->measured)
+                ram_table_cell(&table, "%.4f", metrics[k]);
+            else
+                ram_table_cell(&table, "%s", "");
+        }
+    }
+    ram_table_heading(out, form, "Tensors");
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+}
+
+/* ---- JSON
+ * ----------------------------------------------------------------------------------------- */
+
+static json_t *role_json(const struct ram_role *r)
+{
+    return json_pack("{ss sI sI sI}", "role", r->name, "tensors", (json_int_t)r->tensors,
+                     "parameters", (json_int_t)r->parameters, "bytes", (json_int_t)r->bytes);
+}
+
+static json_t *tensor_json(const struct ram_entry *e)
+{
+    json_t *const shape = json_array();
+
+    for (int i = 0; i < e->n_dims; i++)
+        json_array_append_new(shape, json_integer((json_int_t)e->shape[i]));
+    json_t *const tensor =
+        json_pack("{ss so ss sI ss ss ss ss?}", "name", e->name, "shape", shape, "dtype", e->dtype,
+                  "parameters", (json_int_t)e->parameters, "file", e->file, "role", e->role, "unit",
+                  e->unit, "skip", ram_skip_name(e->skip));
+    json_t *const metrics =
+        e->measured
+            ? json_pack("{so so so so}", "svd", ram_json_real(e->metrics.svd), "kurtosis",
+                        ram_json_real(e->metrics.kurtosis), "output",
+                        ram_json_real(e->metrics.output), "error", ram_json_real(e->metrics.error))
+            : json_null();
+    json_object_set_new(tensor, "metrics", metrics);
+    return tensor;
+}
+
+static json_t *manifest_json(const struct ram_manifest *m, const struct digest *digest,
+                             const struct ram_candidate *candidates, size_t n, bool tensors)
+{
+    json_t *const dtypes = json_object(), *const roles = json_array();
+    json_t *const sizes = json_array();
+
+    for (size_t i = 0; i < digest->n_dtypes; i++)
+        json_object_set_new(dtypes, digest->dtypes[i],
+                            json_integer((json_int_t)digest->by_dtype[i].tensors));
+    for (size_t i = 0; i < digest->roles.n; i++)
+        json_array_append_new(roles, role_json(&digest->roles.items[i]));
+    for (size_t i = 0; i < n; i++) {
+        const struct ram_plan_totals *const t = &candidates[i].plan->totals;
+        json_array_append_new(sizes, json_pack("{ss sI so so}", "method", candidates[i].label,
+                                               "bytes", (json_int_t)t->bytes, "gib",
+                                               ram_json_real((double)t->bytes / (1 << 30)),
+                                               "effective_bits", ram_json_real(t->effective_bits)));
+    }
+    json_t *const root = json_pack(
+        "{ss ss ss sI sI sI sI si si sI so so so}", "name", m->model_name, "model_type",
+        m->model_type, "architecture", m->architecture, "parameters", (json_int_t)m->parameters,
+        "bytes", (json_int_t)m->bytes, "files", (json_int_t)m->n_files, "tensors",
+        (json_int_t)m->n_entries, "layers", digest->layers, "experts", digest->experts, "measured",
+        (json_int_t)digest->n_measured, "dtypes", dtypes, "roles", roles, "sizes", sizes);
+    json_t *const list = root && tensors ? json_array() : NULL;
+    for (size_t i = 0; list && i < m->n_entries; i++)
+        json_array_append_new(list, tensor_json(&m->entries[i]));
+    if (list)
+        json_object_set_new(root, "tensor_list", list);
+    return root;
+}
+
+int ram_report_manifest(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
+                        size_t n_candidates, enum ram_form form, bool tensors, char **out,
+                        struct ram_err *err)
+{
+    struct digest *const digest = ram_calloc(1, sizeof *digest, err);
+    struct ram_buf text = {0};
+
+    int status = digest ? digest_manifest(manifest, digest, err) : RAM_ENOMEM;
+    if (status)
+        goto done;
+    if (form == RAM_JSON) {
+        status = ram_emit_text(manifest_json(manifest, digest, candidates, n_candidates, tensors),
+                               out, err);
+        goto done;
+    }
+    ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
+    put_facts(manifest, digest, form, &text);
+    put_roles(digest, form, &text);
+    put_sizes(candidates, n_candidates, form, &text);
+    if (tensors)
+        put_tensors(manifest, digest->n_measured > 0, form, &text);
+    status = ram_buf_take(&text, out, err);
+done:
+    if (digest)
+        ram_roles_release(&digest->roles);
+    free(digest);
+    return status;
+}

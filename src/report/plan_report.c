@@ -1,0 +1,433 @@
+/* plan_report.c - what a plan decided: totals, a table per role, the reasons, the experts. */
+#include "record/emit.h"
+#include "report/format.h"
+#include "report/report.h"
+#include "report/roles.h"
+#include "report/search_report.h"
+#include "report/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const bit_heads[RAM_N_BITS + 1] = {">2", ">3", ">4", ">5", ">6", ">8", ">16"};
+
+/* ---- sums -------------------------------------------------------------------------------------
+ */
+
+enum { MAX_REASONS = 24 };
+
+struct reason {
+    const char *name;
+    uint64_t units, tensors, parameters;
+};
+
+struct digest {
+    struct ram_roles roles;
+    struct reason reasons[MAX_REASONS];
+    size_t n_reasons;
+    bool used[RAM_N_BITS + 1]; /* widths that occur, stored or expert by expert */
+};
+
+static void count_reason(struct digest *digest, const struct ram_unit *unit)
+{
+    size_t i = 0;
+
+    while (i < digest->n_reasons && strcmp(digest->reasons[i].name, unit->reason) != 0)
+        i++;
+    if (i == MAX_REASONS)
+        i--; /* a hand-made plan with many reasons: the last stands for the rest */
+    else if (i == digest->n_reasons)
+        digest->reasons[digest->n_reasons++] = (struct reason){.name = unit->reason};
+    digest->reasons[i].units++;
+    digest->reasons[i].tensors += unit->members;
+    digest->reasons[i].parameters += unit->parameters;
+}
+
+static int by_parameters(const void *a, const void *b)
+{
+    const struct reason *const x = a, *const y = b;
+
+    if (x->parameters != y->parameters)
+        return x->parameters < y->parameters ? 1 : -1;
+    return strcmp(x->name, y->name);
+}
+
+static int digest_plan(const struct ram_plan *plan, struct digest *digest, struct ram_err *err)
+{
+    for (size_t i = 0; i < plan->n_units; i++) {
+        const struct ram_unit *const unit = &plan->units[i];
+        struct ram_role *const role =
+            ram_roles_at(&digest->roles, unit->role, unit->members > 1, err);
+        if (!role)
+            return RAM_ENOMEM;
+        role->tensors += unit->members;
+        role->parameters += unit->parameters;
+        role->bytes += unit->bytes;
+        role->shares[ram_share_index(unit->bits)].parameters += unit->parameters;
+        role->shares[ram_share_index(unit->bits)].tensors += unit->members;
+        count_reason(digest, unit);
+    }
+    ram_roles_sort(&digest->roles);
+    qsort(digest->reasons, digest->n_reasons, sizeof *digest->reasons, by_parameters);
+    for (int b = 0; b <= RAM_N_BITS; b++)
+        digest->used[b] = plan->shares[b].parameters ||
+                          (plan->has_expert_shares && plan->expert_shares[b].parameters);
+    return RAM_OK;
+}
+
+/* ---- text and Markdown --------------------------------------------------------------------------
+ */
+
+static void put_bit_columns(struct ram_table *table, const struct digest *digest)
+{
+    for (int b = 0; b <= RAM_N_BITS; b++)
+        if (digest->used[b])
+            ram_table_column(table, bit_heads[b]);
+}
+
+static void put_bit_cells(struct ram_table *table, const struct digest *digest,
+                          const struct ram_share *shares, uint64_t parameters)
+{
+    for (int b = 0; b <= RAM_N_BITS; b++)
+        if (digest->used[b])
+            ram_table_cell(table, "%s",
+                           ram_format_percent((double)shares[b].parameters, (double)parameters).s);
+}
+
+static void put_role(struct ram_table *table, const struct digest *digest, const char *name,
+                     const struct ram_role *role, uint64_t all_bytes)
+{
+    ram_table_cell(table, "%s", name);
+    ram_table_cell(table, "%s", ram_format_count(role->tensors).s);
+    ram_table_cell(table, "%s", ram_format_count(role->parameters).s);
+    put_bit_cells(table, digest, role->shares, role->parameters);
+    ram_table_cell(table, "%.2f",
+                   role->parameters ? (double)role->bytes * 8 / (double)role->parameters : 0.0);
+    ram_table_cell(table, "%s", ram_format_in_unit(role->bytes, all_bytes).s);
+}
+
+static void put_roles(const struct ram_plan *plan, const struct digest *digest, enum ram_form form,
+                      struct ram_buf *out)
+{
+    struct ram_table table = {0};
+    struct ram_role all = {.parameters = plan->totals.parameters, .bytes = plan->totals.bytes};
+    char size[8];
+
+    snprintf(size, sizeof size, ">%s", ram_format_unit(all.bytes));
+    ram_table_column(&table, "role");
+    ram_table_column(&table, ">tensors");
+    ram_table_column(&table, ">parameters");
+    put_bit_columns(&table, digest);
+    ram_table_column(&table, ">effective");
+    ram_table_column(&table, size);
+    for (size_t i = 0; i < digest->roles.n; i++) {
+        put_role(&table, digest, digest->roles.items[i].name, &digest->roles.items[i],
+                 plan->totals.bytes);
+        all.tensors += digest->roles.items[i].tensors;
+    }
+    memcpy(all.shares, plan->shares, sizeof all.shares);
+    ram_table_rule(&table);
+    put_role(&table, digest, "all", &all, all.bytes);
+    ram_table_heading(out, form, "Bits by role, in % of the role's parameters");
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+}
+
+static const json_t *setting(const struct ram_plan *plan, const char *group, const char *key)
+{
+    const json_t *const object = json_object_get(plan->settings, group);
+    return json_object_get(object, key);
+}
+
+/* What a reason means, with the plan's own thresholds where it has one. */
+static void put_meaning(struct ram_table *table, const struct ram_plan *plan, const char *reason)
+{
+    static const char *const meanings[][2] = {{"1d", "a vector: never quantised"},
+                                              {"tiny", "under 1,024 parameters: not worth it"},
+                                              {"not-weight", "no weight: carried over as it is"},
+                                              {"protected", "by its name"},
+                                              {"sensitive", "by its name: 8 bits at least"},
+                                              {"default", "nothing else applied"},
+                                              {"user", "set by hand"},
+                                              {"router", "as stock converters keep it"},
+                                              {"row-size", "no group divides its rows"}};
+    static const char *const scores[][3] = {{"score>=t16", "t16", "at or above"},
+                                            {"score>=t8", "t8", "at or above"},
+                                            {"score<=t2", "t2", "at or below"}};
+
+    for (size_t i = 0; i < sizeof scores / sizeof *scores; i++) {
+        const json_t *const t = setting(plan, "thresholds", scores[i][1]);
+        if (!strcmp(reason, scores[i][0]) && json_is_number(t)) {
+            ram_table_cell(table, "composite %s %.2f", scores[i][2], json_number_value(t));
+            return;
+        }
+    }
+    for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++) {
+        if (!strcmp(reason, meanings[i][0])) {
+            ram_table_cell(table, "%s", meanings[i][1]);
+            return;
+        }
+    }
+    ram_table_cell(table, "%s", "");
+}
+
+static void put_reasons(const struct ram_plan *plan, const struct digest *digest,
+                        enum ram_form form, struct ram_buf *out)
+{
+    struct ram_table table = {0};
+
+    ram_table_column(&table, "reason");
+    ram_table_column(&table, ">units");
+    ram_table_column(&table, ">tensors");
+    ram_table_column(&table, ">parameters");
+    ram_table_column(&table, ">%");
+    ram_table_column(&table, "meaning");
+    for (size_t i = 0; i < digest->n_reasons; i++) {
+        const struct reason *const r = &digest->reasons[i];
+        ram_table_cell(&table, "%s", r->name);
+        ram_table_cell(&table, "%s", ram_format_count(r->units).s);
+        ram_table_cell(&table, "%s", ram_format_count(r->tensors).s);
+        ram_table_cell(&table, "%s", ram_format_count(r->parameters).s);
+        ram_table_cell(
+            &table, "%s",
+            ram_format_percent((double)r->parameters, (double)plan->totals.parameters).s);
+        put_meaning(&table, plan, r->name);
+    }
+    ram_table_heading(out, form, "Why");
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+}
+
+/* Two distributions: a stack of experts has one width, whatever its experts would have got. */
+static void put_experts(const struct ram_plan *plan, const struct digest *digest,
+                        enum ram_form form, struct ram_buf *out)
+{
+    const json_t *const alone = json_object_get(plan->predicted, "per_expert");
+    const json_t *const bytes = json_object_get(alone, "bytes");
+    const json_t *const bits = json_object_get(alone, "nominal_bits");
+    struct ram_table table = {0};
+
+    if (!plan->has_expert_shares)
+        return;
+    ram_table_column(&table, "experts");
+    put_bit_columns(&table, digest);
+    ram_table_column(&table, ">nominal");
+    ram_table_column(&table, ">size");
+    ram_table_cell(&table, "as stored, a stack at one width");
+    put_bit_cells(&table, digest, plan->shares, plan->totals.parameters);
+    ram_table_cell(&table, "%.2f", plan->totals.nominal_bits);
+    ram_table_cell(&table, "%s", ram_format_binary(plan->totals.bytes).s);
+    ram_table_cell(&table, "each expert alone, not storable");
+    put_bit_cells(&table, digest, plan->expert_shares, plan->totals.parameters);
+    ram_table_cell(&table, "%.2f", json_number_value(bits));
+    ram_table_cell(&table, "%s", ram_format_binary((uint64_t)json_integer_value(bytes)).s);
+    ram_table_heading(out, form, "Experts, in % of all parameters");
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+}
+
+static void put_units(const struct ram_plan *plan, enum ram_form form, struct ram_buf *out)
+{
+    static const char *const heads[] = {"unit",   ">tensors",   ">parameters", ">bits",
+                                        ">group", ">composite", "reason",      ">size"};
+    struct ram_table table = {0};
+
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        ram_table_column(&table, heads[i]);
+    for (size_t i = 0; i < plan->n_units; i++) {
+        const struct ram_unit *const unit = &plan->units[i];
+        ram_table_cell(&table, "%s", unit->name);
+        ram_table_cell(&table, "%s", ram_format_count(unit->members).s);
+        ram_table_cell(&table, "%s", ram_format_count(unit->parameters).s);
+        ram_table_cell(&table, "%d", unit->bits);
+        if (unit->group)
+            ram_table_cell(&table, "%d", unit->group);
+        else
+            ram_table_cell(&table, "%s", "");
+        if (unit->scored)
+            ram_table_cell(&table, "%.4f", unit->scores.composite);
+        else
+            ram_table_cell(&table, "%s", "");
+        ram_table_cell(&table, "%s", unit->reason);
+        ram_table_cell(&table, "%s", ram_format_binary(unit->bytes).s);
+    }
+    ram_table_heading(out, form, "Units");
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+}
+
+/* "name  value" lines. */
+static void put_fact(struct ram_table *table, const char *name)
+{
+    ram_table_cell(table, "%s", name);
+}
+
+static void put_facts(const struct ram_plan *plan, enum ram_form form, struct ram_buf *out)
+{
+    const struct ram_plan_totals *const t = &plan->totals;
+    const json_t *const low = json_object_get(plan->predicted, "max_2bit_percent");
+    const json_t *const high = json_object_get(plan->predicted, "max_16bit_percent");
+    const json_t *const error = json_object_get(plan->predicted, "relative_error");
+    const json_t *const detected = json_object_get(plan->settings, "detected");
+    struct ram_table table = {0};
+
+    ram_table_column(&table, form == RAM_MARKDOWN ? "plan" : "");
+    ram_table_column(&table, form == RAM_MARKDOWN ? plan->method : "");
+    if (json_is_string(detected)) {
+        put_fact(&table, "chosen");
+        ram_table_cell(&table, "%s", json_string_value(detected));
+    }
+    const json_t *const thresholds = json_object_get(plan->settings, "thresholds");
+    if (thresholds) {
+        put_fact(&table, "thresholds");
+        ram_table_cell(
+            &table, "to 2 bits: %s, to 8: %s, to 16: %s", ram_threshold_text(thresholds, "t2").s,
+            ram_threshold_text(thresholds, "t8").s, ram_threshold_text(thresholds, "t16").s);
+    }
+    put_fact(&table, "size");
+    ram_table_cell(&table, "%s (%s), %s bytes", ram_format_binary(t->bytes).s,
+                   ram_format_decimal(t->bytes).s, ram_format_count(t->bytes).s);
+    put_fact(&table, "parameters");
+    ram_table_cell(&table, "%s (%s)", ram_format_count(t->parameters).s,
+                   ram_format_short(t->parameters).s);
+    put_fact(&table, "effective bits");
+    ram_table_cell(&table, "%.3f   scales, biases and 16-bit tensors counted", t->effective_bits);
+    put_fact(&table, "nominal bits");
+    ram_table_cell(&table, "%.3f   codes only", t->nominal_bits);
+    put_fact(&table, "compression");
+    ram_table_cell(&table, "%.2f x   against 16 bits", t->compression);
+    if (isfinite(plan->span)) {
+        put_fact(&table, "span");
+        ram_table_cell(&table, "%.3f   of the composite, least to most sensitive", plan->span);
+    }
+    if (json_is_number(low)) {
+        put_fact(&table, "max 2-bit");
+        ram_table_cell(&table, "%.1f %%   of the parameters score at or below 0.20",
+                       json_number_value(low));
+    }
+    if (json_is_number(high)) {
+        put_fact(&table, "max 16-bit");
+        ram_table_cell(&table, "%.1f %%   are protected or score at or above 0.75",
+                       json_number_value(high));
+    }
+    if (json_is_number(error)) {
+        put_fact(&table, "predicted error");
+        ram_table_cell(&table, "%.2f %%   rms of the change in the weights over their rms",
+                       100 * json_number_value(error));
+    }
+    ram_table_print(&table, form, out);
+    ram_table_release(&table);
+}
+
+/* ---- JSON
+ * ----------------------------------------------------------------------------------------- */
+
+static json_t *shares_json(const struct ram_share *shares)
+{
+    json_t *const object = json_object();
+
+    for (int b = 0; b <= RAM_N_BITS; b++)
+        json_object_set_new(object, bit_heads[b] + 1,
+                            json_pack("{sI sI}", "parameters", (json_int_t)shares[b].parameters,
+                                      "tensors", (json_int_t)shares[b].tensors));
+    return object;
+}
+
+static json_t *roles_json(const struct digest *digest)
+{
+    json_t *const array = json_array();
+
+    for (size_t i = 0; i < digest->roles.n; i++) {
+        const struct ram_role *const r = &digest->roles.items[i];
+        json_array_append_new(
+            array,
+            json_pack("{ss sI sI sI so so}", "role", r->name, "tensors", (json_int_t)r->tensors,
+                      "parameters", (json_int_t)r->parameters, "bytes", (json_int_t)r->bytes,
+                      "effective_bits", ram_json_real((double)r->bytes * 8 / (double)r->parameters),
+                      "distribution", shares_json(r->shares)));
+    }
+    return array;
+}
+
+static json_t *reasons_json(const struct digest *digest)
+{
+    json_t *const object = json_object();
+
+    for (size_t i = 0; i < digest->n_reasons; i++) {
+        const struct reason *const r = &digest->reasons[i];
+        json_object_set_new(object, r->name,
+                            json_pack("{sI sI sI}", "units", (json_int_t)r->units, "tensors",
+                                      (json_int_t)r->tensors, "parameters",
+                                      (json_int_t)r->parameters));
+    }
+    return object;
+}
+
+static json_t *units_json(const struct ram_plan *plan)
+{
+    json_t *const array = json_array();
+
+    for (size_t i = 0; i < plan->n_units; i++) {
+        const struct ram_unit *const u = &plan->units[i];
+        json_array_append_new(array, json_pack("{ss sI sI si si so ss sI}", "name", u->name,
+                                               "members", (json_int_t)u->members, "parameters",
+                                               (json_int_t)u->parameters, "bits", u->bits, "group",
+                                               u->group, "composite",
+                                               ram_json_real(u->scored ? u->scores.composite : NAN),
+                                               "reason", u->reason, "bytes", (json_int_t)u->bytes));
+    }
+    return array;
+}
+
+static json_t *plan_json(const struct ram_plan *plan, const struct digest *digest, bool units)
+{
+    const struct ram_plan_totals *const t = &plan->totals;
+    json_t *const root = json_pack(
+        "{ss ss sI sI so so so so so so so sO? so so}", "method", plan->method, "model",
+        plan->model_name, "parameters", (json_int_t)t->parameters, "bytes", (json_int_t)t->bytes,
+        "gib", ram_json_real((double)t->bytes / (1 << 30)), "gb",
+        ram_json_real((double)t->bytes / 1e9), "nominal_bits", ram_json_real(t->nominal_bits),
+        "effective_bits", ram_json_real(t->effective_bits), "compression",
+        ram_json_real(t->compression), "span", ram_json_real(plan->span), "distribution",
+        shares_json(plan->shares), "predicted", plan->predicted, "roles", roles_json(digest),
+        "reasons", reasons_json(digest));
+    if (root && plan->has_expert_shares)
+        json_object_set_new(root, "per_expert_distribution", shares_json(plan->expert_shares));
+    if (root && units)
+        json_object_set_new(root, "units", units_json(plan));
+    return root;
+}
+
+int ram_plan_describe(const struct ram_plan *plan, enum ram_form form, bool units, char **out,
+                      struct ram_err *err)
+{
+    struct digest *const digest = ram_calloc(1, sizeof *digest, err);
+    struct ram_buf text = {0};
+
+    int status = digest ? digest_plan(plan, digest, err) : RAM_ENOMEM;
+    if (status)
+        goto done;
+    if (form == RAM_JSON) {
+        status = ram_emit_text(plan_json(plan, digest, units), out, err);
+        goto done;
+    }
+    ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s: %s\n\n" : "%s: %s\n\n", plan->model_name,
+                   plan->method);
+    put_facts(plan, form, &text);
+    put_roles(plan, digest, form, &text);
+    put_experts(plan, digest, form, &text);
+    put_reasons(plan, digest, form, &text);
+    status = ram_report_search(plan, form, &text, err);
+    if (units)
+        put_units(plan, form, &text);
+    if (!status)
+        status = ram_buf_take(&text, out, err);
+    ram_buf_release(&text);
+done:
+    if (digest)
+        ram_roles_release(&digest->roles);
+    free(digest);
+    return status;
+}
