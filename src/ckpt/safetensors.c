@@ -263,8 +263,8 @@ int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned f
     ram_arena_release(&scratch);
     int status = err->status;
 
-    struct ram_tensor *added = list->tensors + first;
     const size_t n_added = list->n - first;
+    struct ram_tensor *added = n_added ? &list->tensors[first] : NULL;
     if (!status)
         status = check_names(added, n_added, where, err);
     if (!status)
