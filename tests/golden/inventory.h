@@ -103,18 +103,17 @@ static inline void inventory_mlp(struct ram_manifest *m, int layer, int expert, 
     }
 }
 
-/* The tensors of a qwen3 or qwen3_moe checkpoint. */
-static inline struct ram_manifest *inventory_qwen3(const char *config_path)
+/* The tensors of a qwen3 or qwen3_moe checkpoint; the config goes with the manifest. */
+static inline struct ram_manifest *inventory_of(json_t *config)
 {
     struct ram_manifest *m = NULL;
     struct ram_err err = {0};
     char name[128];
 
-    inventory_check(ram_manifest_new(&m, &err), "manifest");
+    inventory_check(!config || ram_manifest_new(&m, &err), "manifest");
     json_decref(m->config);
-    m->config = NULL;
-    inventory_check(ram_json_read(&m->config, config_path, 1 << 20, &err), "config");
-    const json_t *const c = m->config;
+    m->config = config;
+    const json_t *const c = config;
     m->model_type = json_string_value(json_object_get(c, "model_type"));
     const uint64_t hidden = inventory_key(c, "hidden_size"), head = inventory_key(c, "head_dim");
     const uint64_t q = inventory_key(c, "num_attention_heads") * head;
@@ -145,6 +144,25 @@ static inline struct ram_manifest *inventory_qwen3(const char *config_path)
     if (!json_is_true(json_object_get(c, "tie_word_embeddings")))
         inventory_add(m, "head", -1, inventory_key(c, "vocab_size"), hidden, "lm_head.weight");
     return m;
+}
+
+static inline struct ram_manifest *inventory_qwen3(const char *config_path)
+{
+    struct ram_err err = {0};
+    json_t *config = NULL;
+
+    inventory_check(ram_json_read(&config, config_path, 1 << 20, &err), err.message);
+    return inventory_of(config);
+}
+
+/* Shapes of Qwen3-30B-A3B, where no data is at hand. */
+static inline json_t *inventory_moe_config(int layers, int experts)
+{
+    return json_pack("{ss si si si si si si si si si sb}", "model_type", "qwen3_moe", "vocab_size",
+                     151936, "hidden_size", 2048, "head_dim", 128, "num_hidden_layers", layers,
+                     "num_attention_heads", 32, "num_key_value_heads", 4, "num_experts", experts,
+                     "moe_intermediate_size", 768, "intermediate_size", 6144, "tie_word_embeddings",
+                     0);
 }
 
 static inline double inventory_number(const json_t *object, const char *key)

@@ -1,0 +1,266 @@
+/* What a width costs; a plan survives its text and a person's edits, and nothing worse. */
+#include "golden/inventory.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static void groups_fit_rows(void **state)
+{
+    (void)state;
+    assert_int_equal(ram_group_fit(4096, 128), 128);
+    assert_int_equal(ram_group_fit(4096, 32), 32);
+    assert_int_equal(ram_group_fit(192, 128), 64);
+    assert_int_equal(ram_group_fit(96, 128), 32);
+    assert_int_equal(ram_group_fit(96, 64), 32);
+    assert_int_equal(ram_group_fit(48, 128), 0);
+    assert_int_equal(ram_group_fit(0, 128), 0);
+    assert_int_equal(ram_group_fit(4096, 0), 0);
+    assert_int_equal(ram_group_fit(4096, 100), 64);
+}
+
+/* By hand, from the format: codes of bits x cols / 8 bytes a row; two bf16 a group. */
+static void bytes_of_a_matrix(void **state)
+{
+    const struct ram_stored m = {10, 256}, split = {20 * 512, 192}, odd = {10, 48};
+    (void)state;
+    assert_int_equal(ram_stored_bytes(&m, 2, 16, 0), 10 * 256 * 2);
+    assert_int_equal(ram_stored_bytes(&m, 4, 16, 0), 10 * 256 * 4);
+    assert_int_equal(ram_stored_bytes(&m, 2, 2, 32), 10 * (64 + 8 * 4));
+    assert_int_equal(ram_stored_bytes(&m, 2, 3, 64), 10 * (96 + 4 * 4));
+    assert_int_equal(ram_stored_bytes(&m, 2, 4, 128), 10 * (128 + 2 * 4));
+    assert_int_equal(ram_stored_bytes(&m, 2, 5, 128), 10 * (160 + 2 * 4));
+    assert_int_equal(ram_stored_bytes(&m, 2, 6, 128), 10 * (192 + 2 * 4));
+    assert_int_equal(ram_stored_bytes(&m, 4, 8, 64), 10 * (256 + 4 * 8));
+    /* GLM-4.7-Flash's embed_q: rows of 192 hold no group of 128. */
+    assert_int_equal(ram_stored_bytes(&split, 2, 4, 128), 20 * 512 * (96 + 3 * 4));
+    assert_int_equal(ram_stored_bytes(&odd, 2, 4, 128), 10 * 48 * 2);
+}
+
+static void widths(void **state)
+{
+    (void)state;
+    assert_true(ram_width_valid(4, 128) && ram_width_valid(3, 32) && ram_width_valid(16, 0));
+    assert_false(ram_width_valid(16, 128) || ram_width_valid(4, 0) || ram_width_valid(7, 64));
+    assert_false(ram_width_valid(4, 16) || ram_width_valid(0, 0) || ram_width_valid(-4, 128));
+}
+
+static const char plan_text[] =
+    "{\"schema\": \"ram.plan/1\", \"method\": \"v2\", \"settings\": {\"thresholds\": {\"t8\": "
+    "0.65}}, \"manifest\": \"ab\", \"format\": \"mlx\", \"summary\": {\"span\": 0.5, "
+    "\"per_expert_distribution\": {\"2\": {\"parameters\": 7, \"tensors\": 1}}, "
+    "\"predicted\": {\"squared_error\": 2.5}}, \"units\": [\n"
+    "{\"name\": \"b\", \"role\": \"up\", \"layer\": 3, \"members\": 2, \"parameters\": 5120, "
+    "\"bits\": 4, \"group\": 128, \"scores\": {\"svd\": 0.1, \"kurtosis\": 0.2, \"output\": 0.3, "
+    "\"error\": 0.4, \"composite\": 0.25}, \"reason\": \"default\", \"bytes\": 2720, \"stored\": "
+    "{\"bytes\": 2, \"matrices\": [[2, 10, 256]]}},\n"
+    "{\"name\": \"a\", \"role\": \"norm\", \"layer\": null, \"members\": 1, \"parameters\": 64, "
+    "\"bits\": 16, \"group\": 0, \"scores\": null, \"reason\": \"1d\", \"bytes\": 128}\n]}";
+
+static struct ram_plan *parsed(const char *text)
+{
+    struct ram_err err = {0};
+    struct ram_plan *plan = NULL;
+    if (ram_plan_parse(&plan, text, strlen(text), "plan.json", &err))
+        print_error("%s\n", err.message);
+    assert_non_null(plan);
+    return plan;
+}
+
+static void sums_follow_from_units(void **state)
+{
+    struct ram_plan *plan = parsed(plan_text);
+    struct ram_plan_totals t;
+    (void)state;
+
+    ram_plan_totals(plan, &t);
+    assert_int_equal(t.parameters, 5184);
+    assert_int_equal(t.bytes, 2 * 10 * (128 + 8) + 128);
+    assert_true(fabs(t.nominal_bits - (5120 * 4 + 64 * 16) / 5184.0) < 1e-12);
+    assert_true(fabs(t.effective_bits - 2848 * 8 / 5184.0) < 1e-12);
+    assert_true(fabs(t.compression - 5184 * 2 / 2848.0) < 1e-12);
+    assert_int_equal(plan->shares[2].parameters, 5120);
+    assert_int_equal(plan->shares[2].tensors, 2);
+    assert_int_equal(plan->shares[RAM_N_BITS].parameters, 64);
+    assert_true(plan->has_expert_shares);
+    assert_int_equal(plan->expert_shares[0].parameters, 7);
+    assert_true(plan->span == 0.5);
+    assert_string_equal(ram_plan_find(plan, "a")->reason, "1d");
+    assert_int_equal(ram_plan_find(plan, "b")->layer, 3);
+    assert_null(ram_plan_find(plan, "c"));
+    ram_plan_free(plan);
+}
+
+static void survives_its_text(void **state)
+{
+    struct ram_plan *plan = parsed(plan_text), *back;
+    struct ram_err err = {0};
+    char *text = NULL, *again = NULL;
+    (void)state;
+
+    assert_int_equal(ram_plan_text(plan, &text, &err), RAM_OK);
+    back = parsed(text);
+    assert_int_equal(ram_plan_text(back, &again, &err), RAM_OK);
+    assert_string_equal(text, again);
+    assert_int_equal(back->n_units, 2);
+    assert_string_equal(back->method, "v2");
+    assert_string_equal(back->manifest_sha256, "ab");
+    assert_true(json_equal(back->settings, plan->settings));
+    assert_true(json_equal(back->predicted, plan->predicted));
+    assert_memory_equal(&back->totals, &plan->totals, sizeof back->totals);
+    assert_memory_equal(back->shares, plan->shares, sizeof back->shares);
+    assert_memory_equal(&back->units[0].scores, &plan->units[0].scores,
+                        sizeof back->units[0].scores);
+    ram_plan_free(plan);
+    ram_plan_free(back);
+    free(text);
+    free(again);
+}
+
+static void has_the_promised_keys(void **state)
+{
+    static const char *const top[] = {"schema",   "method", "model",   "settings",
+                                      "manifest", "format", "summary", "units"};
+    static const char *const summary[] = {
+        "parameters",     "bytes",       "gib",  "gb",           "nominal_bits",
+        "effective_bits", "compression", "span", "distribution", "per_expert_distribution",
+        "predicted"};
+    static const char *const unit[] = {"name",  "role",   "layer",  "members", "parameters", "bits",
+                                       "group", "scores", "reason", "bytes",   "stored"};
+    static const char *const bits[] = {"2", "3", "4", "5", "6", "8", "16"};
+    struct ram_plan *plan = parsed(plan_text);
+    struct ram_err err = {0};
+    char *text = NULL;
+    const char *key;
+    json_t *root = NULL, *value;
+    size_t i = 0;
+    (void)state;
+
+    assert_int_equal(ram_plan_text(plan, &text, &err), RAM_OK);
+    assert_int_equal(ram_json_parse(&root, text, strlen(text), "text", &err), RAM_OK);
+    json_object_foreach(root, key, value) assert_string_equal(key, top[i++]);
+    const json_t *const sums = json_object_get(root, "summary");
+    i = 0;
+    json_object_foreach((json_t *)(uintptr_t)sums, key, value)
+        assert_string_equal(key, summary[i++]);
+    i = 0;
+    json_object_foreach(json_object_get(sums, "distribution"), key, value)
+        assert_string_equal(key, bits[i++]);
+    i = 0;
+    json_object_foreach(json_array_get(json_object_get(root, "units"), 0), key, value)
+        assert_string_equal(key, unit[i++]);
+    assert_int_equal(i, sizeof unit / sizeof *unit);
+    json_decref(root);
+    free(text);
+    ram_plan_free(plan);
+}
+
+/* text with one replacement. */
+static char *edited(const char *from, const char *to)
+{
+    const char *const at = strstr(plan_text, from);
+    char *text = NULL;
+    assert_non_null(at);
+    if (asprintf(&text, "%.*s%s%s", (int)(at - plan_text), plan_text, to, at + strlen(from)) < 0)
+        abort();
+    return text;
+}
+
+static void a_person_may_edit_widths(void **state)
+{
+    char *const text = edited("\"bits\": 4, \"group\": 128", "\"bits\": 6, \"group\": 64");
+    struct ram_plan *plan = parsed(text);
+    (void)state;
+
+    assert_int_equal(plan->units[0].bits, 6);
+    assert_int_equal(plan->units[0].bytes, 2 * 10 * (192 + 4 * 4));
+    assert_int_equal(plan->totals.bytes, 2 * 10 * (192 + 4 * 4) + 128);
+    assert_string_equal(plan->units[0].reason, "user");
+    assert_null(plan->predicted); /* it was foretold of another plan */
+    assert_int_equal(plan->shares[4].parameters, 5120);
+    ram_plan_free(plan);
+    free(text);
+}
+
+static void nonsense_is_refused(void **state)
+{
+    static const struct {
+        const char *from, *to, *message;
+    } cases[] = {
+        {"\"bits\": 4", "\"bits\": 7", "unit 1 (b): bits 7 with group 128; expected bits 2, 3"},
+        {"\"bits\": 4", "\"bits\": 4.0", "\"bits\" is 4.0, expected an integer"},
+        {"\"bits\": 4", "\"bits\": 4294967300", "unit 1 (b): bits 2147483647"},
+        {"\"group\": 128", "\"group\": 16", "bits 4 with group 16"},
+        {"\"group\": 128", "\"group\": 0", "bits 4 with group 0"},
+        {"\"group\": 0", "\"group\": 64", "unit 2 (a): bits 16 with group 64"},
+        {"\"name\": \"a\"", "\"name\": \"b\"", "unit b stands in it twice"},
+        {"\"name\": \"a\", ", "", "unit 2: \"name\" is missing"},
+        {"\"parameters\": 5120", "\"parameters\": 5121",
+         "stored matrices of 5120 elements, expected 5121"},
+        {"[2, 10, 256]", "[2, 10]", "not [count, rows, cols]"},
+        {"[2, 10, 256]", "[70368744177664, 70368744177664, 9]", "more than 70368744177664"},
+        {"[2, 10, 256]", "[70368744177664, 8, 9]", "more than 70368744177664"},
+        {"\"bytes\": 128", "\"bytes\": 1040", "1040 bytes for 64 parameters"},
+        {"\"bytes\": 128", "\"bytes\": -1", "\"bytes\" is -1"},
+        {"\"bytes\": 128", "\"bytes\": 99999999999999999999", "\"bytes\" is 99999999999999999999"},
+        {"\"composite\": 0.25", "\"composit\": 0.25", "\"composite\" is missing"},
+        {"\"reason\": \"1d\"", "\"reason\": null", "expected a string"},
+        {"ram.plan/1", "ram.manifest/1", "expected \"ram.plan/1\""},
+        {"\"units\"", "\"unite\"", "\"units\" is missing"},
+        {"\"predicted\": {", "\"predicted\": [{", "expected ',' or ']'"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ram_plan *plan = NULL;
+        struct ram_err err = {0};
+        char *const text = edited(cases[i].from, cases[i].to);
+        const int status = ram_plan_parse(&plan, text, strlen(text), "plan.json", &err);
+        if (!strstr(err.message, cases[i].message))
+            print_error("%s: %s\n", cases[i].to, err.message);
+        assert_true(status == RAM_EFORMAT || status == RAM_ERANGE);
+        assert_non_null(strstr(err.message, cases[i].message));
+        assert_null(plan);
+        free(text);
+    }
+}
+
+static void truncated_and_flipped_texts(void **state)
+{
+    char text[sizeof plan_text];
+    const size_t size = strlen(plan_text);
+    (void)state;
+
+    memcpy(text, plan_text, sizeof text);
+    for (size_t i = 0; i < 8 * size; i++) {
+        struct ram_plan *plan = NULL;
+        struct ram_err err = {0};
+        text[i / 8] ^= (char)(1 << i % 8);
+        const int status = ram_plan_parse(&plan, text, size, "flipped", &err);
+        assert_true(!status || status == RAM_EFORMAT || status == RAM_ERANGE);
+        assert_true(!status == (plan != NULL));
+        ram_plan_free(plan);
+        text[i / 8] ^= (char)(1 << i % 8);
+        if (i >= size)
+            continue;
+        err = (struct ram_err){0};
+        assert_int_equal(ram_plan_parse(&plan, text, i, "cut", &err), RAM_EFORMAT);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(groups_fit_rows),
+        cmocka_unit_test(bytes_of_a_matrix),
+        cmocka_unit_test(widths),
+        cmocka_unit_test(sums_follow_from_units),
+        cmocka_unit_test(survives_its_text),
+        cmocka_unit_test(has_the_promised_keys),
+        cmocka_unit_test(a_person_may_edit_widths),
+        cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(truncated_and_flipped_texts),
+    };
+    return cmocka_run_group_tests_name("record/plan", tests, NULL, NULL);
+}
