@@ -252,6 +252,16 @@ int ram_sink_put(const struct ram_sink *sink, uint64_t offset, const void *data,
     return RAM_OK;
 }
 
+void ram_sink_push(const struct ram_sink *sink)
+{
+#if defined(__linux__)
+    /* A hint: a failure to write is found by the flush. */
+    (void)sync_file_range(sink->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)sink;
+#endif
+}
+
 int ram_sink_close(struct ram_sink *sink, struct ram_err *err)
 {
     int status = RAM_OK;

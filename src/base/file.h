@@ -46,6 +46,8 @@ int ram_sink_reserve(struct ram_sink *sink, uint64_t size, struct ram_err *err);
 /* Writes at a place of its own, whatever was written before; from any thread. */
 int ram_sink_put(const struct ram_sink *sink, uint64_t offset, const void *data, size_t size,
                  struct ram_err *err);
+/* Lets the system begin to write to disk what it holds in memory, so that _close waits less. */
+void ram_sink_push(const struct ram_sink *sink);
 /* Flushes to disk and closes. Safe on a zeroed or already closed sink. */
 int ram_sink_close(struct ram_sink *sink, struct ram_err *err);
 /* Closes without a promise, on the way out of a failure. */

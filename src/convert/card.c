@@ -170,45 +170,30 @@ static void add_table(struct ram_buf *buf, const struct ram_conversion *c)
 /* ---- text -------------------------------------------------------------------------------------
  */
 
-static const char *base_name(const char *dir, size_t *size)
+/* "5.88 GiB"; small models in MiB. */
+static void add_size(struct ram_buf *buf, uint64_t bytes)
 {
-    size_t end = strlen(dir);
-    while (end > 1 && dir[end - 1] == '/')
-        end--;
-    size_t start = end;
-    while (start && dir[start - 1] != '/')
-        start--;
-    *size = end - start;
-    return dir + start;
-}
-
-/* Options of allocate that the plan's settings hold, so that the command makes the same plan. */
-static void add_command(struct ram_buf *buf, const struct ram_conversion *c, const char *name,
-                        size_t name_size)
-{
-    ram_buf_printf(buf, "ram quantize %s -o %.*s --method %s", c->ckpt->name, (int)name_size, name,
-                   c->plan->method ? c->plan->method : "auto");
-    if (c->plan->method && !strcmp(c->plan->method, "uniform") && c->outline->n_quantized)
-        ram_buf_printf(buf, " --bits %d --group %d", c->outline->bits, c->outline->group);
-    ram_buf_printf(buf, " --profile %s --encoder %s", ram_profile_name(c->opts->profile),
-                   c->encoder->name);
+    if (bytes >= UINT64_C(1) << 30)
+        ram_buf_printf(buf, "%.2f GiB", (double)bytes / 0x1p30);
+    else
+        ram_buf_printf(buf, "%.2f MiB", (double)bytes / 0x1p20);
 }
 
 static void add_body(struct ram_buf *buf, const struct ram_conversion *c)
 {
     const struct ram_outline *o = c->outline;
-    size_t size;
-    const char *name = base_name(c->dir, &size);
+    const char *const name = c->output_name;
 
-    ram_buf_printf(buf, "# %.*s\n\n", (int)size, name);
+    ram_buf_printf(buf, "# %s\n\n", name);
     ram_buf_printf(buf,
                    "`%s`, quantised for MLX with mixed precision by RAM %s. How many bits each "
                    "matrix has was decided from the weights alone, by method `%s`; no calibration "
                    "data was used.\n\n",
                    c->ckpt->name, RAM_VERSION, c->plan->method ? c->plan->method : "unknown");
-    ram_buf_printf(buf, "%.3f bits a weight, %.2f GiB (",
-                   o->parameters ? 8.0 * (double)o->bytes / (double)o->parameters : 0.0,
-                   (double)o->bytes / 0x1p30);
+    ram_buf_printf(buf, "%.3f bits a weight, ",
+                   o->parameters ? 8.0 * (double)o->bytes / (double)o->parameters : 0.0);
+    add_size(buf, o->bytes);
+    ram_buf_puts(buf, " (");
     ram_buf_grouped(buf, o->bytes);
     ram_buf_puts(buf, " bytes of tensors), ");
     ram_buf_grouped(buf, o->parameters);
@@ -218,11 +203,10 @@ static void add_body(struct ram_buf *buf, const struct ram_conversion *c)
                  "\nThe relative error is the root mean square of (stored - original) over that of "
                  "the original weights, of what is quantised. `ram.json` holds the whole plan, and "
                  "error and checksum of every tensor.\n\nMade with\n\n```\n");
-    add_command(buf, c, name, size);
+    ram_mlx_command(c, name, buf);
     ram_buf_puts(buf, "\n```\n\nand the plan that `ram.json` holds.\n\n## How to run it\n\n```\n"
                       "pip install mlx-lm\n");
-    ram_buf_printf(buf, "mlx_lm.generate --model %.*s --prompt \"Once upon a time\"\n```\n",
-                   (int)size, name);
+    ram_buf_printf(buf, "mlx_lm.generate --model %s --prompt \"Once upon a time\"\n```\n", name);
 }
 
 int ram_mlx_card(const struct ram_conversion *conversion, char **out, struct ram_err *err)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* ---- what is refused ------------------------------------------------------------------------ */
@@ -108,6 +109,20 @@ static int write_texts(const struct ram_conversion *c, const char *dir, struct r
     return status;
 }
 
+/* Told before the work instead of after it. What else is written is small. */
+static int check_room(const struct ram_outline *outline, const char *dir, struct ram_err *err)
+{
+    struct statvfs fs;
+
+    if (statvfs(dir, &fs) || !fs.f_blocks) /* a file system that does not say */
+        return RAM_OK;
+    const uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    if (outline->disk_bytes <= free_bytes)
+        return RAM_OK;
+    return ram_fail(err, RAM_EIO, "%s: the weight files need %llu bytes, %llu are free", dir,
+                    (unsigned long long)outline->disk_bytes, (unsigned long long)free_bytes);
+}
+
 static int write_all(struct ram_conversion *c, const struct ram_run *run, struct ram_err *err)
 {
     struct ram_staging staging = {0};
@@ -119,6 +134,8 @@ static int write_all(struct ram_conversion *c, const struct ram_run *run, struct
     if (!c->results)
         status = RAM_ENOMEM;
     if (!status)
+        status = check_room(c->outline, staging.path, err);
+    if (!status)
         status = ram_stream(c->ckpt, c->outline, c->encoder, staging.path, run, c->results, err);
     if (!status)
         status = ram_carried_copy(&c->carried, c->ckpt->dir, staging.path, err);
@@ -128,6 +145,19 @@ static int write_all(struct ram_conversion *c, const struct ram_run *run, struct
         status = ram_staging_commit(&staging, c->opts->force, err);
     ram_staging_release(&staging);
     return status;
+}
+
+/* "out" of "/some/where/out/". */
+static char *last_part(const char *dir, struct ram_err *err)
+{
+    size_t end = strlen(dir);
+    while (end > 1 && dir[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start && dir[start - 1] != '/')
+        start--;
+    char *name = ram_calloc(end - start + 1, 1, err);
+    return name ? memcpy(name, dir + start, end - start) : NULL;
 }
 
 static void notice_fallbacks(const struct ram_conversion *c, const struct ram_run *run)
@@ -154,7 +184,8 @@ int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, co
         return ram_fail(err, RAM_EUSAGE, "unknown format \"%s\"; there is: mlx", opts->format);
     if (opts->profile != RAM_PROFILE_GPU && opts->profile != RAM_PROFILE_CPU)
         return ram_fail(err, RAM_EUSAGE, "unknown profile %d", (int)opts->profile);
-    int status = ram_encoder_find(&c.encoder, opts->encoder, err);
+    c.output_name = last_part(dir, err);
+    int status = c.output_name ? ram_encoder_find(&c.encoder, opts->encoder, err) : RAM_ENOMEM;
     if (!status)
         status = check_source(ckpt, err);
     if (!status)
@@ -172,6 +203,7 @@ int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, co
     if (!status && out)
         status = ram_conversion_describe(&c, form, out, err);
     free(c.results);
+    free(c.output_name);
     ram_carried_release(&c.carried);
     ram_outline_free(c.outline);
     ram_layout_free(c.layout);

@@ -1,6 +1,8 @@
 /* describe.c - what a conversion writes, or would write, told to a person or a program. */
 #include "convert/directory.h"
 
+#include "record/emit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,8 +136,13 @@ int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_fo
     if (form == RAM_JSON) {
         status = ram_mlx_text(root, out, err);
     } else {
-        as_text(conversion, root, &buf);
-        status = ram_buf_take(&buf, out, err);
+        struct ram_c_locale locale;
+        status = ram_c_locale_enter(&locale, err);
+        if (!status) {
+            as_text(conversion, root, &buf);
+            ram_c_locale_leave(&locale);
+            status = ram_buf_take(&buf, out, err);
+        }
     }
     json_decref(root);
     return status;

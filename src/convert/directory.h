@@ -26,7 +26,8 @@ struct ram_conversion {
     const struct ram_plan *plan;
     const struct ram_convert_opts *opts;
     const struct ram_encoder *encoder;
-    const char *dir; /* the name the output will have */
+    const char *dir;   /* where the output will be ... */
+    char *output_name; /* ... and the last part of that */
     struct ram_layout *layout;
     struct ram_outline *outline;
     struct ram_module_result *results; /* one for each module; NULL in a dry run */
@@ -52,6 +53,10 @@ int ram_mlx_index(const struct ram_outline *outline, char **out, struct ram_err 
 
 /* README.md, the model card (card.c). */
 int ram_mlx_card(const struct ram_conversion *conversion, char **out, struct ram_err *err);
+
+/* One line for a shell that makes the directory again, as `output` (command.c). */
+void ram_mlx_command(const struct ram_conversion *conversion, const char *output,
+                     struct ram_buf *buf);
 
 /* ram.json: the plan as converted, versions, settings, the error and checksum of every tensor
  * (sidecar.c). docs/formats.md describes it. */

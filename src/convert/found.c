@@ -115,15 +115,6 @@ static const struct ram_tensor *part(struct finder *f, const char *module, const
     return n > 0 && (size_t)n < sizeof name ? take(f, name) : NULL;
 }
 
-static void shape_text(const uint64_t *shape, int n_dims, char out[160])
-{
-    size_t used = 0;
-    out[0] = '\0';
-    for (int k = 0; k < n_dims && used < 160; k++)
-        used += (size_t)snprintf(out + used, 160 - used, "%s%llu", k ? " x " : "",
-                                 (unsigned long long)shape[k]);
-}
-
 static void set_rows(struct ram_found *found, const uint64_t *shape, int n_dims)
 {
     found->rows = 1;
@@ -140,16 +131,15 @@ static bool check_plain(struct finder *f, struct ram_found *found)
 {
     const struct ram_tensor *tensor = found->parts[0];
     const struct ram_expected *e = found->expected;
-    char is[160], want[160];
+    char is[RAM_SHAPE_TEXT], want[RAM_SHAPE_TEXT];
 
     found->cols = tensor->n_dims ? tensor->shape[tensor->n_dims - 1] : 1;
     set_rows(found, tensor->shape, tensor->n_dims);
     if (e && (e->n_dims != tensor->n_dims ||
               memcmp(e->shape, tensor->shape, (size_t)e->n_dims * sizeof *e->shape))) {
-        shape_text(tensor->shape, tensor->n_dims, is);
-        shape_text(e->shape, e->n_dims, want);
-        ram_findings_add(f->findings, RAM_CHECK_TENSORS, tensor->name, "is %s, expected %s", is,
-                         want);
+        ram_findings_add(f->findings, RAM_CHECK_TENSORS, tensor->name, "has shape %s, expected %s",
+                         ram_shape_text(tensor->shape, tensor->n_dims, is),
+                         ram_shape_text(e->shape, e->n_dims, want));
         return false;
     }
     if (!plain_float(tensor->dtype)) {
@@ -185,7 +175,7 @@ static bool check_parts(struct finder *f, const struct ram_found *found)
     const struct ram_tensor *const *parts = found->parts;
     const struct ram_expected *e = found->expected;
     const int n = parts[0]->n_dims;
-    char is[160], want[160];
+    char is[RAM_SHAPE_TEXT], want[RAM_SHAPE_TEXT];
 
     if (parts[0]->dtype != RAM_U32 || n < 2 || !plain_float(parts[1]->dtype) ||
         parts[2]->dtype != parts[1]->dtype) {
@@ -200,11 +190,10 @@ static bool check_parts(struct finder *f, const struct ram_found *found)
                        same_dims(parts[0]->shape, parts[1]->shape, n - 1) &&
                        same_dims(parts[1]->shape, parts[2]->shape, n);
     if (!agree || (e && (e->n_dims != n || !same_dims(e->shape, parts[0]->shape, n - 1)))) {
-        shape_text(parts[0]->shape, n, is);
-        shape_text(parts[1]->shape, parts[1]->n_dims, want);
         ram_findings_add(f->findings, RAM_CHECK_TENSORS, found->module,
-                         "codes of %s and scales of %s do not fit each other or the module", is,
-                         want);
+                         "codes of shape %s and scales of %s do not fit each other or the module",
+                         ram_shape_text(parts[0]->shape, n, is),
+                         ram_shape_text(parts[1]->shape, parts[1]->n_dims, want));
         return false;
     }
     return true;

@@ -284,7 +284,6 @@ int ram_outline_new(struct ram_outline **out, const struct ram_layout *layout,
                     const struct ram_plan *plan, const struct ram_convert_opts *opts,
                     struct ram_err *err)
 {
-    const uint64_t shard_size = opts->shard_size ? opts->shard_size : UINT64_C(5) << 30;
     int status = check_model(layout, plan, err);
     if (!status)
         status = check_units(layout, plan, err);
@@ -295,13 +294,14 @@ int ram_outline_new(struct ram_outline **out, const struct ram_layout *layout,
     if (!outline)
         return RAM_ENOMEM;
     outline->layout = layout;
+    outline->shard_size = opts->shard_size ? opts->shard_size : UINT64_C(5) << 30;
     outline->modules = ram_calloc(layout->n_targets, sizeof *outline->modules, err);
     outline->tensors = ram_calloc(layout->n_targets, 3 * sizeof *outline->tensors, err);
     status = outline->modules && outline->tensors ? RAM_OK : RAM_ENOMEM;
     if (!status)
         status = fill(outline, plan, opts->profile, err);
     if (!status)
-        status = ram_outline_shard(outline, shard_size, err);
+        status = ram_outline_shard(outline, err);
     if (status) {
         ram_outline_free(outline);
         return status;

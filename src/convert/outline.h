@@ -57,6 +57,7 @@ struct ram_outline {
     uint64_t parameters; /* weights that are stored */
     uint64_t bytes;      /* of all tensors, without headers: what a plan promises */
     uint64_t disk_bytes; /* of the weight files */
+    uint64_t shard_size; /* bytes of tensors a file may have */
     size_t n_quantized;
     int bits, group; /* the pair that most weights have: config.json's default; 0: none */
 };
@@ -79,6 +80,6 @@ uint64_t ram_out_module_bytes(const struct ram_outline *outline,
                               const struct ram_out_module *module);
 
 /* Assigns files, offsets and headers to outline->tensors; part of ram_outline_new (shard.c). */
-int ram_outline_shard(struct ram_outline *outline, uint64_t shard_size, struct ram_err *err);
+int ram_outline_shard(struct ram_outline *outline, struct ram_err *err);
 
 #endif

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdio.h>
 
+enum { RUN = 1024, LANES = 16 };
+
 size_t ram_rows_in_block(size_t cols)
 {
     return cols && cols < RAM_BLOCK_WEIGHTS ? RAM_BLOCK_WEIGHTS / cols : 1;
@@ -16,20 +18,34 @@ bool ram_view_contiguous(const struct ram_view *view)
     return view->col_stride == 1 && (view->rows <= 1 || view->row_stride == view->cols);
 }
 
-static double sum_squares(const float *x, size_t n)
+/* At most RUN squares: in f32, sixteen sums folded by halves; in f64 where f32 has no room. */
+static double sum_run(const float *x, size_t n)
 {
-    double lane[8] = {0};
+    float lane[LANES] = {0};
+    double sum = 0;
     size_t i = 0;
 
-    for (; i + 8 <= n; i += 8)
-        for (size_t k = 0; k < 8; k++)
-            lane[k] += (double)x[i + k] * (double)x[i + k];
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lane[k] += x[i + k] * x[i + k];
     for (size_t k = 0; i + k < n; k++)
-        lane[k] += (double)x[i + k] * (double)x[i + k];
-    for (size_t half = 4; half; half /= 2)
+        lane[k] += x[i + k] * x[i + k];
+    for (size_t half = LANES / 2; half; half /= 2)
         for (size_t k = 0; k < half; k++)
             lane[k] += lane[k + half];
-    return lane[0];
+    if (lane[0] > 1e-18F && lane[0] < 1e36F)
+        return lane[0];
+    for (i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+static double sum_squares(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i += RUN)
+        sum += sum_run(x + i, n - i < RUN ? n - i : RUN);
+    return sum;
 }
 
 /* Names the first bad element by its place in the checkpoint's tensor, not in the view. */

@@ -69,14 +69,14 @@ done:
     return status;
 }
 
-static int cut(struct ram_outline *outline, uint64_t shard_size, struct ram_err *err)
+static int cut(struct ram_outline *outline, struct ram_err *err)
 {
     uint64_t filled = 0;
     size_t cap = 0;
 
     for (size_t i = 0; i < outline->n_tensors; i++) {
         const uint64_t size = outline->tensors[i].size;
-        if (!outline->n_files || filled + size > shard_size) {
+        if (!outline->n_files || filled + size > outline->shard_size) {
             const int status =
                 ram_grow(&outline->files, sizeof *outline->files, outline->n_files, &cap, err);
             if (status)
@@ -90,13 +90,13 @@ static int cut(struct ram_outline *outline, uint64_t shard_size, struct ram_err 
     return RAM_OK;
 }
 
-int ram_outline_shard(struct ram_outline *outline, uint64_t shard_size, struct ram_err *err)
+int ram_outline_shard(struct ram_outline *outline, struct ram_err *err)
 {
-    int status = cut(outline, shard_size, err);
+    int status = cut(outline, err);
     if (!status && outline->n_files > 99999)
         status = ram_fail(err, RAM_EUSAGE,
                           "a shard size of %llu bytes makes %zu files, at most 99999 can be named",
-                          (unsigned long long)shard_size, outline->n_files);
+                          (unsigned long long)outline->shard_size, outline->n_files);
     for (size_t i = 0; i < outline->n_files && !status; i++) {
         struct ram_out_file *file = &outline->files[i];
         file->name = outline->n_files == 1 ? "model.safetensors"

@@ -70,7 +70,7 @@ static json_t *settings_of(const struct ram_conversion *c)
 {
     return json_pack("{s:s, s:s, s:s, s:I}", "format", "mlx", "encoder", c->encoder->name,
                      "profile", ram_profile_name(c->opts->profile), "shard_size",
-                     (json_int_t)c->opts->shard_size);
+                     (json_int_t)c->outline->shard_size);
 }
 
 static int plan_of(const struct ram_conversion *c, json_t **out, struct ram_err *err)
@@ -104,7 +104,7 @@ int ram_mlx_sidecar(const struct ram_conversion *c, char **out, struct ram_err *
         return status;
 
     json_t *root = json_object();
-    json_t *modules = json_array();
+    json_t *tensors = json_array();
     json_object_set_new(root, "schema", json_string("ram.converted/1"));
     json_object_set_new(root, "ram", json_string(RAM_VERSION));
     json_object_set_new(root, "source", source_of(c));
@@ -113,8 +113,8 @@ int ram_mlx_sidecar(const struct ram_conversion *c, char **out, struct ram_err *
     json_object_set_new(root, "bytes", json_integer((json_int_t)c->outline->bytes));
     json_object_set_new(root, "relative_error", ram_json_real(ram_conversion_error(c)));
     for (size_t m = 0; m < c->outline->n_modules; m++)
-        json_array_append_new(modules, module_entry(c, m));
-    json_object_set_new(root, "modules", modules);
+        json_array_append_new(tensors, module_entry(c, m));
+    json_object_set_new(root, "tensors", tensors);
     json_object_set_new(root, "plan", plan);
     status = ram_mlx_text(root, out, err);
     json_decref(root);

@@ -99,14 +99,14 @@ static bool names(const json_t *entry, const char *name)
 void ram_sidecar_check(const struct ram_sidecar *sidecar, const struct ram_found_list *list,
                        bool measured, struct ram_findings *findings)
 {
-    const json_t *modules = json_object_get(sidecar->root, "modules");
+    const json_t *tensors = json_object_get(sidecar->root, "tensors");
     size_t i = 0;
 
     if (!sidecar->root)
         return;
     /* Both are in the order of the module tree; a module that is missing here was told of. */
-    for (size_t k = 0; k < json_array_size(modules); k++) {
-        const json_t *entry = json_array_get(modules, k);
+    for (size_t k = 0; k < json_array_size(tensors); k++) {
+        const json_t *entry = json_array_get(tensors, k);
         size_t at = i;
         while (at < list->n && !names(entry, list->items[at].name))
             at++;

@@ -13,7 +13,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { BATCH_FILES = 64 }; /* open at a time; a process may have 1,024 */
+enum {
+    BATCH_FILES = 64, /* open at a time; a process may have 1,024 */
+    PUSH_BYTES = 64 << 20
+};
 
 /* Rows [row, row + n) of one view of a module. */
 struct block {
@@ -46,6 +49,7 @@ struct stream {
     size_t n_blocks, cap_blocks;
     uint64_t total;
     atomic_uint_least64_t done;
+    atomic_uint_least64_t written;
 };
 
 double ram_relative_error(double squared_error, double squared)
@@ -69,7 +73,13 @@ static int put(struct stream *s, struct block *block, size_t part, const uint8_t
     const size_t size = block->n * row_size;
 
     ram_checksum_add(&block->sums[part], at, data, size);
-    return ram_sink_put(&s->sinks[tensor->file], tensor->offset + at, data, size, err);
+    const int status = ram_sink_put(&s->sinks[tensor->file], tensor->offset + at, data, size, err);
+    /* The disk works while we do: on one that is slower than the encoder the flush at the end
+     * would otherwise double the time. */
+    const uint64_t before = atomic_fetch_add(&s->written, size);
+    if (!status && before / PUSH_BYTES != (before + size) / PUSH_BYTES)
+        ram_sink_push(&s->sinks[tensor->file]);
+    return status;
 }
 
 static int quantize(struct stream *s, struct block *block, struct scratch *scratch,

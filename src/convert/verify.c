@@ -205,6 +205,7 @@ static json_t *module_json(const struct ram_found *found, bool measured)
 {
     json_t *entry = json_object();
 
+    json_object_set_new(entry, "name", json_string(found->name));
     json_object_set_new(entry, "module", json_string(found->module));
     json_object_set_new(entry, "bits", json_integer(found->quantized ? found->affine.bits : 16));
     json_object_set_new(entry, "group", json_integer(found->quantized ? found->affine.group : 0));
@@ -223,19 +224,19 @@ static json_t *module_json(const struct ram_found *found, bool measured)
 static void tell_json(const struct verify *v, struct ram_buf *buf)
 {
     json_t *root = json_object();
-    json_t *modules = json_array();
+    json_t *tensors = json_array();
 
     json_object_set_new(root, "directory", json_string(v->dir));
     json_object_set_new(root, "ok", json_boolean(!ram_findings_total(&v->findings)));
     json_object_set_new(root, "model_type", json_string(type_of(v->ckpt->config)));
-    json_object_set_new(root, "tensors", json_integer((json_int_t)v->ckpt->n_tensors));
+    json_object_set_new(root, "n_tensors", json_integer((json_int_t)v->ckpt->n_tensors));
     json_object_set_new(root, "bytes", json_integer((json_int_t)v->bytes));
     json_t *findings = ram_findings_json(&v->findings);
     json_object_update(root, findings);
     json_decref(findings);
     for (size_t i = 0; i < v->list.n; i++)
-        json_array_append_new(modules, module_json(&v->list.items[i], v->source != NULL));
-    json_object_set_new(root, "modules", modules);
+        json_array_append_new(tensors, module_json(&v->list.items[i], v->source != NULL));
+    json_object_set_new(root, "tensors", tensors);
     ram_emit_json(buf, root, 0);
     ram_buf_puts(buf, "\n");
     json_decref(root);
@@ -244,7 +245,7 @@ static void tell_json(const struct verify *v, struct ram_buf *buf)
 /* The table of errors: rmse over rms, and the same of the worst group, with its place. */
 static void tell_errors(const struct verify *v, struct ram_buf *buf)
 {
-    ram_buf_printf(buf, "\n%-52s %9s %10s   %s\n", "module", "width", "error",
+    ram_buf_printf(buf, "%-52s %9s %10s   %s\n", "module", "width", "error",
                    "worst group (row, column)");
     for (size_t i = 0; i < v->list.n; i++) {
         const struct ram_found *found = &v->list.items[i];
@@ -270,9 +271,9 @@ static int tell(const struct verify *v, enum ram_form form, char **out, struct r
     if (form == RAM_JSON) {
         tell_json(v, &buf);
     } else {
-        ram_findings_text(&v->findings, &buf);
         if (v->layout && v->layout->known)
             tell_errors(v, &buf);
+        ram_findings_text(&v->findings, &buf);
         if (total)
             ram_buf_printf(&buf, "%s: %zu difference%s\n", v->dir, total, total == 1 ? "" : "s");
         else

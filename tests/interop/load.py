@@ -68,7 +68,7 @@ def modules_as_planned(name, model, out):
     """Bits and group of every module that mlx_lm built are those that ram.json tells."""
     planned = {
         entry["module"]: (entry["bits"], entry["group"])
-        for entry in common.read_json(out / "ram.json")["modules"]
+        for entry in common.read_json(out / "ram.json")["tensors"]
         if entry["name"].endswith(".weight")
     }
     wrong = []
