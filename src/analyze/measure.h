@@ -1,0 +1,37 @@
+/*
+ * measure.h - everything that is measured of one matrix, in two or three readings of its bytes.
+ *
+ * First reading: moments, `error`, sampled `output`, and the squared error of every (bits, group)
+ * of the forms in which the output stores it; row blocks are cut by the shape alone and folded in
+ * order. The other readings are the spectrum's, which multiplies the weights where they lie.
+ */
+#ifndef RAM_ANALYZE_MEASURE_H
+#define RAM_ANALYZE_MEASURE_H
+
+#include "base/pool.h"
+#include "ckpt/layout.h"
+#include "record/manifest.h"
+
+struct ram_measure {
+    const struct ram_ckpt *ckpt;
+    const struct ram_source *source;
+    uint64_t seed;
+    unsigned probes;       /* columns of the sampled `output`; 0: closed form */
+    const uint16_t *table; /* ram_spectrum_table */
+    bool frugal;           /* let go of weights block by block, not when all is done */
+    struct ram_pool *pool; /* NULL: this thread alone */
+    void *room;            /* ram_measure_room bytes, 64-byte aligned */
+};
+
+/* Bytes of working memory (less if the matrix is only checked), and of mapped weights that are
+ * resident at once. `threads` is what the pool has. */
+size_t ram_measure_room(const struct ram_measure *job, bool scored, unsigned threads);
+size_t ram_measure_mapped(const struct ram_measure *job, unsigned threads);
+
+/* Fills in metrics, stats and errors of an entry. The number of threads changes no bit. */
+int ram_measure(const struct ram_measure *job, struct ram_entry *entry, struct ram_err *err);
+
+/* Reads a source that is not scored, only to refuse NaN and infinities. */
+int ram_measure_check(const struct ram_measure *job, struct ram_err *err);
+
+#endif

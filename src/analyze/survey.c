@@ -1,0 +1,177 @@
+/*
+ * survey.c - what a checkpoint holds, as a manifest in which nothing is measured yet.
+ */
+#include "analyze/analyze.h"
+
+#include <string.h>
+
+/* Under this many weights a matrix is not worth a score (docs/metrics.md). */
+enum { TINY = 1024 };
+
+/* What allocation, reports and people want to know of config.json, in both spellings. */
+static const char *const config_keys[] = {"architectures",
+                                          "model_type",
+                                          "torch_dtype",
+                                          "dtype",
+                                          "hidden_size",
+                                          "intermediate_size",
+                                          "moe_intermediate_size",
+                                          "num_hidden_layers",
+                                          "num_attention_heads",
+                                          "num_key_value_heads",
+                                          "head_dim",
+                                          "vocab_size",
+                                          "tie_word_embeddings",
+                                          "max_position_embeddings",
+                                          "num_experts",
+                                          "num_local_experts",
+                                          "n_routed_experts",
+                                          "n_shared_experts",
+                                          "num_experts_per_tok",
+                                          "first_k_dense_replace",
+                                          "decoder_sparse_step",
+                                          "mlp_only_layers",
+                                          "moe_layer_freq",
+                                          "num_nextn_predict_layers",
+                                          "q_lora_rank",
+                                          "kv_lora_rank",
+                                          "qk_nope_head_dim",
+                                          "qk_rope_head_dim",
+                                          "v_head_dim",
+                                          "quantization_config",
+                                          "quantization"};
+
+static int copy_config(const json_t *from, json_t *to, struct ram_err *err)
+{
+    const json_t *text = json_object_get(from, "text_config");
+
+    for (size_t i = 0; i < sizeof config_keys / sizeof *config_keys; i++) {
+        json_t *value = json_object_get(from, config_keys[i]);
+        if (value && json_object_set(to, config_keys[i], value))
+            return ram_fail(err, RAM_ENOMEM, "no memory for \"%s\" of config.json", config_keys[i]);
+    }
+    if (!json_is_object(text))
+        return RAM_OK;
+    json_t *inner = json_object();
+    if (!inner || json_object_set_new(to, "text_config", inner))
+        return ram_fail(err, RAM_ENOMEM, "no memory for \"text_config\" of config.json");
+    for (size_t i = 0; i < sizeof config_keys / sizeof *config_keys; i++) {
+        json_t *value = json_object_get(text, config_keys[i]);
+        if (value && json_object_set(inner, config_keys[i], value))
+            return ram_fail(err, RAM_ENOMEM, "no memory for \"%s\" of config.json", config_keys[i]);
+    }
+    return RAM_OK;
+}
+
+/* Is the source all of its tensor, row by row? Otherwise it is one matrix of a stack. */
+static bool is_whole(const struct ram_source *source)
+{
+    return source->view.rows * source->view.cols == source->tensor->n;
+}
+
+static enum ram_skip skip_of(const struct ram_source *source, const struct ram_entry *entry)
+{
+    int above_one = 0;
+
+    if (source->dropped || !ram_dtypes[source->tensor->dtype].is_weight)
+        return RAM_SKIP_NOT_WEIGHT;
+    for (int i = 0; i < entry->n_dims; i++)
+        above_one += entry->shape[i] > 1;
+    if (above_one <= 1)
+        return RAM_SKIP_1D;
+    return entry->parameters < TINY ? RAM_SKIP_TINY : RAM_SKIP_NONE;
+}
+
+static int fill_entry(const struct ram_ckpt *ckpt, const struct ram_source *source,
+                      struct ram_arena *arena, struct ram_entry *entry, struct ram_err *err)
+{
+    const struct ram_tensor *t = source->tensor;
+
+    *entry = (struct ram_entry){.dtype = ram_dtypes[t->dtype].name,
+                                .parameters = (uint64_t)source->view.rows * source->view.cols,
+                                .layer = source->layer,
+                                .expert = source->expert,
+                                .n_stored = source->n_stored,
+                                .stored_size = ram_dtypes[source->stored_dtype].bits / 8};
+    entry->name = ram_arena_strdup(arena, t->name, err);
+    entry->file = ram_arena_strdup(arena, ckpt->files[t->file].name, err);
+    entry->role = ram_arena_strdup(arena, source->role, err);
+    entry->unit = ram_arena_strdup(arena, source->unit, err);
+    if (is_whole(source)) {
+        entry->n_dims = t->n_dims;
+        memcpy(entry->shape, t->shape, sizeof entry->shape);
+    } else {
+        entry->n_dims = 2;
+        entry->shape[0] = source->view.rows;
+        entry->shape[1] = source->view.cols;
+    }
+    for (int i = 0; i < source->n_stored; i++) {
+        const struct ram_stored_view *stored = &source->stored[i];
+        entry->stored[i].rows = (uint64_t)stored->view.rows * stored->blocks;
+        entry->stored[i].cols = stored->view.cols;
+    }
+    entry->skip = skip_of(source, entry);
+    return err->status;
+}
+
+/* Weights of all files; scales of FP8 weights are not weights. */
+static uint64_t count_parameters(const struct ram_ckpt *ckpt)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < ckpt->n_tensors; i++) {
+        const struct ram_tensor *t = &ckpt->tensors[i];
+        if (ram_dtypes[t->dtype].is_weight)
+            n += t->n;
+        if (t->scale)
+            n -= t->scale->n;
+    }
+    return n;
+}
+
+static int fill_model(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
+                      struct ram_manifest *m, struct ram_err *err)
+{
+    m->version = RAM_VERSION;
+    m->model_name = ram_arena_strdup(&m->arena, ckpt->name, err);
+    m->model_type = ram_arena_strdup(&m->arena, layout->model_type, err);
+    m->architecture = ram_arena_strdup(&m->arena, layout->config.architecture, err);
+    m->parameters = count_parameters(ckpt);
+    m->files = ram_calloc(ckpt->n_files, sizeof *m->files, err);
+    if (!m->files)
+        return err->status;
+    for (size_t i = 0; i < ckpt->n_files; i++) {
+        const struct ram_ckpt_file *file = &ckpt->files[i];
+        m->files[i].name = ram_arena_strdup(&m->arena, file->name, err);
+        m->files[i].bytes = file->map.size;
+        m->files[i].header_sha256 = ram_arena_strdup(&m->arena, file->header_sha256, err);
+        m->bytes += file->map.size;
+    }
+    m->n_files = ckpt->n_files;
+    return err->status ? err->status : copy_config(ckpt->config, m->config, err);
+}
+
+int ram_survey_layout(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
+                      struct ram_manifest **out, struct ram_err *err)
+{
+    struct ram_manifest *m = NULL;
+
+    int status = ram_manifest_new(&m, err);
+    if (status)
+        return status;
+    status = fill_model(ckpt, layout, m, err);
+    if (!status) {
+        m->entries = ram_calloc(layout->n_sources, sizeof *m->entries, err);
+        status = m->entries ? RAM_OK : RAM_ENOMEM;
+    }
+    for (size_t i = 0; i < layout->n_sources && !status; i++) {
+        status = fill_entry(ckpt, &layout->sources[i], &m->arena, &m->entries[i], err);
+        m->n_entries = i + 1;
+    }
+    if (status) {
+        ram_manifest_free(m);
+        return status;
+    }
+    *out = m;
+    return RAM_OK;
+}

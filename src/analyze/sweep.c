@@ -1,0 +1,410 @@
+/*
+ * sweep.c - reads every weight once and fills in a manifest.
+ *
+ * Matrices are taken in the order in which they lie in the files. Runs of small ones (experts) are
+ * spread over the threads, one matrix each; a large one is worked on by all threads at once.
+ * Which of the two happens, and how much is resident at a time, follows from the memory that is
+ * allowed; the figures do not depend on it.
+ */
+#include "analyze/analyze.h"
+#include "analyze/measure.h"
+#include "analyze/partial.h"
+#include "analyze/spectrum.h"
+#include "base/cpu.h"
+#include "base/pool.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SMALL = 1 << 23,  /* weights up to which a matrix is one thread's work */
+    AHEAD = 64 << 20, /* bytes that the system is asked to read ahead */
+    SEED = 42
+};
+
+#define MAX_MEMORY ((uint64_t)2 << 30)
+/* What is resident apart from weights and working memory: the program, headers, the manifest. */
+#define BASE_MEMORY  ((uint64_t)24 << 20)
+#define ENTRY_MEMORY ((uint64_t)1 << 11)
+
+struct room {
+    void *data;
+    size_t size;
+};
+
+/* A matrix to be read. */
+struct item {
+    size_t index;  /* of source and entry */
+    unsigned file; /* where its first weight lies */
+    size_t offset;
+    size_t bytes;
+    bool scored; /* otherwise it is only checked */
+    bool alone;  /* all threads work on it */
+    bool frugal; /* see measure.h */
+    size_t room, mapped;
+};
+
+struct sweep {
+    const struct ram_ckpt *ckpt;
+    const struct ram_layout *layout;
+    const struct ram_run *run;
+    struct ram_analyze_opts opts; /* defaults filled in */
+    struct ram_manifest *manifest;
+    struct ram_pool *pool;
+    struct ram_partial *partial;
+    uint16_t *table;
+    struct item *items;
+    size_t n_items;
+    struct room *rooms; /* of every worker */
+    uint64_t memory;    /* for weights and working memory; 0: not even the rest fits */
+    uint64_t total;
+    atomic_uint_least64_t done;
+    atomic_bool cancelled;
+};
+
+/* ---- settings ------------------------------------------------------------------------------ */
+
+static int write_settings(const struct sweep *sweep, struct ram_err *err)
+{
+    const struct ram_analyze_opts *opts = &sweep->opts;
+    json_t *const svd =
+        json_pack("{si si si ss}", "rank", RAM_SPECTRUM_RANK, "powers", RAM_SPECTRUM_POWERS,
+                  "exact_up_to", RAM_SPECTRUM_EXACT, "product", ram_cpu()->level);
+
+    if (!svd ||
+        json_object_set_new(sweep->manifest->settings, "seed",
+                            json_integer((json_int_t)opts->seed)) ||
+        json_object_set_new(sweep->manifest->settings, "expert_sample",
+                            json_integer(opts->expert_sample)) ||
+        json_object_set_new(sweep->manifest->settings, "output_probes",
+                            json_integer(opts->output_probes)) ||
+        json_object_set_new(sweep->manifest->settings, "svd", svd) ||
+        json_object_set_new(sweep->manifest->settings, "errors",
+                            json_pack("{ss ss}", "encoder", "rtn", "profile", "gpu")))
+        return ram_fail(err, RAM_ENOMEM, "no memory for the settings");
+    return RAM_OK;
+}
+
+/* ---- what is to be read -------------------------------------------------------------------- */
+
+static int by_stack(const void *a, const void *b)
+{
+    const struct ram_source *x = *(const struct ram_source *const *)a;
+    const struct ram_source *y = *(const struct ram_source *const *)b;
+    const int order = strcmp(x->unit, y->unit);
+
+    return order ? order : x->expert < y->expert ? -1 : x->expert > y->expert;
+}
+
+/* Of the experts of every stack, keeps those at trunc(linspace(0, n - 1, expert_sample)). */
+static int sample_experts(const struct sweep *sweep, bool *left_out, struct ram_err *err)
+{
+    const struct ram_layout *layout = sweep->layout;
+    const size_t wanted = sweep->opts.expert_sample;
+    size_t n = 0;
+
+    if (wanted == 0)
+        return RAM_OK;
+    const struct ram_source **const experts = ram_calloc(layout->n_sources, sizeof *experts, err);
+    if (!experts)
+        return RAM_ENOMEM;
+    for (size_t i = 0; i < layout->n_sources; i++)
+        if (layout->sources[i].expert >= 0)
+            experts[n++] = &layout->sources[i];
+    qsort(experts, n, sizeof *experts, by_stack);
+    for (size_t first = 0, end; first < n; first = end) {
+        for (end = first; end < n && !strcmp(experts[first]->unit, experts[end]->unit);)
+            left_out[experts[end++] - layout->sources] = true;
+        const size_t count = end - first, m = wanted < count ? wanted : count;
+        for (size_t k = 0; k < m; k++)
+            left_out[experts[first + (m > 1 ? k * (count - 1) / (m - 1) : 0)] - layout->sources] =
+                false;
+    }
+    free(experts);
+    return RAM_OK;
+}
+
+static struct ram_measure job_of(const struct sweep *sweep, const struct item *item,
+                                 struct ram_pool *pool, void *room)
+{
+    return (struct ram_measure){.ckpt = sweep->ckpt,
+                                .source = &sweep->layout->sources[item->index],
+                                .seed = sweep->opts.seed,
+                                .probes = item->scored ? sweep->opts.output_probes : 0,
+                                .table = sweep->table,
+                                .frugal = item->frugal,
+                                .pool = pool,
+                                .room = room};
+}
+
+/* Decides how an item is worked on: one of many, alone, or alone and frugal. */
+static int settle(const struct sweep *sweep, struct item *item, struct ram_err *err)
+{
+    const struct ram_source *source = &sweep->layout->sources[item->index];
+    const unsigned threads = ram_pool_threads(sweep->pool);
+    const uint64_t share = sweep->memory / threads;
+    struct ram_measure job = job_of(sweep, item, NULL, NULL);
+
+    item->room = ram_measure_room(&job, item->scored, 1);
+    item->mapped = ram_measure_mapped(&job, 1);
+    if (source->view.rows * source->view.cols <= SMALL && item->room + item->mapped <= share)
+        return RAM_OK;
+    item->alone = true;
+    item->room = ram_measure_room(&job, item->scored, threads);
+    item->mapped = ram_measure_mapped(&job, threads);
+    if (item->room + item->mapped > sweep->memory) {
+        job.frugal = item->frugal = true;
+        item->mapped = ram_measure_mapped(&job, threads);
+    }
+    const uint64_t need = item->room + item->mapped;
+    if (need <= sweep->memory)
+        return RAM_OK;
+    const uint64_t limit = sweep->run->max_memory ? sweep->run->max_memory : MAX_MEMORY;
+    return ram_fail(err, RAM_ENOMEM,
+                    "tensor '%s' needs %llu MiB of memory, %llu MiB are allowed: raise the limit "
+                    "or use fewer threads than %u",
+                    source->tensor->name,
+                    (unsigned long long)((limit - sweep->memory + need + (1 << 20) - 1) >> 20),
+                    (unsigned long long)(limit >> 20), threads);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct item *x = a, *y = b;
+
+    if (x->file != y->file)
+        return x->file < y->file ? -1 : 1;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* Fills items, in the order of the files; what a partial file knew already counts as done. */
+static int list_items(struct sweep *sweep, struct ram_err *err)
+{
+    const size_t n = sweep->layout->n_sources;
+    int status = RAM_OK;
+
+    bool *const left_out = ram_calloc(n, sizeof *left_out, err);
+    sweep->items = ram_calloc(n, sizeof *sweep->items, err);
+    if (!left_out || !sweep->items) {
+        status = RAM_ENOMEM;
+        goto done;
+    }
+    status = sample_experts(sweep, left_out, err);
+    for (size_t i = 0; i < n && !status; i++) {
+        const struct ram_source *source = &sweep->layout->sources[i];
+        const struct ram_entry *entry = &sweep->manifest->entries[i];
+        const size_t size = (size_t)ram_dtypes[source->tensor->dtype].bits / 8;
+        struct item item = {.index = i,
+                            .file = source->tensor->file,
+                            .offset = source->tensor->offset + source->view.first * size,
+                            .bytes = source->view.rows * source->view.cols * size,
+                            .scored = entry->skip == RAM_SKIP_NONE};
+        if (entry->skip == RAM_SKIP_NOT_WEIGHT || left_out[i])
+            continue;
+        sweep->total += item.bytes;
+        if (entry->measured) {
+            atomic_fetch_add(&sweep->done, item.bytes);
+            continue;
+        }
+        status = settle(sweep, &item, err);
+        sweep->items[sweep->n_items++] = item;
+    }
+    qsort(sweep->items, sweep->n_items, sizeof *sweep->items, by_place);
+done:
+    free(left_out);
+    return status;
+}
+
+/* ---- rooms --------------------------------------------------------------------------------- */
+
+static void release_rooms(struct sweep *sweep)
+{
+    for (unsigned k = 0; sweep->rooms && k < ram_pool_threads(sweep->pool); k++) {
+        free(sweep->rooms[k].data);
+        sweep->rooms[k] = (struct room){0};
+    }
+}
+
+/* The first n workers get `size` bytes each, beside so many bytes of mapped weights in all. Rooms
+ * are kept from one matrix to the next, unless they would be in the way. */
+static int prepare_rooms(struct sweep *sweep, unsigned n, size_t size, uint64_t mapped,
+                         struct ram_err *err)
+{
+    uint64_t sum = mapped;
+
+    for (unsigned k = 0; k < ram_pool_threads(sweep->pool); k++) {
+        const size_t have = sweep->rooms[k].size;
+        sum += k < n && size > have ? size : have;
+    }
+    if (sum > sweep->memory)
+        release_rooms(sweep);
+    for (unsigned k = 0; k < n; k++) {
+        struct room *room = &sweep->rooms[k];
+        if (room->size >= size)
+            continue;
+        free(room->data);
+        *room = (struct room){.data = ram_calloc(size, 1, err), .size = size};
+        if (!room->data)
+            return RAM_ENOMEM;
+    }
+    return RAM_OK;
+}
+
+/* ---- the work ------------------------------------------------------------------------------ */
+
+/* From the thread that called the stage only. */
+static void report(struct sweep *sweep, const struct item *item)
+{
+    const struct ram_run *run = sweep->run;
+    const struct ram_progress progress = {.stage = "analyze",
+                                          .item = sweep->manifest->entries[item->index].name,
+                                          .done = atomic_load(&sweep->done),
+                                          .total = sweep->total};
+
+    if (run->progress)
+        run->progress(run->user, &progress);
+    if (run->cancelled && run->cancelled(run->user))
+        atomic_store(&sweep->cancelled, true);
+}
+
+static void read_ahead(const struct sweep *sweep, const struct item *item)
+{
+    const size_t size = item->bytes < AHEAD ? item->bytes : AHEAD;
+
+    ram_map_ahead(&sweep->ckpt->files[item->file].map, item->offset, size);
+}
+
+static int work_on(struct sweep *sweep, const struct item *item, struct ram_pool *pool,
+                   unsigned worker, struct ram_err *err)
+{
+    const struct ram_measure job = job_of(sweep, item, pool, sweep->rooms[worker].data);
+    struct ram_entry *entry = &sweep->manifest->entries[item->index];
+    int status;
+
+    if (worker == 0)
+        report(sweep, item);
+    if (atomic_load(&sweep->cancelled))
+        return ram_fail(err, RAM_EINTERRUPT, "interrupted at tensor '%s'", entry->name);
+    if (!item->scored) {
+        status = ram_measure_check(&job, err);
+    } else {
+        status = ram_measure(&job, entry, err);
+        if (!status && sweep->partial)
+            status = ram_partial_add(sweep->partial, item->index, err);
+    }
+    atomic_fetch_add(&sweep->done, item->bytes);
+    return status;
+}
+
+struct batch {
+    struct sweep *sweep;
+    size_t first;
+};
+
+static int work_on_one(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    const struct batch *batch = ctx;
+    struct sweep *sweep = batch->sweep;
+    const size_t next = batch->first + i + ram_pool_threads(sweep->pool);
+
+    if (next < sweep->n_items)
+        read_ahead(sweep, &sweep->items[next]);
+    return work_on(sweep, &sweep->items[batch->first + i], NULL, worker, err);
+}
+
+static int work_alone(struct sweep *sweep, size_t i, struct ram_err *err)
+{
+    const struct item *item = &sweep->items[i];
+
+    read_ahead(sweep, item);
+    const int status = prepare_rooms(sweep, 1, item->room, item->mapped, err);
+    return status ? status : work_on(sweep, item, sweep->pool, 0, err);
+}
+
+/* Items [first, end), one matrix to a thread. */
+static int work_side_by_side(struct sweep *sweep, size_t first, size_t end, struct ram_err *err)
+{
+    const unsigned threads = ram_pool_threads(sweep->pool);
+    struct batch batch = {sweep, first};
+    size_t room = 0, mapped = 0;
+
+    for (size_t i = first; i < end; i++) {
+        room = sweep->items[i].room > room ? sweep->items[i].room : room;
+        mapped = sweep->items[i].mapped > mapped ? sweep->items[i].mapped : mapped;
+    }
+    const int status = prepare_rooms(sweep, threads, room, (uint64_t)mapped * threads, err);
+    return status ? status : ram_pool_for(sweep->pool, end - first, work_on_one, &batch, err);
+}
+
+static int work(struct sweep *sweep, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    for (size_t i = 0, end; i < sweep->n_items && !status; i = end) {
+        end = i + 1;
+        if (sweep->items[i].alone) {
+            status = work_alone(sweep, i, err);
+            continue;
+        }
+        while (end < sweep->n_items && !sweep->items[end].alone)
+            end++;
+        status = work_side_by_side(sweep, i, end, err);
+    }
+    return status;
+}
+
+/* ---- the stage ----------------------------------------------------------------------------- */
+
+static int open_partial(struct sweep *sweep, struct ram_err *err)
+{
+    const struct ram_run *run = sweep->run;
+    size_t n;
+    bool stale;
+
+    if (!sweep->opts.partial)
+        return RAM_OK;
+    const int status = ram_partial_open(&sweep->partial, sweep->opts.partial, sweep->opts.resume,
+                                        sweep->manifest, &n, &stale, err);
+    if (!status && stale && run->notice)
+        run->notice(run->user, "the partial file belongs to another checkpoint, version or "
+                               "settings: starting over");
+    return status;
+}
+
+int ram_sweep(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
+              const struct ram_analyze_opts *opts, const struct ram_run *run,
+              struct ram_manifest *manifest, struct ram_err *err)
+{
+    struct sweep sweep = {
+        .ckpt = ckpt, .layout = layout, .run = run, .opts = *opts, .manifest = manifest};
+    const uint64_t limit = run->max_memory ? run->max_memory : MAX_MEMORY;
+    const uint64_t base = BASE_MEMORY + ENTRY_MEMORY * layout->n_sources;
+
+    sweep.memory = limit > base ? limit - base : 0;
+    sweep.opts.seed = opts->seed ? opts->seed : SEED;
+    int status = write_settings(&sweep, err);
+    if (!status)
+        status = ram_pool_new(&sweep.pool, run->threads, err);
+    if (status)
+        goto done;
+    sweep.rooms = ram_calloc(ram_pool_threads(sweep.pool), sizeof *sweep.rooms, err);
+    sweep.table = ram_spectrum_table(err);
+    if (!sweep.rooms || !sweep.table) {
+        status = RAM_ENOMEM;
+        goto done;
+    }
+    status = open_partial(&sweep, err);
+    if (!status)
+        status = list_items(&sweep, err);
+    if (!status)
+        status = work(&sweep, err);
+done:
+    ram_partial_close(sweep.partial, !status);
+    release_rooms(&sweep);
+    free(sweep.rooms);
+    free(sweep.items);
+    free(sweep.table);
+    ram_pool_free(sweep.pool);
+    return status;
+}
