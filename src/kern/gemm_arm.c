@@ -15,39 +15,53 @@ enum { MR = 8, NR = 12, LANES = 4 };
 #define BF16   __attribute__((target("arch=armv8.2-a+bf16")))
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE float32x4_t step_f32(float32x4_t sum, uint32_t a, const uint32_t *b)
-{
-    return vfmaq_f32(sum, vreinterpretq_f32_u32(vdupq_n_u32(a)),
-                     vreinterpretq_f32_u32(vld1q_u32(b)));
-}
+/* Multiplies a vector of B by one element of A; its lane must be a literal. */
+#define STEP_F32(sum, b, a, lane)                                                                  \
+    vfmaq_laneq_f32(sum, vreinterpretq_f32_u32(b), vreinterpretq_f32_u32(a), lane)
+#define STEP_PAIRS(sum, b, a, lane)                                                                \
+    vbfdotq_laneq_f32(sum, vreinterpretq_bf16_u32(b), vreinterpretq_bf16_u32(a), lane)
 
-BF16 INLINE float32x4_t step_pairs(float32x4_t sum, uint32_t a, const uint32_t *b)
-{
-    return vbfdotq_f32(sum, vreinterpretq_bf16_u32(vdupq_n_u32(a)),
-                       vreinterpretq_bf16_u32(vld1q_u32(b)));
-}
+#define ROW(STEP, i, a, lane)                                                                      \
+    if ((i) < rows) {                                                                              \
+        sum[i][0] = STEP(sum[i][0], b0, a, lane);                                                  \
+        sum[i][1] = STEP(sum[i][1], b1, a, lane);                                                  \
+        sum[i][2] = STEP(sum[i][2], b2, a, lane);                                                  \
+    }
 
-/* The two kinds of tile differ in one instruction and in the processors they may name. */
-#define DEFINE_TILE(name, TARGET, step)                                                            \
+/* The two kinds of tile differ in one instruction and in the processors they may name. Every loop
+ * over sums is unrolled, so that they live in registers. */
+#define UNROLL _Pragma("GCC unroll 8")
+#define DEFINE_TILE(name, TARGET, STEP)                                                            \
     TARGET INLINE void name##_rows(size_t rows, size_t n_units, const uint32_t *a,                 \
                                    const uint32_t *b, float *c, size_t ldc, bool add)              \
     {                                                                                              \
         float32x4_t sum[MR][3];                                                                    \
                                                                                                    \
-        for (size_t i = 0; i < rows; i++)                                                          \
-            for (size_t j = 0; j < 3; j++)                                                         \
-                sum[i][j] = add ? vld1q_f32(c + i * ldc + j * LANES) : vdupq_n_f32(0);             \
-        for (size_t u = 0; u < n_units; u++, a += MR, b += NR) {                                   \
-            _Pragma("GCC unroll 8") for (size_t i = 0; i < rows; i++)                              \
-            {                                                                                      \
-                sum[i][0] = step(sum[i][0], a[i], b);                                              \
-                sum[i][1] = step(sum[i][1], a[i], b + LANES);                                      \
-                sum[i][2] = step(sum[i][2], a[i], b + 2 * LANES);                                  \
-            }                                                                                      \
+        UNROLL for (size_t i = 0; i < rows; i++)                                                   \
+        {                                                                                          \
+            sum[i][0] = add ? vld1q_f32(c + i * ldc) : vdupq_n_f32(0);                             \
+            sum[i][1] = add ? vld1q_f32(c + i * ldc + LANES) : vdupq_n_f32(0);                     \
+            sum[i][2] = add ? vld1q_f32(c + i * ldc + 2 * LANES) : vdupq_n_f32(0);                 \
         }                                                                                          \
-        for (size_t i = 0; i < rows; i++)                                                          \
-            for (size_t j = 0; j < 3; j++)                                                         \
-                vst1q_f32(c + i * ldc + j * LANES, sum[i][j]);                                     \
+        for (size_t u = 0; u < n_units; u++, a += MR, b += NR) {                                   \
+            const uint32x4_t b0 = vld1q_u32(b), b1 = vld1q_u32(b + LANES);                         \
+            const uint32x4_t b2 = vld1q_u32(b + 2 * LANES);                                        \
+            const uint32x4_t a0 = vld1q_u32(a), a1 = vld1q_u32(a + LANES);                         \
+            ROW(STEP, 0, a0, 0)                                                                    \
+            ROW(STEP, 1, a0, 1)                                                                    \
+            ROW(STEP, 2, a0, 2)                                                                    \
+            ROW(STEP, 3, a0, 3)                                                                    \
+            ROW(STEP, 4, a1, 0)                                                                    \
+            ROW(STEP, 5, a1, 1)                                                                    \
+            ROW(STEP, 6, a1, 2)                                                                    \
+            ROW(STEP, 7, a1, 3)                                                                    \
+        }                                                                                          \
+        UNROLL for (size_t i = 0; i < rows; i++)                                                   \
+        {                                                                                          \
+            vst1q_f32(c + i * ldc, sum[i][0]);                                                     \
+            vst1q_f32(c + i * ldc + LANES, sum[i][1]);                                             \
+            vst1q_f32(c + i * ldc + 2 * LANES, sum[i][2]);                                         \
+        }                                                                                          \
     }                                                                                              \
                                                                                                    \
     TARGET static void name(size_t n_units, const uint32_t *a, const uint32_t *b, float *c,        \
@@ -70,8 +84,8 @@ BF16 INLINE float32x4_t step_pairs(float32x4_t sum, uint32_t a, const uint32_t *
         name##_rows(rows, n_units, a, b, c, ldc, add);                                             \
         break;
 
-DEFINE_TILE(tile_f32, , step_f32)
-DEFINE_TILE(tile_pairs, BF16, step_pairs)
+DEFINE_TILE(tile_f32, , STEP_F32)
+DEFINE_TILE(tile_pairs, BF16, STEP_PAIRS)
 
 /* ---- packing: whole 4 x 4 blocks here, the edges in plain C -------------------------------- */
 
@@ -142,10 +156,10 @@ INLINE void pack_quad(enum ram_gemm_unit unit, enum ram_elem elem, const struct 
     if (inside && src->k_stride == 1) {
         for (; u + LANES <= whole; u += LANES) {
             uint32x4_t r[LANES];
-            for (size_t i = 0; i < LANES; i++)
-                r[i] = fetch_k(unit, elem, p + (i * src->lane_stride + u * k_unit) * size);
+            UNROLL for (size_t i = 0; i < LANES; i++) r[i] =
+                fetch_k(unit, elem, p + (i * src->lane_stride + u * k_unit) * size);
             transpose4(r);
-            for (size_t i = 0; i < LANES; i++)
+            UNROLL for (size_t i = 0; i < LANES; i++)
                 vst1q_u32(out + (u + i) * job->width + lane, r[i]);
         }
     } else if (inside && src->lane_stride == 1) {

@@ -8,6 +8,7 @@
 #ifndef RAM_KERN_GEMM_AVX512_H
 #define RAM_KERN_GEMM_AVX512_H
 
+#if defined(__x86_64__)
 #include "kern/gemm_kernel.h"
 
 #include <immintrin.h>
@@ -101,7 +102,8 @@ RAM_AVX512_INLINE void ram_transpose_four(const unsigned char *p, size_t stride,
     r[3] = _mm512_unpackhi_epi64(b, d);
 }
 
-/* A panel in the ordinary order, and the reading of a 16 x 16 block for other orders. */
+/* A panel in the ordinary order. */
 void ram_gemm_pack_avx512(const struct ram_gemm_pack *job, uint32_t *out);
 
+#endif
 #endif

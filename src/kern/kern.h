@@ -66,6 +66,12 @@ struct ram_kern {
     void (*affine_decode)(const struct ram_affine *f, const uint8_t *codes, const uint8_t *scales,
                           const uint8_t *biases, size_t n, float *w);
 
+    /* The same contract, but scales, biases and codes are searched for (search_grid.h): the sum of
+     * importance [n] times squared error is in no group larger than affine_encode's, in f64. */
+    float (*affine_search)(const struct ram_affine *f, unsigned effort, const float *w,
+                           const float *importance, size_t n, uint8_t *codes, uint8_t *scales,
+                           uint8_t *biases);
+
     /* What affine_encode would return for every bits and the first n_groups group sizes. */
     void (*affine_errors)(enum ram_profile profile, enum ram_scale_type type, const float *w,
                           size_t n, size_t n_groups,

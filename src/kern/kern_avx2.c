@@ -1,5 +1,6 @@
 /* kern_avx2.c - the kernels with AVX2, FMA and F16C: a vector is two registers. */
 #include "kern/kern.h"
+#include "kern/search_grid.h"
 
 #if defined(__x86_64__)
 
@@ -197,6 +198,25 @@ static inline V v_load_f8(const void *p)
 {
     const __m256i x = _mm256_cvtepi8_epi16(_mm_loadu_si128(p));
     return (V){widen_8_f8(_mm256_castsi256_si128(x)), widen_8_f8(_mm256_extracti128_si256(x, 1))};
+}
+
+static inline V v_load_u8(const uint8_t *p)
+{
+    const __m128i u = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return (V){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(u)),
+               _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(u, 8)))};
+}
+
+/* Adds integers to the bit patterns. */
+static inline __m256 add_8_bits(__m256 x, const int32_t *bits)
+{
+    const __m256i more = _mm256_loadu_si256((const __m256i *)(const void *)bits);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), more));
+}
+
+static inline V v_add_bits(V x, const int32_t bits[16])
+{
+    return (V){add_8_bits(x.a, bits), add_8_bits(x.b, bits + 8)};
 }
 
 static inline __m256i narrow_8_bf16(__m256 x)

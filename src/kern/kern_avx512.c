@@ -1,5 +1,6 @@
 /* kern_avx512.c - the kernels with AVX-512 (F, BW, DQ, VL): a vector is one register. */
 #include "kern/kern.h"
+#include "kern/search_grid.h"
 
 #if defined(__x86_64__)
 
@@ -171,6 +172,18 @@ static inline V v_load_f8(const void *p)
     const __mmask16 nan = _mm256_cmpeq_epi16_mask(rest, _mm256_set1_epi16(0x7f));
     const __m256i size = _mm256_mask_set1_epi16(_mm256_slli_epi16(rest, 7), nan, 0x7e00);
     return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(sign, size)), _mm512_set1_ps(256));
+}
+
+static inline V v_load_u8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+/* Adds integers to the bit patterns. */
+static inline V v_add_bits(V x, const int32_t bits[16])
+{
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_loadu_si512(bits)));
 }
 
 static inline void v_store_bf16(uint16_t *p, V x)

@@ -1,5 +1,6 @@
 /* kern_neon.c - the kernels with AArch64 Advanced SIMD: a vector is four registers. */
 #include "kern/kern.h"
+#include "kern/search_grid.h"
 
 #if defined(__aarch64__)
 
@@ -189,6 +190,21 @@ static inline V v_load_f8(const void *p)
         r.v[2 * i + 1] = vmulq_n_f32(vcvt_high_f32_f16(half), 256);
     }
     return r;
+}
+
+static inline V v_load_u8(const uint8_t *p)
+{
+    const uint8x16_t u = vld1q_u8(p);
+    const uint16x8_t a = vmovl_u8(vget_low_u8(u)), b = vmovl_high_u8(u);
+    return (V){{vcvtq_f32_u32(vmovl_u16(vget_low_u16(a))), vcvtq_f32_u32(vmovl_high_u16(a)),
+                vcvtq_f32_u32(vmovl_u16(vget_low_u16(b))), vcvtq_f32_u32(vmovl_high_u16(b))}};
+}
+
+/* Adds integers to the bit patterns. */
+static inline V v_add_bits(V x, const int32_t bits[16])
+{
+    EACH(V,
+         vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x.v[i]), vld1q_s32(bits + 4 * i))));
 }
 
 static inline void v_store_bf16(uint16_t *p, V x)

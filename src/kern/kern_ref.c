@@ -2,7 +2,7 @@
  * kern_ref.c - what every kernel means, in plain C. Written to be read; the other variants are
  * compared with it bit by bit.
  */
-#include "kern/kern.h"
+#include "kern/kern_ref.h"
 
 #include <math.h>
 #include <string.h>
@@ -118,7 +118,7 @@ static void narrow_f16(const float *in, size_t n, uint16_t *out)
 
 /* ---- sums ----------------------------------------------------------------------------------- */
 
-static float fold(float lanes[LANES])
+float ram_kern_ref_fold(float *lanes)
 {
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++)
@@ -126,7 +126,7 @@ static float fold(float lanes[LANES])
     return lanes[0];
 }
 
-static double fold_f64(double lanes[D_LANES])
+double ram_kern_ref_fold_f64(double *lanes)
 {
     for (int half = D_LANES / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++)
@@ -141,8 +141,7 @@ static int scale_size(enum ram_scale_type type)
     return type == RAM_SCALE_F32 ? 4 : 2;
 }
 
-/* Writes x in the type of scales; returns what a reader will see. */
-static float put_scale(enum ram_scale_type type, float x, uint8_t *out)
+float ram_kern_ref_put_scale(enum ram_scale_type type, float x, uint8_t *out)
 {
     const uint32_t bits = type == RAM_SCALE_BF16  ? to_bf16(x)
                           : type == RAM_SCALE_F16 ? to_f16(x)
@@ -176,7 +175,7 @@ static float round_as(enum ram_profile profile, float x)
  * scale is then stretched so that zero falls on the lattice. MLX's GPU kernels start the maximum
  * at zero and round halves away from it, its CPU kernel does neither.
  */
-static void fit_group(const struct ram_affine *f, const float *w, float *scale, float *bias)
+void ram_kern_ref_fit_group(const struct ram_affine *f, const float *w, float *scale, float *bias)
 {
     const float levels = (float)((1 << f->bits) - 1);
     const float eps = 1e-7f;
@@ -200,7 +199,7 @@ static void fit_group(const struct ram_affine *f, const float *w, float *scale, 
     }
 }
 
-static float code_of(const struct ram_affine *f, float w, float scale, float bias)
+float ram_kern_ref_code(const struct ram_affine *f, float w, float scale, float bias)
 {
     const float levels = (float)((1 << f->bits) - 1);
     const float q = round_as(f->profile, (w - bias) / scale);
@@ -208,8 +207,7 @@ static float code_of(const struct ram_affine *f, float w, float scale, float bia
     return !(q > 0) ? 0 : q < levels ? q : levels; /* NaN, of a broken group, gives 0 */
 }
 
-/* codes: LSB-first stream of 8 codes at a time, or NULL. */
-static void put_codes(int bits, const uint8_t q[8], uint8_t *codes)
+void ram_kern_ref_put_codes(int bits, const float q[8], uint8_t *codes)
 {
     uint64_t stream = 0;
 
@@ -226,22 +224,22 @@ static float affine_encode(const struct ram_affine *f, const float *w, size_t n,
     const size_t size = (size_t)scale_size(f->scale_type);
     float lanes[LANES] = {0};
     float scale = 0, bias = 0, seen_scale = 0, seen_bias = 0;
-    uint8_t q[8];
+    float q[8];
 
     for (size_t i = 0; i < n; i++) {
         if (i % group == 0) {
-            fit_group(f, w + i, &scale, &bias);
-            seen_scale = put_scale(f->scale_type, scale, scales + i / group * size);
-            seen_bias = put_scale(f->scale_type, bias, biases + i / group * size);
+            ram_kern_ref_fit_group(f, w + i, &scale, &bias);
+            seen_scale = ram_kern_ref_put_scale(f->scale_type, scale, scales + i / group * size);
+            seen_bias = ram_kern_ref_put_scale(f->scale_type, bias, biases + i / group * size);
         }
-        const float code = code_of(f, w[i], scale, bias);
+        const float code = ram_kern_ref_code(f, w[i], scale, bias);
         const float error = fmaf(seen_scale, code, seen_bias - w[i]);
         lanes[i % LANES] = fmaf(error, error, lanes[i % LANES]);
-        q[i % 8] = (uint8_t)code;
+        q[i % 8] = code;
         if (i % 8 == 7)
-            put_codes(f->bits, q, codes + i / 8 * (size_t)f->bits);
+            ram_kern_ref_put_codes(f->bits, q, codes + i / 8 * (size_t)f->bits);
     }
-    return fold(lanes);
+    return ram_kern_ref_fold(lanes);
 }
 
 static void affine_decode(const struct ram_affine *f, const uint8_t *codes, const uint8_t *scales,
@@ -296,7 +294,7 @@ static float recon(const float *w, size_t n)
             lanes[i % LANES] = fmaf(error, error, lanes[i % LANES]);
         }
     }
-    return fold(lanes);
+    return ram_kern_ref_fold(lanes);
 }
 
 static void moments(const float *w, size_t n, float shift, struct ram_kern_moments *out)
@@ -315,7 +313,7 @@ static void moments(const float *w, size_t n, float shift, struct ram_kern_momen
         hi = w[i] > hi ? w[i] : hi;
     }
     for (int k = 0; k < 4; k++)
-        out->sum[k] = fold_f64(lanes[k]);
+        out->sum[k] = ram_kern_ref_fold_f64(lanes[k]);
     out->min = lo + 0.0f;
     out->max = hi + 0.0f;
 }
@@ -330,6 +328,7 @@ const struct ram_kern ram_kern_ref = {
     .affine_encode = affine_encode,
     .affine_decode = affine_decode,
     .affine_errors = affine_errors,
+    .affine_search = ram_kern_ref_search,
     .recon = recon,
     .moments = moments,
 };
