@@ -3,6 +3,7 @@
 #define RAM_INFER_TOKENIZER_BPE_H
 
 #include "infer/tokenizer.h"
+#include "infer/tokenizer_queue.h"
 #include "infer/tokenizer_vocab.h"
 
 /* What merging needs of a tokenizer. */
@@ -18,12 +19,11 @@ struct ram_bpe_model {
 struct ram_bpe {
     struct ram_bpe_symbol *symbols;
     size_t symbols_cap;
-    uint64_t *heap;
-    size_t heap_cap;
+    struct ram_queue queue;
 };
 
 /* Appends the ids of a word. Of all pairs the one of lowest rank merges first, of equals the
- * leftmost. Time n log n. */
+ * leftmost. Time n log n at worst. */
 int ram_bpe_word(struct ram_bpe *bpe, const struct ram_bpe_model *model, const uint8_t *word,
                  size_t size, struct ram_ids *ids, struct ram_err *err);
 void ram_bpe_release(struct ram_bpe *bpe);

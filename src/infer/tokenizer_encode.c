@@ -1,160 +1,30 @@
-/* tokenizer_encode.c - from text to ids, in the order that tokenizer.h states, and back. */
+/* tokenizer_encode.c - from text to ids, in the order that tokenizer.h states. */
 #include "infer/tokenizer_parts.h"
-
 #include "infer/tokenizer_text.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the tokenizer as an object -------------------------------------------------------------- */
-
-int ram_tokenizer_new(struct ram_tokenizer **out, struct ram_err *err)
-{
-    struct ram_tokenizer *tokenizer = ram_calloc(1, sizeof *tokenizer, err);
-
-    if (!tokenizer)
-        return RAM_ENOMEM;
-    tokenizer->bos = tokenizer->eos = tokenizer->model.unk = RAM_TOK_NO_ID;
-    *out = tokenizer;
-    return RAM_OK;
-}
-
-void ram_tokenizer_free(struct ram_tokenizer *tokenizer)
-{
-    if (!tokenizer)
-        return;
-    for (size_t i = 0; i < tokenizer->n_steps; i++)
-        ram_split_rx_free(tokenizer->steps[i].rx);
-    ram_vocab_release(&tokenizer->model.vocab);
-    ram_merges_release(&tokenizer->model.merges);
-    ram_added_set_release(&tokenizer->raw);
-    ram_added_set_release(&tokenizer->normal);
-    ram_arena_release(&tokenizer->arena);
-    free(tokenizer->added);
-    free(tokenizer->by_id);
-    free(tokenizer);
-}
-
-/* Tokens that are matched in normalised text are looked for in normal form. */
-static int normalise_added(struct ram_tokenizer *tokenizer, struct ram_added *token,
-                           struct ram_err *err)
-{
-    struct ram_buf text = {0};
-
-    int status = ram_nfc((const uint8_t *)token->content, strlen(token->content), &text, err);
-    if (!status) {
-        token->text = ram_arena_strdup(&tokenizer->arena, text.data, err);
-        token->size = text.size;
-        status = token->text ? RAM_OK : RAM_ENOMEM;
-    }
-    ram_buf_release(&text);
-    return status;
-}
-
-int ram_tokenizer_finish(struct ram_tokenizer *tokenizer, struct ram_err *err)
-{
-    const size_t n = tokenizer->n_added;
-    const struct ram_added **raw = ram_calloc(n, sizeof *raw, err);
-    const struct ram_added **normal = ram_calloc(n, sizeof *normal, err);
-    size_t n_raw = 0, n_normal = 0;
-    int status = raw && normal ? RAM_OK : RAM_ENOMEM;
-
-    tokenizer->n_ids = tokenizer->model.vocab.n_ids;
-    for (size_t i = 0; i < n; i++)
-        if (tokenizer->n_ids <= tokenizer->added[i].id)
-            tokenizer->n_ids = (size_t)tokenizer->added[i].id + 1;
-    if (!status) {
-        tokenizer->by_id = ram_calloc(tokenizer->n_ids, sizeof *tokenizer->by_id, err);
-        status = tokenizer->by_id ? RAM_OK : RAM_ENOMEM;
-    }
-    for (size_t i = 0; i < n && !status; i++) {
-        struct ram_added *token = &tokenizer->added[i];
-        tokenizer->by_id[token->id] = token;
-        if (token->normalized && tokenizer->nfc)
-            status = normalise_added(tokenizer, token, err);
-        if (token->normalized)
-            normal[n_normal++] = token;
-        else
-            raw[n_raw++] = token;
-    }
-    if (status) {
-        free(raw);
-        free(normal);
-        return status;
-    }
-    ram_added_set_init(&tokenizer->raw, raw, n_raw);
-    ram_added_set_init(&tokenizer->normal, normal, n_normal);
-    return RAM_OK;
-}
-
-size_t ram_tokenizer_n_ids(const struct ram_tokenizer *tokenizer)
-{
-    return tokenizer->n_ids;
-}
-
-static bool known_id(uint32_t id, uint32_t *out)
-{
-    if (id != RAM_TOK_NO_ID)
-        *out = id;
-    return id != RAM_TOK_NO_ID;
-}
-
-bool ram_tokenizer_bos(const struct ram_tokenizer *tokenizer, uint32_t *id)
-{
-    return known_id(tokenizer->bos, id);
-}
-
-bool ram_tokenizer_eos(const struct ram_tokenizer *tokenizer, uint32_t *id)
-{
-    return known_id(tokenizer->eos, id);
-}
-
-bool ram_tokenizer_find(const struct ram_tokenizer *tokenizer, const char *text, size_t size,
-                        uint32_t *id)
-{
-    for (size_t i = 0; i < tokenizer->n_added; i++) {
-        const struct ram_added *token = &tokenizer->added[i];
-        if (strlen(token->content) == size && !memcmp(token->content, text, size))
-            return known_id(token->id, id);
-    }
-    return size &&
-           known_id(ram_vocab_find(&tokenizer->model.vocab, (const uint8_t *)text, size), id);
-}
-
-void ram_tokenizer_decode(const struct ram_tokenizer *tokenizer, const uint32_t *ids, size_t n,
-                          enum ram_decode mode, struct ram_buf *out)
-{
-    const struct ram_vocab *vocab = &tokenizer->model.vocab;
-
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t id = ids[i];
-        const struct ram_added *added = id < tokenizer->n_ids ? tokenizer->by_id[id] : NULL;
-        if (added && !(added->special && mode == RAM_DECODE_SKIP_SPECIAL))
-            ram_buf_puts(out, added->content);
-        else if (!added && id < vocab->n_ids && vocab->tokens[id].used)
-            ram_buf_add(out, vocab->bytes + vocab->tokens[id].at, vocab->tokens[id].size);
-    }
-}
-
-/* ---- words, and the cache of them ---------------------------------------------------------------
- */
+/* ---- words, and the cache of them ---------------------------------------------------------- */
 
 /*
- * Text repeats itself: nearly every word has been merged before. A slot remembers one short word
- * and its ids and gives way to the next word that falls on it; it fills two cache lines.
+ * Text repeats itself: nearly every word has been merged before. A slot, one cache line, holds a
+ * short word and its ids. Words whose hash falls on the same pair of slots push one another out,
+ * the older first.
  */
-enum { CACHE_SLOTS = 1 << 15, CACHED_BYTES = 48, CACHED_IDS = 16 };
+enum { CACHE_PAIRS = 1 << 13, CACHED_BYTES = 30, CACHED_IDS = 8 };
 
 struct cached_word {
     uint32_t ids[CACHED_IDS];
-    uint8_t bytes[CACHED_BYTES];
     uint8_t size, n_ids; /* size 0: free */
+    uint8_t bytes[CACHED_BYTES];
 };
+_Static_assert(sizeof(struct cached_word) == 64, "a cached word fills a cache line");
 
 struct ram_encoder {
     const struct ram_tokenizer *tokenizer;
     struct ram_split_scratch *scratch; /* NULL if no step needs it */
-    struct cached_word *cache;         /* [CACHE_SLOTS] */
+    struct cached_word (*cache)[2];    /* [CACHE_PAIRS] */
     struct ram_bpe bpe;
     struct ram_buf repaired, normal, spaced;
 };
@@ -167,35 +37,47 @@ struct encode {
     struct ram_err *err;
 };
 
+static bool is_cached(const struct cached_word *slot, const uint8_t *word, size_t size)
+{
+    return slot->size == size && !memcmp(slot->bytes, word, size);
+}
+
+static int merge_word(const struct encode *run, const uint8_t *word, size_t size)
+{
+    return ram_bpe_word(&run->encoder->bpe, &run->tokenizer->model, word, size, run->ids, run->err);
+}
+
 static int encode_word(const struct encode *run, const uint8_t *word, size_t size)
 {
     struct ram_ids *ids = run->ids;
     const size_t before = ids->n;
 
     if (size > CACHED_BYTES)
-        return ram_bpe_word(&run->encoder->bpe, &run->tokenizer->model, word, size, ids, run->err);
-    struct cached_word *slot = &run->encoder->cache[ram_tok_hash(word, size) & (CACHE_SLOTS - 1)];
-    if (slot->size == size && !memcmp(slot->bytes, word, size)) {
+        return merge_word(run, word, size);
+    struct cached_word *pair = run->encoder->cache[ram_tok_hash(word, size) % CACHE_PAIRS];
+    const struct cached_word *hit = is_cached(&pair[0], word, size)   ? &pair[0]
+                                    : is_cached(&pair[1], word, size) ? &pair[1]
+                                                                      : NULL;
+    if (hit) {
         if (ids->cap - ids->n < CACHED_IDS && ram_ids_reserve(ids, CACHED_IDS, run->err))
             return RAM_ENOMEM;
-        memcpy(ids->items + ids->n, slot->ids, slot->n_ids * sizeof *slot->ids);
-        ids->n += slot->n_ids;
+        memcpy(ids->items + ids->n, hit->ids, sizeof hit->ids); /* n_ids of them count */
+        ids->n += hit->n_ids;
         return RAM_OK;
     }
-    const int status =
-        ram_bpe_word(&run->encoder->bpe, &run->tokenizer->model, word, size, ids, run->err);
+    const int status = merge_word(run, word, size);
     const size_t n = ids->n - before;
     if (!status && n <= CACHED_IDS) {
-        slot->size = (uint8_t)size;
-        slot->n_ids = (uint8_t)n;
-        memcpy(slot->bytes, word, size);
-        memcpy(slot->ids, ids->items + before, n * sizeof *slot->ids);
+        pair[1] = pair[0];
+        pair[0].size = (uint8_t)size;
+        pair[0].n_ids = (uint8_t)n;
+        memcpy(pair[0].bytes, word, size);
+        memcpy(pair[0].ids, ids->items + before, n * sizeof *pair[0].ids);
     }
     return status;
 }
 
-/* ---- pre-tokenizers
- * --------------------------------------------------------------------------------- */
+/* ---- pre-tokenizers ------------------------------------------------------------------------ */
 
 static int encode_piece(const struct encode *run, size_t i_step, const uint8_t *text, size_t size);
 
@@ -335,8 +217,7 @@ static int encode_piece(const struct encode *run, size_t i_step, const uint8_t *
     }
 }
 
-/* ---- added tokens and normalisation
- * -------------------------------------------------------------------- */
+/* ---- added tokens and normalisation -------------------------------------------------------- */
 
 typedef int piece_fn(const struct encode *run, const uint8_t *text, size_t size);
 
@@ -382,8 +263,7 @@ static int encode_raw(const struct encode *run, const uint8_t *text, size_t size
     return cut_added(run, &run->tokenizer->normal, text, size, encode_plain);
 }
 
-/* ---- a whole text
- * ---------------------------------------------------------------------------------------- */
+/* ---- a whole text -------------------------------------------------------------------------- */
 
 int ram_encoder_new(struct ram_encoder **out, const struct ram_tokenizer *tokenizer,
                     struct ram_err *err)
@@ -393,7 +273,7 @@ int ram_encoder_new(struct ram_encoder **out, const struct ram_tokenizer *tokeni
 
     if (!status) {
         encoder->tokenizer = tokenizer;
-        encoder->cache = ram_calloc(CACHE_SLOTS, sizeof *encoder->cache, err);
+        encoder->cache = ram_calloc(CACHE_PAIRS, sizeof *encoder->cache, err);
         status = encoder->cache ? RAM_OK : RAM_ENOMEM;
     }
     for (size_t i = 0; i < tokenizer->n_steps && !status; i++)

@@ -51,8 +51,7 @@ static int from_tokenizer_json(struct ram_tokenizer **out, const char *dir, stru
     return status;
 }
 
-/* ---- vocab.json and merges.txt ------------------------------------------------------------------
- */
+/* ---- vocab.json and merges.txt ------------------------------------------------------------- */
 
 /* One line, without its end; empty ones and the version are passed over. */
 static int read_merge_line(struct ram_bpe_model *model, const char *line, size_t size,
@@ -229,8 +228,7 @@ static int from_vocab_and_merges(struct ram_tokenizer **out, const char *dir, co
     return status;
 }
 
-/* ---- the directory
- * --------------------------------------------------------------------------------- */
+/* ---- the directory ------------------------------------------------------------------------- */
 
 /* A name in tokenizer_config.json is a string, or an object with its content. */
 static uint32_t named_token(const struct ram_tokenizer *tokenizer, const json_t *config,

@@ -7,7 +7,7 @@
  * tokenizer_added.c   finding added tokens
  * tokenizer_text.c    UTF-8 repair, NFC, classes of characters
  * tokenizer_split.c   the published pre-tokenizer patterns; tokenizer_regex.c all others
- * tokenizer_bpe.c     merging the bytes of a word
+ * tokenizer_bpe.c     merging the bytes of a word; tokenizer_queue.c for long ones
  * tokenizer_vocab.c   vocabulary and merges
  */
 #ifndef RAM_INFER_TOKENIZER_PARTS_H

@@ -25,7 +25,7 @@ enum {
     MATCH_LIMIT_BYTE = 16     /* ... and this many more for each byte of it */
 };
 
-/* ---- from Oniguruma's syntax to PCRE2's ------------------------------------------------------ */
+/* ---- from Oniguruma's syntax to PCRE2's ---------------------------------------------------- */
 
 #define SPACES                                                                                     \
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}"             \
@@ -229,8 +229,7 @@ static int translate(struct translation *t, struct ram_err *err)
     return status;
 }
 
-/* ---- compiling and matching --------------------------------------------------------------------
- */
+/* ---- compiling and matching ---------------------------------------------------------------- */
 
 struct ram_split_rx {
     pcre2_code *code;

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* ---- UTF-8 ----------------------------------------------------------------------------------- */
+/* ---- UTF-8 --------------------------------------------------------------------------------- */
 
 /* The length of the well-formed sequence at p, or 0; *bad: the bytes of the maximal subpart that
  * one U+FFFD replaces. Table 3-7 of the Unicode standard. */
@@ -87,7 +87,7 @@ void ram_utf8_repair(const uint8_t *text, size_t size, struct ram_buf *out)
     }
 }
 
-/* ---- classes --------------------------------------------------------------------------------- */
+/* ---- classes ------------------------------------------------------------------------------- */
 
 struct range {
     uint32_t first, last;
@@ -165,8 +165,7 @@ bool ram_char_is_word(uint32_t c)
     }
 }
 
-/* ---- normal form C ----------------------------------------------------------------------------
- */
+/* ---- normal form C ------------------------------------------------------------------------- */
 
 enum {
     MAX_DECOMPOSED = 4, /* code points of a canonical decomposition */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { N_CONTROLS = 0x21, N_LATIN_CONTROLS = 0xA1 - 0x7F, N_REMAPPED = 68, SOFT_HYPHEN = 0xAD };
+enum { N_NEAR_PAIRS = RAM_TOK_NEAR_IDS * RAM_TOK_NEAR_IDS };
 
 /* The byte that a character of the alphabet stands for, or -1. */
 static int alphabet_byte(uint32_t c)
@@ -67,11 +68,11 @@ uint64_t ram_tok_hash(const uint8_t *bytes, size_t size)
     return mix(h ^ part);
 }
 
-/* Slots for n items at most half full. */
+/* Slots for n items, at most three in five taken. */
 static size_t table_size(size_t n)
 {
     size_t slots = 16;
-    while (slots < 2 * n)
+    while (slots / 5 * 3 < n)
         slots *= 2;
     return slots;
 }
@@ -176,35 +177,55 @@ int ram_merges_init(struct ram_merges *merges, size_t n, struct ram_err *err)
 {
     merges->n_slots = table_size(n);
     merges->slots = ram_calloc(merges->n_slots, sizeof *merges->slots, err);
-    if (!merges->slots)
+    merges->tags = ram_calloc(merges->n_slots, sizeof *merges->tags, err);
+    merges->near = ram_calloc(N_NEAR_PAIRS, sizeof *merges->near, err);
+    if (!merges->slots || !merges->tags || !merges->near)
         return RAM_ENOMEM;
-    for (size_t i = 0; i < merges->n_slots; i++)
-        merges->slots[i].left = RAM_TOK_NO_ID;
+    memset(merges->near, 0xff, N_NEAR_PAIRS * sizeof *merges->near);
     return RAM_OK;
 }
 
 void ram_merges_release(struct ram_merges *merges)
 {
     free(merges->slots);
+    free(merges->tags);
+    free(merges->near);
     *merges = (struct ram_merges){0};
 }
 
-static struct ram_merge *merge_slot(const struct ram_merges *merges, uint32_t left, uint32_t right)
+/* The slot of a pair, or the free one where it belongs; *tag is what marks it as taken. Most
+ * pairs do not merge, and their tags, small enough to stay in the cache, say so. */
+static size_t merge_slot(const struct ram_merges *merges, uint32_t left, uint32_t right,
+                         uint16_t *tag)
 {
+    const uint64_t hash = mix((uint64_t)left << 32 | right);
     const size_t mask = merges->n_slots - 1;
-    size_t i = (size_t)mix((uint64_t)left << 32 | right) & mask;
+    size_t i = (size_t)hash & mask;
 
-    while (merges->slots[i].left != RAM_TOK_NO_ID &&
-           (merges->slots[i].left != left || merges->slots[i].right != right))
+    *tag = (uint16_t)(hash >> 48 | 1);
+    while (merges->tags[i] && (merges->tags[i] != *tag || merges->slots[i].left != left ||
+                               merges->slots[i].right != right))
         i = (i + 1) & mask;
-    return &merges->slots[i];
+    return i;
 }
 
-const struct ram_merge *ram_merges_find(const struct ram_merges *merges, uint32_t left,
-                                        uint32_t right)
+/* The place of a pair in the table of near ids, or NULL. */
+static struct ram_pair *near_pair(const struct ram_merges *merges, uint32_t left, uint32_t right)
 {
-    const struct ram_merge *merge = merge_slot(merges, left, right);
-    return merge->left == RAM_TOK_NO_ID ? NULL : merge;
+    return (left | right) < RAM_TOK_NEAR_IDS ? &merges->near[left * RAM_TOK_NEAR_IDS + right]
+                                             : NULL;
+}
+
+struct ram_pair ram_merges_find(const struct ram_merges *merges, uint32_t left, uint32_t right)
+{
+    const struct ram_pair *near = near_pair(merges, left, right);
+    uint16_t tag;
+
+    if (near)
+        return *near;
+    const size_t slot = merge_slot(merges, left, right, &tag);
+    return merges->tags[slot] ? merges->slots[slot].pair
+                              : (struct ram_pair){RAM_TOK_NO_RANK, RAM_TOK_NO_ID};
 }
 
 int ram_merges_add(struct ram_merges *merges, const struct ram_vocab *vocab, uint32_t rank,
@@ -212,6 +233,7 @@ int ram_merges_add(struct ram_merges *merges, const struct ram_vocab *vocab, uin
 {
     uint8_t bytes[RAM_TOK_MAX_TOKEN];
     uint32_t ids[3];
+    uint16_t tag;
     size_t size[2] = {0};
 
     if (pair[0].size > RAM_TOK_MAX_TOKEN || pair[1].size > RAM_TOK_MAX_TOKEN - pair[0].size)
@@ -234,6 +256,14 @@ int ram_merges_add(struct ram_merges *merges, const struct ram_vocab *vocab, uin
                             where, (const char *[]){"left part", "right part", "result"}[i],
                             (unsigned)rank, (int)(pair[0].size % 80), pair[0].text,
                             (int)(pair[1].size % 80), pair[1].text);
-    *merge_slot(merges, ids[0], ids[1]) = (struct ram_merge){ids[0], ids[1], rank, ids[2]};
+    const struct ram_pair becomes = {rank, ids[2]};
+    struct ram_pair *near = near_pair(merges, ids[0], ids[1]);
+    if (near) {
+        *near = becomes;
+        return RAM_OK;
+    }
+    const size_t slot = merge_slot(merges, ids[0], ids[1], &tag);
+    merges->tags[slot] = tag;
+    merges->slots[slot] = (struct ram_merge){ids[0], ids[1], becomes};
     return RAM_OK;
 }

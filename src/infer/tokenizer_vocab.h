@@ -40,14 +40,25 @@ void ram_vocab_release(struct ram_vocab *vocab);
 /* RAM_TOK_NO_ID if no token is these bytes. */
 uint32_t ram_vocab_find(const struct ram_vocab *vocab, const uint8_t *bytes, size_t size);
 
-struct ram_merge {
-    uint32_t left, right; /* ids; left is RAM_TOK_NO_ID in a free slot */
-    uint32_t rank, id;    /* what they become */
+/* What two tokens become. */
+struct ram_pair {
+    uint32_t rank, id; /* rank RAM_TOK_NO_RANK: they do not merge */
 };
+#define RAM_TOK_NO_RANK UINT32_MAX
+
+struct ram_merge {
+    uint32_t left, right; /* ids */
+    struct ram_pair pair;
+};
+
+/* Ids below this are mostly bytes and the first merges, so their pairs have a table. */
+enum { RAM_TOK_NEAR_IDS = 256 };
 
 struct ram_merges {
     struct ram_merge *slots; /* open hash over (left, right) */
+    uint16_t *tags;          /* of each slot: bits of its hash, 0 for a free one */
     size_t n_slots;          /* a power of 2 */
+    struct ram_pair *near;   /* [RAM_TOK_NEAR_IDS][RAM_TOK_NEAR_IDS] */
 };
 
 /* Room for n merges. */
@@ -65,9 +76,7 @@ struct ram_spelling {
 int ram_merges_add(struct ram_merges *merges, const struct ram_vocab *vocab, uint32_t rank,
                    const struct ram_spelling pair[2], const char *where, struct ram_err *err);
 
-/* NULL if the pair does not merge. */
-const struct ram_merge *ram_merges_find(const struct ram_merges *merges, uint32_t left,
-                                        uint32_t right);
+struct ram_pair ram_merges_find(const struct ram_merges *merges, uint32_t left, uint32_t right);
 
 /* Of the words of a text, too. */
 uint64_t ram_tok_hash(const uint8_t *bytes, size_t size);
