@@ -36,6 +36,15 @@ static inline void inventory_check(int failed, const char *what)
     }
 }
 
+static inline struct ram_manifest *inventory_new(void)
+{
+    struct ram_manifest *m = NULL;
+    struct ram_err err = {0};
+    inventory_check(ram_manifest_new(&m, &err), "manifest");
+    m->model_type = "qwen3";
+    return m;
+}
+
 /* A BF16 tensor; rows = 0: a vector of cols. */
 static inline struct ram_entry *inventory_add(struct ram_manifest *m, const char *role, int layer,
                                               uint64_t rows, uint64_t cols, const char *name)
@@ -106,11 +115,10 @@ static inline void inventory_mlp(struct ram_manifest *m, int layer, int expert, 
 /* The tensors of a qwen3 or qwen3_moe checkpoint; the config goes with the manifest. */
 static inline struct ram_manifest *inventory_of(json_t *config)
 {
-    struct ram_manifest *m = NULL;
-    struct ram_err err = {0};
+    struct ram_manifest *const m = inventory_new();
     char name[128];
 
-    inventory_check(!config || ram_manifest_new(&m, &err), "manifest");
+    inventory_check(!config, "config");
     json_decref(m->config);
     m->config = config;
     const json_t *const c = config;
@@ -188,7 +196,7 @@ static inline struct ram_manifest *inventory_published(struct ram_manifest *m, c
 
     const bool own = !m;
     if (own)
-        inventory_check(ram_manifest_new(&m, &err), "manifest");
+        m = inventory_new();
     qsort(m->entries, m->n_entries, sizeof *m->entries, inventory_by_name);
     inventory_check(ram_json_read(&root, path, 1 << 26, &err), err.message);
     json_array_foreach(json_object_get(root, "tensor_records"), i, record)
