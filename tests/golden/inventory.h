@@ -116,13 +116,15 @@ static inline void inventory_mlp(struct ram_manifest *m, int layer, int expert, 
 static inline struct ram_manifest *inventory_of(json_t *config)
 {
     struct ram_manifest *const m = inventory_new();
+    struct ram_err err = {0};
     char name[128];
 
     inventory_check(!config, "config");
     json_decref(m->config);
     m->config = config;
     const json_t *const c = config;
-    m->model_type = json_string_value(json_object_get(c, "model_type"));
+    m->model_type =
+        ram_arena_strdup(&m->arena, json_string_value(json_object_get(c, "model_type")), &err);
     const uint64_t hidden = inventory_key(c, "hidden_size"), head = inventory_key(c, "head_dim");
     const uint64_t q = inventory_key(c, "num_attention_heads") * head;
     const uint64_t kv = inventory_key(c, "num_key_value_heads") * head;
@@ -197,7 +199,8 @@ static inline struct ram_manifest *inventory_published(struct ram_manifest *m, c
     const bool own = !m;
     if (own)
         m = inventory_new();
-    qsort(m->entries, m->n_entries, sizeof *m->entries, inventory_by_name);
+    if (!own)
+        qsort(m->entries, m->n_entries, sizeof *m->entries, inventory_by_name);
     inventory_check(ram_json_read(&root, path, 1 << 26, &err), err.message);
     json_array_foreach(json_object_get(root, "tensor_records"), i, record)
     {
