@@ -24,6 +24,7 @@ static const struct command commands[] = {
     {"evaluate", cmd_evaluate, "what a checkpoint is worth: perplexity, divergence, accuracy"},
     {"compare", cmd_compare, "several scores as one table"},
     {"generate", cmd_generate, "continues a prompt: does it still speak?"},
+    {"tokenize", cmd_tokenize, "a text as token ids, or their number"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -249,6 +249,25 @@ int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *op
                  const struct ram_run *run, void (*text)(void *user, const char *bytes, size_t n),
                  void *user, struct ram_err *err);
 
+/* ---- tokens -------------------------------------------------------------------------------- */
+
+struct ram_tokenizer;
+
+/* The tokenizer of a model, found as ram_ckpt_open finds it; weights are not looked at. Byte-level
+ * BPE from tokenizer.json or vocab.json with merges.txt; RAM_EUNSUPPORTED names what is not. */
+int ram_tokenizer_open(struct ram_tokenizer **out, const char *model, struct ram_err *err);
+void ram_tokenizer_close(struct ram_tokenizer *tokenizer);
+
+/* The ids of text, in an array to be freed. Special tokens that stand in the text are recognised;
+ * special: what the model's post-processor puts around a text (a BOS) is put there too. Bytes that
+ * are not UTF-8 count as U+FFFD. */
+int ram_tokenize(const struct ram_tokenizer *tokenizer, const char *text, size_t size,
+                 bool special, uint32_t **ids, size_t *n, struct ram_err *err);
+
+/* The bytes that ids stand for, in an array to be freed; ids beyond the vocabulary give none. */
+int ram_detokenize(const struct ram_tokenizer *tokenizer, const uint32_t *ids, size_t n,
+                   char **text, size_t *size, struct ram_err *err);
+
 #ifdef __cplusplus
 }
 #endif

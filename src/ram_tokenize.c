@@ -1,0 +1,55 @@
+/* ram_tokenize.c - tokenizers behind ram.h. */
+#include "base/mem.h"
+#include "ckpt/hub.h"
+#include "infer/tokenizer_bpe.h"
+
+#include <stdlib.h>
+
+int ram_tokenizer_open(struct ram_tokenizer **out, const char *model, struct ram_err *err)
+{
+    char *dir = NULL, *name = NULL;
+
+    int status = ram_hub_find(model, &dir, &name, err);
+    if (!status)
+        status = ram_tokenizer_read(out, dir, err);
+    free(dir);
+    free(name);
+    return status;
+}
+
+void ram_tokenizer_close(struct ram_tokenizer *tokenizer)
+{
+    ram_tokenizer_free(tokenizer);
+}
+
+int ram_tokenize(const struct ram_tokenizer *tokenizer, const char *text, size_t size, bool special,
+                 uint32_t **ids, size_t *n, struct ram_err *err)
+{
+    struct ram_encoder *encoder = NULL;
+    struct ram_ids found = {0};
+
+    int status = ram_encoder_new(&encoder, tokenizer, err);
+    if (!status)
+        status = ram_encoder_run(encoder, text, size,
+                                 special ? RAM_ENCODE_SPECIAL : RAM_ENCODE_PLAIN, &found, err);
+    if (!status)
+        status = ram_ids_reserve(&found, 1, err); /* an array even for no ids */
+    ram_encoder_free(encoder);
+    if (status) {
+        ram_ids_release(&found);
+        return status;
+    }
+    *ids = found.items;
+    *n = found.n;
+    return RAM_OK;
+}
+
+int ram_detokenize(const struct ram_tokenizer *tokenizer, const uint32_t *ids, size_t n,
+                   char **text, size_t *size, struct ram_err *err)
+{
+    struct ram_buf buf = {0};
+
+    ram_tokenizer_decode(tokenizer, ids, n, RAM_DECODE_ALL, &buf);
+    *size = buf.size;
+    return ram_buf_take(&buf, text, err);
+}
