@@ -324,6 +324,41 @@ static void errors_are_the_encoders(void **state)
     }
 }
 
+/* The search: the same bits from every variant, weighted and not. */
+static void search_agrees(void **state)
+{
+    enum { N = 256 };
+    float w[RAM_KERN_BLOCK], importance[N], random[N];
+    struct encoded want, got;
+    (void)state;
+
+    ram_rng_normal(ram_rng_for(8, "importance"), 0, N, random);
+    for (size_t i = 0; i < N_KINDS * 18u * 3; i++) {
+        const struct ram_affine f = {
+            .bits = ram_kern_bits[i / N_KINDS % 6],
+            .group = ram_kern_groups[i / N_KINDS / 6 % 3],
+            .profile = i % 2 ? RAM_PROFILE_CPU : RAM_PROFILE_GPU,
+            .scale_type = (enum ram_scale_type)(i / N_KINDS / 18),
+        };
+        for (size_t k = 0; k < N; k++)
+            importance[k] = i % 3 ? random[k] * random[k] : 1;
+        fill(i % N_KINDS, RAM_KERN_BLOCK, w);
+        memset(&want, 0, sizeof want);
+        want.sum = ram_kern_ref.affine_search(&f, 1 + i % 2, w, importance, N, want.codes + 1,
+                                              want.scales + 1, want.biases + 1);
+        for (size_t t = 1; t < n_tables; t++) {
+            memset(&got, 0, sizeof got);
+            got.sum = tables[t]->affine_search(&f, 1 + i % 2, w, importance, N, got.codes + 1,
+                                               got.scales + 1, got.biases + 1);
+            if (isnan(want.sum) && isnan(got.sum))
+                got.sum = want.sum;
+            if (memcmp(&want, &got, sizeof want))
+                fail_msg("%s: %s, %d bits, group %d, scales %d", tables[t]->name,
+                         kind_names[i % N_KINDS], f.bits, f.group, (int)f.scale_type);
+        }
+    }
+}
+
 /*
  * kern_lanes.inc claims that its quotient rounds to the integer that IEEE division would give.
  * Only significands s and quotients next to k + 1/2 with s (2k + 1) 2^j within 12 of a multiple of
@@ -407,7 +442,8 @@ int main(void)
         cmocka_unit_test(widening_agrees),   cmocka_unit_test(widening_is_right),
         cmocka_unit_test(narrowing),         cmocka_unit_test(affine_agrees),
         cmocka_unit_test(quotient_is_exact), cmocka_unit_test(errors_are_the_encoders),
-        cmocka_unit_test(recon_agrees),      cmocka_unit_test(moments_agree),
+        cmocka_unit_test(search_agrees),     cmocka_unit_test(recon_agrees),
+        cmocka_unit_test(moments_agree),
     };
 
     n_tables = ram_kern_all(tables);
