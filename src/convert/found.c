@@ -272,7 +272,8 @@ static int add_module(struct finder *f, const struct ram_expected *expected, con
             compare_with_config(f, &found);
     } else {
         sound = check_plain(f, &found);
-        if (f->quantization && json_is_object(json_object_get(f->quantization, module)))
+        if ((!expected || expected->quantizable) && f->quantization &&
+            json_is_object(json_object_get(f->quantization, module)))
             ram_findings_add(f->findings, RAM_CHECK_CONFIG, module,
                              "has a quantization entry but no scales");
     }
