@@ -27,8 +27,8 @@ static const struct opt table[] = {
 static const struct opt_usage usage = {
     .verb = "tokenize",
     .synopsis = "MODEL FILE [options]",
-    .about = "Prints the token ids of a text on one line. Special tokens that stand in the text\n"
-             "are recognised; none is added unless --special says so. FILE may be - for the\n"
+    .about = "Prints the token ids of a text on one line. Special tokens in the text are\n"
+             "recognised; none is added unless --special says so. FILE may be - for the\n"
              "standard input. Only the model's tokenizer is read, not its weights.",
     .examples = "ram tokenize Qwen/Qwen3-8B README.md --count\n"
                 "echo 9707 1879 | ram tokenize Qwen/Qwen3-8B - --decode",
