@@ -18,7 +18,8 @@ FUZZ_SECONDS ?= 60
 CMAKE_FLAGS ?=
 CTEST_FLAGS ?= --output-on-failure -j$(JOBS)
 DEMO_OUT = out/demo
-BENCHES = $(patsubst bench/%.c,bench_%,$(wildcard bench/*.c))
+# What only makes input for a benchmark is not one.
+BENCHES = $(filter-out bench_make_%, $(patsubst bench/%.c,bench_%,$(wildcard bench/*.c)))
 
 # CMake and ctest read their own variables; ours must not leak into what make passes down.
 MAKEFLAGS += --no-print-directory

@@ -3,7 +3,6 @@
 
 #include "message.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 #define AT(member) offsetof(struct ram_analyze_opts, member)
@@ -27,22 +26,8 @@ int analyze_args_check(const struct ram_analyze_opts *opts, const char *verb)
     return 2;
 }
 
-int analyze_args_announce(const struct ram_analyze_opts *opts, const struct ram_ckpt *ckpt,
-                          const struct job *job, struct ram_err *err)
+void analyze_args_announce(const struct ram_analyze_opts *opts, const struct job *job)
 {
-    struct ram_manifest *survey = NULL;
-    char *text = NULL;
-
     if (opts->partial && !opts->resume && !job->progress.quiet && access(opts->partial, F_OK) == 0)
         message("note: starting over; --resume would have continued from %s", opts->partial);
-    if (job->silent || job->form != RAM_TEXT)
-        return RAM_OK;
-    int status = ram_survey(ckpt, &survey, err);
-    if (!status)
-        status = ram_manifest_describe(survey, job->form, false, &text, err);
-    if (!status)
-        result_print(text);
-    free(text);
-    ram_manifest_free(survey);
-    return status;
 }

@@ -16,8 +16,7 @@ extern const struct opt analyze_args_table[]; /* of a struct ram_analyze_opts */
 /* OPT_GO, or 2 after a message. */
 int analyze_args_check(const struct ram_analyze_opts *opts, const char *verb);
 
-/* Says what is about to be read, and what becomes of the partial file of an earlier run. */
-int analyze_args_announce(const struct ram_analyze_opts *opts, const struct ram_ckpt *ckpt,
-                          const struct job *job, struct ram_err *err);
+/* Says so if the partial file of an earlier run is about to be given up. */
+void analyze_args_announce(const struct ram_analyze_opts *opts, const struct job *job);
 
 #endif

@@ -30,13 +30,43 @@ static const struct opt_usage usage = {
     .max_operands = 1,
 };
 
+/* Prints what is about to be read, so that nobody waits for something else than was meant. */
+static int announce(const struct ram_ckpt *ckpt, const struct job *job, struct ram_err *err)
+{
+    struct ram_manifest *survey = NULL;
+    char *text = NULL;
+
+    if (job->silent || job->form == RAM_JSON)
+        return RAM_OK;
+    int status = ram_survey(ckpt, &survey, err);
+    if (!status)
+        status = ram_manifest_describe(survey, job->form, job->progress.verbose, &text, err);
+    if (!status)
+        result_print(text);
+    free(text);
+    ram_manifest_free(survey);
+    return status;
+}
+
+static int print_json(const struct ram_manifest *manifest, const struct job *job,
+                      struct ram_err *err)
+{
+    char *text = NULL;
+
+    const int status = ram_manifest_describe(manifest, RAM_JSON, job->progress.verbose, &text, err);
+    if (!status)
+        result_print(text);
+    free(text);
+    return status;
+}
+
 static int run(const char *model, const struct args *args, struct job *job, bool force,
                struct ram_err *err)
 {
     struct ram_analyze_opts opts = args->analyze;
     struct ram_ckpt *ckpt = NULL;
     struct ram_manifest *manifest = NULL;
-    char *partial = NULL, *text = NULL;
+    char *partial = NULL;
 
     int status = job_check_output(args->output, force, err);
     if (!status)
@@ -46,18 +76,19 @@ static int run(const char *model, const struct args *args, struct job *job, bool
     opts.partial = partial;
     status = ram_ckpt_open(&ckpt, model, err);
     if (!status)
-        status = analyze_args_announce(&opts, ckpt, job, err);
-    if (!status)
+        status = announce(ckpt, job, err);
+    if (!status) {
+        analyze_args_announce(&opts, job);
         status = job_stage_done(job, ram_analyze(ckpt, &opts, &job->run, &manifest, err));
+    }
     if (!status)
         status = ram_manifest_write(manifest, args->output, force, err);
-    if (!status && !job->silent)
-        status = ram_manifest_describe(manifest, job->form, job->progress.verbose, &text, err);
-    if (text)
-        result_print(text);
-    if (!status && !job->silent)
+    if (!status && job->form == RAM_JSON)
+        status = print_json(manifest, job, err);
+    if (!status && !job->progress.quiet) {
         message("wrote %s", args->output);
-    free(text);
+        message("next: ram allocate %s --method all", args->output);
+    }
     free(partial);
     ram_manifest_free(manifest);
     ram_ckpt_close(ckpt);

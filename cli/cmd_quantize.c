@@ -54,11 +54,8 @@ static int measure(struct work *w, const char *partial, struct ram_err *err)
     struct ram_analyze_opts opts = w->args->analyze;
 
     opts.partial = partial;
-    int status = analyze_args_announce(&opts, w->ckpt, w->job, err);
-    if (!status)
-        status =
-            job_stage_done(w->job, ram_analyze(w->ckpt, &opts, &w->job->run, &w->manifest, err));
-    return status;
+    analyze_args_announce(&opts, w->job);
+    return job_stage_done(w->job, ram_analyze(w->ckpt, &opts, &w->job->run, &w->manifest, err));
 }
 
 static int decide(struct work *w, struct ram_err *err)
@@ -99,7 +96,8 @@ static int write_and_verify(struct work *w, struct ram_err *err)
     if (!status)
         status = job_stage_done(
             job, ram_verify(dir, w->ckpt, w->plan, &job->run, job->form, &w->verify_text, err));
-    if (w->verify_text && print)
+    /* A line for every matrix is for those who ask, and for those whom it concerns. */
+    if (w->verify_text && print && (status || job->progress.verbose))
         result_print(w->verify_text);
     return status;
 }
@@ -121,23 +119,19 @@ static void print_json(const struct work *w)
 
 static void print_outcome(const struct work *w)
 {
-    const struct job *job = w->job;
     const char *dir = w->args->convert.output;
     struct ram_plan_totals totals;
 
-    if (job->form == RAM_JSON) {
-        print_json(w);
+    ram_plan_totals(w->plan, &totals);
+    const bool large = totals.bytes >= 1u << 30;
+    const double size = (double)totals.bytes / (large ? 0x1p30 : 0x1p20);
+    if (w->args->convert.dry_run) {
+        printf("\nNothing was written.\n");
         return;
     }
-    if (job->silent)
-        return;
-    ram_plan_totals(w->plan, &totals);
-    printf("\n%s %s: %.2f bits a weight, %.2f times smaller than 16-bit.\n",
-           w->args->convert.dry_run ? "Nothing was written. It would be" : "The result is in", dir,
-           totals.effective_bits, totals.compression);
-    if (w->args->convert.dry_run)
-        return;
-    printf("Try it:\n\nmlx_lm.generate --model ");
+    printf("\nThe result is in %s: %.2f %s, %.2f bits a weight, %.2f times smaller than 16-bit.\n"
+           "Verified against the original: no difference. Try it:\n\nmlx_lm.generate --model ",
+           dir, size, large ? "GiB" : "MiB", totals.effective_bits, totals.compression);
     result_print_shell_word(dir);
     printf(" --prompt \"The history of\"\n");
 }
@@ -161,7 +155,9 @@ static int run(const char *model, struct work *w, struct ram_err *err)
         status = decide(w, err);
     if (!status)
         status = write_and_verify(w, err);
-    if (!status || status == RAM_EDIFF)
+    if ((!status || status == RAM_EDIFF) && w->job->form == RAM_JSON)
+        print_json(w);
+    else if (!status && !w->job->silent)
         print_outcome(w);
     if (!status && partial)
         unlink(partial);

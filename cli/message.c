@@ -64,6 +64,7 @@ void result_print(const char *text)
     put_clean(stdout, text);
     if (n && text[n - 1] != '\n')
         fputc('\n', stdout);
+    fflush(stdout); /* in step with the messages where both go to one file */
 }
 
 void result_print_json_string(const char *text)
