@@ -136,15 +136,16 @@ static int make_rotary(struct ram_forward *f, size_t positions, struct ram_err *
     return RAM_OK;
 }
 
-/* Rows of the chunk that begins at place i: whole families, at most limit if one fits; *end is the
- * place after it. */
-static size_t chunk_rows(const struct ram_forward *f, size_t i, size_t limit, size_t *end)
+/* Rows of the chunk that begins at place i and ends before last: whole families, at most limit if
+ * one fits; *end is the place after it. */
+static size_t chunk_rows(const struct ram_forward *f, size_t i, size_t last, size_t limit,
+                         size_t *end)
 {
     size_t rows = 0;
 
-    for (size_t next; i < f->n_places; i = next) {
+    for (size_t next; i < last; i = next) {
         size_t family = f->places[i].n;
-        for (next = i + 1; next < f->n_places && f->places[next].parent != RAM_NO_PARENT; next++)
+        for (next = i + 1; next < last && f->places[next].parent != RAM_NO_PARENT; next++)
             family += f->places[next].n;
         if (rows && rows + family > limit)
             break;
@@ -178,7 +179,7 @@ static int divide_memory(struct ram_forward *f, const struct ram_forward_opts *o
 
     f->block.scratch.rows = limit;
     for (size_t i = 0; i < f->n_places; i = end) {
-        const size_t rows = chunk_rows(f, i, limit, &end);
+        const size_t rows = chunk_rows(f, i, f->n_places, limit, &end);
         largest = rows > largest ? rows : largest;
     }
     if (largest > limit && largest * row + fixed > budget)
@@ -222,24 +223,27 @@ static int copy_spans(struct ram_forward *f, const struct ram_span *spans, struc
     return RAM_OK;
 }
 
-static int embed(struct ram_forward *f, const struct ram_span *spans, struct ram_err *err)
+int ram_forward_embed(struct ram_forward *f, size_t span, const uint32_t *tokens,
+                      const struct ram_affine *form, struct ram_err *err)
 {
     const struct ram_hparams *hp = &f->model->hp;
+    const struct ram_place *place = &f->places[span];
     float *buffer = f->block.scratch.normed, *row;
     int status = RAM_OK;
 
-    for (size_t i = 0; i < f->n_places; i++)
-        for (size_t t = 0; t < spans[i].n; t++) {
-            const uint32_t token = spans[i].tokens[t];
-            const size_t at = f->places[i].row + t;
-            if (token >= hp->vocab)
-                return ram_fail(err, RAM_ERANGE, "token %u, the vocabulary has %zu", token,
-                                hp->vocab);
-            if ((status = ram_rows_load(&f->rows, at, 1, buffer, &row, err)) ||
-                (status = ram_weight_read(&f->model->embed, token, 1, row, err)) ||
-                (status = ram_rows_store(&f->rows, at, 1, row, err)))
-                return status;
-        }
+    for (size_t t = 0; !status && t < place->n; t++) {
+        const size_t at = place->row + t;
+        if (tokens[t] >= hp->vocab)
+            return ram_fail(err, RAM_ERANGE, "token %u, the vocabulary has %zu", tokens[t],
+                            hp->vocab);
+        status = ram_rows_load(&f->rows, at, 1, buffer, &row, err);
+        if (!status)
+            status = ram_weight_read(&f->model->embed, tokens[t], 1, row, err);
+        if (!status && form)
+            status = ram_linear_perturb(form, row, 1, hp->hidden, err);
+        if (!status)
+            status = ram_rows_store(&f->rows, at, 1, row, err);
+    }
     return status;
 }
 
@@ -271,8 +275,8 @@ int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
         status = make_rotary(f, positions, err);
     if (!status)
         status = divide_memory(f, opts, err);
-    if (!status)
-        status = embed(f, spans, err);
+    for (size_t i = 0; !status && i < n_spans; i++)
+        status = ram_forward_embed(f, i, spans[i].tokens, NULL, err);
     if (status) {
         ram_forward_free(f);
         return status;
@@ -341,14 +345,43 @@ static int run_chunk(struct ram_forward *f, size_t layer, size_t begin, size_t e
     return status;
 }
 
-int ram_forward_layer(struct ram_forward *f, size_t layer, struct ram_err *err)
+int ram_forward_part(struct ram_forward *f, size_t layer, size_t first, size_t n, unsigned unit,
+                     const struct ram_affine *form, struct ram_err *err)
 {
     int status = RAM_OK;
-    size_t end;
 
-    for (size_t i = 0; !status && i < f->n_places; i = end) {
-        chunk_rows(f, i, f->block.scratch.rows, &end);
+    f->block.compute.probe = unit;
+    if (unit)
+        f->block.compute.probe_form = *form;
+    for (size_t i = first, end; !status && i < first + n; i = end) {
+        chunk_rows(f, i, first + n, f->block.scratch.rows, &end);
         status = run_chunk(f, layer, i, end, err);
+    }
+    f->block.compute.probe = 0;
+    return status;
+}
+
+int ram_forward_layer(struct ram_forward *f, size_t layer, struct ram_err *err)
+{
+    return ram_forward_part(f, layer, 0, f->n_places, 0, NULL, err);
+}
+
+int ram_forward_copy(struct ram_forward *f, size_t from, size_t to, struct ram_err *err)
+{
+    const struct ram_place *a = &f->places[from], *b = &f->places[to];
+    const size_t hidden = f->model->hp.hidden;
+    float *x, *y;
+    int status =
+        a->n == b->n ? RAM_OK : ram_fail(err, RAM_EINTERNAL, "spans of %zu and %zu", a->n, b->n);
+
+    for (size_t t = 0; !status && t < a->n; t++) {
+        status = ram_rows_load(&f->rows, a->row + t, 1, f->block.scratch.normed, &x, err);
+        if (!status)
+            status = ram_rows_load(&f->rows, b->row + t, 1, f->block.scratch.part, &y, err);
+        if (!status) {
+            memcpy(y, x, hidden * sizeof *y);
+            status = ram_rows_store(&f->rows, b->row + t, 1, y, err);
+        }
     }
     return status;
 }
@@ -380,5 +413,15 @@ int ram_forward_logits(struct ram_forward *f, const size_t *rows, size_t n, floa
             status = ram_linear_apply(&f->block.compute, &f->model->head, s->gathered, step,
                                       logits + done * hp->vocab, hp->vocab, err);
     }
+    return status;
+}
+
+int ram_forward_probe_head(struct ram_forward *f, const struct ram_affine *form, const size_t *rows,
+                           size_t n, float *logits, struct ram_err *err)
+{
+    f->block.compute.probe = f->model->head.unit;
+    f->block.compute.probe_form = *form;
+    const int status = ram_forward_logits(f, rows, n, logits, err);
+    f->block.compute.probe = 0;
     return status;
 }

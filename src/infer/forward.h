@@ -46,11 +46,28 @@ void ram_forward_free(struct ram_forward *forward);
 /* Layers in order, 0 first. RAM_EFORMAT with layer, span and position if a value is not finite. */
 int ram_forward_layer(struct ram_forward *forward, size_t layer, struct ram_err *err);
 
+/*
+ * For probes: the layer over spans [first, first + n) only, with a unit computed as if it were
+ * stored in `form` (unit 0: none); and the activations of span `from` given to span `to` of the
+ * same length.
+ */
+int ram_forward_part(struct ram_forward *forward, size_t layer, size_t first, size_t n,
+                     unsigned unit, const struct ram_affine *form, struct ram_err *err);
+int ram_forward_copy(struct ram_forward *forward, size_t from, size_t to, struct ram_err *err);
+
+/* The embeddings of span, from an embedding matrix stored in `form`. */
+int ram_forward_embed(struct ram_forward *forward, size_t span, const uint32_t *tokens,
+                      const struct ram_affine *form, struct ram_err *err);
+
 /* Row of a span's first token among all rows. */
 size_t ram_forward_row(const struct ram_forward *forward, size_t span);
 
 /* After the last layer: logits [n, vocab] of these rows. */
 int ram_forward_logits(struct ram_forward *forward, const size_t *rows, size_t n, float *logits,
                        struct ram_err *err);
+
+/* The same with the head computed as if it were stored in `form`. */
+int ram_forward_probe_head(struct ram_forward *forward, const struct ram_affine *form,
+                           const size_t *rows, size_t n, float *logits, struct ram_err *err);
 
 #endif

@@ -7,6 +7,8 @@
  */
 #include "infer/linear.h"
 
+#include <stdlib.h>
+
 enum {
     DECODE_ROWS = 32, /* of a matrix, in one task of the pool */
     FORGET_BYTES = 32 * 1024 * 1024
@@ -22,8 +24,30 @@ static bool in_place(const struct ram_linear *linear)
 struct decode {
     const struct ram_weight *weight;
     size_t row, n;
+    const struct ram_affine *form; /* of the perturbation, or NULL */
     float *out;
 };
+
+int ram_linear_perturb(const struct ram_affine *form, float *w, size_t n, size_t cols,
+                       struct ram_err *err)
+{
+    struct ram_affine fitting = *form;
+
+    while (fitting.group >= 32 && cols % (size_t)fitting.group)
+        fitting.group /= 2;
+    if (fitting.group < 32)
+        return RAM_OK;
+    const size_t code_size = n * ram_affine_code_size(&fitting, cols);
+    const size_t scale_size = n * ram_affine_scale_size(&fitting, cols);
+    uint8_t *codes = ram_calloc(code_size + 2 * scale_size, 1, err);
+    if (!codes)
+        return RAM_ENOMEM;
+    uint8_t *scales = codes + code_size, *biases = scales + scale_size;
+    ram_affine_encode(&fitting, w, n, cols, codes, scales, biases);
+    ram_affine_decode(&fitting, codes, scales, biases, n, cols, w);
+    free(codes);
+    return RAM_OK;
+}
 
 static int decode_rows(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
@@ -31,14 +55,22 @@ static int decode_rows(void *ctx, size_t i, unsigned worker, struct ram_err *err
     const size_t first = i * DECODE_ROWS;
     const size_t n = d->n - first < DECODE_ROWS ? d->n - first : DECODE_ROWS;
 
+    float *out = d->out + first * d->weight->cols;
+
     (void)worker;
-    return ram_weight_read(d->weight, d->row + first, n, d->out + first * d->weight->cols, err);
+    const int status = ram_weight_read(d->weight, d->row + first, n, out, err);
+    return status || !d->form ? status : ram_linear_perturb(d->form, out, n, d->weight->cols, err);
 }
 
-static int decode(const struct ram_compute *c, const struct ram_weight *weight, size_t row,
+static int decode(const struct ram_compute *c, const struct ram_linear *linear, size_t row,
                   size_t n, struct ram_err *err)
 {
-    struct decode d = {.weight = weight, .row = row, .n = n, .out = c->tile};
+    const bool probed = c->probe && linear->unit == c->probe;
+    struct decode d = {.weight = &linear->weight,
+                       .row = row,
+                       .n = n,
+                       .out = c->tile,
+                       .form = probed ? &c->probe_form : NULL};
     return ram_pool_for(c->pool, (n + DECODE_ROWS - 1) / DECODE_ROWS, decode_rows, &d, err);
 }
 
@@ -60,7 +92,7 @@ static int apply_transposed(const struct ram_compute *c, const struct ram_linear
     if (linear->in * linear->out > c->tile_size)
         return ram_fail(err, RAM_EINTERNAL, "a tile of %zu floats is too small for [%zu, %zu]",
                         c->tile_size, linear->in, linear->out);
-    const int status = decode(c, &linear->weight, linear->first, linear->in, err);
+    const int status = decode(c, linear, linear->first, linear->in, err);
     return status ? status
                   : ram_gemm(c->mode, n, linear->out, linear->in, a, b, y, y_stride, false, c->pool,
                              err);
@@ -71,7 +103,7 @@ int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linea
 {
     const size_t in = linear->in, out = linear->out;
     const struct ram_mat a = {x, RAM_ELEM_F32, in, 1};
-    const bool direct = in_place(linear);
+    const bool direct = in_place(linear) && (!c->probe || linear->unit != c->probe);
     size_t step = direct ? (c->forget ? FORGET_BYTES / (2 * in) : out) : c->tile_size / in;
     int status = RAM_OK;
 
@@ -90,7 +122,7 @@ int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linea
                 linear->weight.view.tensor->data + 2 * (linear->weight.view.first + stored * in);
             b.elem = RAM_ELEM_BF16;
         } else {
-            status = decode(c, &linear->weight, stored, rows, err);
+            status = decode(c, linear, stored, rows, err);
         }
         if (!status)
             status = ram_gemm(c->mode, n, rows, in, a, b, y + row, y_stride, false, c->pool, err);

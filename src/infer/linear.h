@@ -10,7 +10,9 @@ struct ram_compute {
     const struct ram_ckpt *ckpt;
     struct ram_pool *pool;
     enum ram_gemm_mode mode;
-    bool forget; /* let go of a matrix's pages once it was used: the model exceeds memory */
+    bool forget;    /* let go of a matrix's pages once it was used: the model exceeds memory */
+    unsigned probe; /* this unit is computed as if it were stored in probe_form; 0: none */
+    struct ram_affine probe_form;
     float *tile; /* [tile_size]: holds at least one row of any matrix */
     size_t tile_size;
 };
@@ -18,5 +20,10 @@ struct ram_compute {
 /* x [n, in], y [n, out] with y_stride floats a row. */
 int ram_linear_apply(const struct ram_compute *compute, const struct ram_linear *linear,
                      const float *x, size_t n, float *y, size_t y_stride, struct ram_err *err);
+
+/* The rows that a probed unit would have: w [n, cols] coded and decoded again, in place. Rows that
+ * no group divides stay as they are. */
+int ram_linear_perturb(const struct ram_affine *form, float *w, size_t n, size_t cols,
+                       struct ram_err *err);
 
 #endif

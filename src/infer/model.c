@@ -16,6 +16,7 @@ struct finder {
     struct ram_model *model;
     struct ram_err *err;
     char prefix[NAME_MAX_SIZE]; /* "model.layers.3." */
+    size_t layer;               /* SIZE_MAX outside of layers */
 };
 
 /* ---- finding ---------------------------------------------------------------------------- */
@@ -25,6 +26,23 @@ static int module_name(const struct finder *f, const char *name, char out[NAME_M
     const int n = snprintf(out, NAME_MAX_SIZE, "%s%s", f->prefix, name);
     return n < 0 || n >= NAME_MAX_SIZE ? ram_fail(f->err, RAM_EINTERNAL, "%s: too long", name)
                                        : RAM_OK;
+}
+
+/* A new unit "<prefix><name>.weight"; its number to *out. */
+static int add_unit(struct finder *f, const char *name, unsigned *out)
+{
+    struct ram_model *model = f->model;
+
+    if (model->n_units == 0)
+        model->n_units = 1; /* 0 means none */
+    if (ram_grow(&model->units, sizeof *model->units, model->n_units, &model->unit_room, f->err))
+        return RAM_ENOMEM;
+    const char *full = ram_arena_printf(&model->arena, f->err, "%s%s.weight", f->prefix, name);
+    if (!full)
+        return RAM_ENOMEM;
+    model->units[model->n_units] = (struct ram_model_unit){full, f->layer};
+    *out = (unsigned)model->n_units++;
+    return RAM_OK;
 }
 
 static int missing(const struct finder *f, const char *name)
@@ -82,8 +100,8 @@ static int expect_shape(const struct finder *f, const char *name, const struct r
                     rows, cols);
 }
 
-/* A linear layer [out, in], with its bias if there is one. */
-static int find_linear(struct finder *f, const char *name, size_t out, size_t in,
+/* A linear layer [out, in], with its bias if there is one, as part of a unit. */
+static int find_member(struct finder *f, const char *name, size_t out, size_t in,
                        struct ram_linear *linear)
 {
     char bias[NAME_MAX_SIZE];
@@ -104,22 +122,35 @@ static int find_linear(struct finder *f, const char *name, size_t out, size_t in
     return status;
 }
 
-static int find_mlp(struct finder *f, const char *name, size_t width, struct ram_mlp *mlp)
+/* A linear layer that is a unit of its own. */
+static int find_linear(struct finder *f, const char *name, size_t out, size_t in,
+                       struct ram_linear *linear)
+{
+    const int status = find_member(f, name, out, in, linear);
+    return status ? status : add_unit(f, name, &linear->unit);
+}
+
+typedef int find_fn(struct finder *f, const char *name, size_t out, size_t in,
+                    struct ram_linear *linear);
+
+/* find: find_linear, or find_member for one expert of many. */
+static int find_mlp(struct finder *f, const char *name, size_t width, find_fn *find,
+                    struct ram_mlp *mlp)
 {
     const size_t hidden = f->model->hp.hidden;
     char path[NAME_MAX_SIZE];
     int status;
 
     snprintf(path, sizeof path, "%s.gate_proj", name);
-    status = find_linear(f, path, width, hidden, &mlp->gate);
+    status = find(f, path, width, hidden, &mlp->gate);
     if (status)
         return status;
     snprintf(path, sizeof path, "%s.up_proj", name);
-    status = find_linear(f, path, width, hidden, &mlp->up);
+    status = find(f, path, width, hidden, &mlp->up);
     if (status)
         return status;
     snprintf(path, sizeof path, "%s.down_proj", name);
-    return find_linear(f, path, hidden, width, &mlp->down);
+    return find(f, path, hidden, width, &mlp->down);
 }
 
 /* ---- experts ---------------------------------------------------------------------------- */
@@ -182,6 +213,24 @@ static int find_fused(struct finder *f, const struct ram_tensor *gate_up, struct
     return RAM_OK;
 }
 
+/* In whatever form they are stored, the experts of a projection are one unit. */
+static int name_experts(struct finder *f, struct ram_layer *layer)
+{
+    unsigned gate, up, down;
+    int status;
+
+    if ((status = add_unit(f, "mlp.experts.*.gate_proj", &gate)) ||
+        (status = add_unit(f, "mlp.experts.*.up_proj", &up)) ||
+        (status = add_unit(f, "mlp.experts.*.down_proj", &down)))
+        return status;
+    for (size_t e = 0; e < f->model->hp.moe.n_experts; e++) {
+        layer->experts[e].gate.unit = gate;
+        layer->experts[e].up.unit = up;
+        layer->experts[e].down.unit = down;
+    }
+    return RAM_OK;
+}
+
 static int find_experts(struct finder *f, struct ram_layer *layer)
 {
     const struct ram_moe *moe = &f->model->hp.moe;
@@ -202,7 +251,7 @@ static int find_experts(struct finder *f, struct ram_layer *layer)
         return find_fused(f, fused, layer);
     for (size_t e = 0; !status && e < moe->n_experts; e++) {
         snprintf(name, sizeof name, "mlp.experts.%zu", e);
-        status = find_mlp(f, name, moe->hidden, &layer->experts[e]);
+        status = find_mlp(f, name, moe->hidden, find_member, &layer->experts[e]);
     }
     return status;
 }
@@ -216,12 +265,12 @@ static int find_sparse(struct finder *f, struct ram_layer *layer)
              find_linear(f, "mlp.gate", moe->n_experts, f->model->hp.hidden, &layer->router)) ||
         (status = find_vector(f, "mlp.gate.e_score_correction_bias", moe->n_experts, false,
                               &layer->router_bias)) ||
-        (status = find_experts(f, layer)))
+        (status = find_experts(f, layer)) || (status = name_experts(f, layer)))
         return status;
     layer->has_shared = moe->n_shared > 0;
-    return layer->has_shared
-               ? find_mlp(f, "mlp.shared_experts", moe->n_shared * moe->hidden, &layer->shared)
-               : RAM_OK;
+    return layer->has_shared ? find_mlp(f, "mlp.shared_experts", moe->n_shared * moe->hidden,
+                                        find_linear, &layer->shared)
+                             : RAM_OK;
 }
 
 /* ---- attention -------------------------------------------------------------------------- */
@@ -241,10 +290,14 @@ static int find_latent_heads(struct finder *f, struct ram_attention_weights *a)
     if (status)
         return status;
     if (is_present(&kv_b)) {
+        unsigned unit;
         status = expect_shape(f, "self_attn.kv_b_proj", &kv_b, 1, n * (nope + v_dim), rank);
-        for (size_t h = 0; h < n; h++) {
+        if (!status)
+            status = add_unit(f, "self_attn.kv_b_proj", &unit);
+        for (size_t h = 0; !status && h < n; h++) {
             a->k_heads[h] = slab(&kv_b, h * (nope + v_dim), nope, rank);
             a->v_heads[h] = slab(&kv_b, h * (nope + v_dim) + nope, v_dim, rank);
+            a->k_heads[h].unit = a->v_heads[h].unit = unit;
         }
         return status;
     }
@@ -313,13 +366,15 @@ static int find_layer(struct finder *f, size_t index)
     int status;
 
     snprintf(f->prefix, sizeof f->prefix, "model.layers.%zu.", index);
+    f->layer = index;
     if ((status = find_vector(f, "input_layernorm.weight", hp->hidden, true, &layer->norm1)) ||
         (status =
              find_vector(f, "post_attention_layernorm.weight", hp->hidden, true, &layer->norm2)) ||
         (status = find_attention(f, &layer->attention)))
         return status;
-    return ram_layer_is_sparse(hp, index) ? find_sparse(f, layer)
-                                          : find_mlp(f, "mlp", hp->mlp_hidden, &layer->mlp);
+    return ram_layer_is_sparse(hp, index)
+               ? find_sparse(f, layer)
+               : find_mlp(f, "mlp", hp->mlp_hidden, find_linear, &layer->mlp);
 }
 
 /* ---- the whole -------------------------------------------------------------------------- */
@@ -338,8 +393,12 @@ static int find_ends(struct finder *f)
         status = find_vector(f, "model.norm.weight", hp->hidden, true, &model->norm);
     if (status)
         return status;
+    status = add_unit(f, "model.embed_tokens", &model->embed_unit);
+    if (status)
+        return status;
     if (hp->tied) {
         model->head = slab(&model->embed, 0, hp->vocab, hp->hidden);
+        model->head.unit = model->embed_unit;
         return RAM_OK;
     }
     return find_linear(f, "lm_head", hp->vocab, hp->hidden, &model->head);
@@ -350,7 +409,7 @@ int ram_model_open(struct ram_model **out, const struct ram_ckpt *ckpt, struct r
     struct ram_model *model = ram_calloc(1, sizeof *model, err);
     if (!model)
         return RAM_ENOMEM;
-    struct finder f = {.model = model, .err = err};
+    struct finder f = {.model = model, .err = err, .layer = SIZE_MAX};
     char where[NAME_MAX_SIZE];
 
     model->ckpt = ckpt;
@@ -376,6 +435,7 @@ void ram_model_close(struct ram_model *model)
     if (!model)
         return;
     ram_arena_release(&model->arena);
+    free(model->units);
     free(model);
 }
 

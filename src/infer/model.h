@@ -17,6 +17,13 @@ struct ram_linear {
     size_t out, in;
     bool transposed;   /* stored [in, out] */
     const float *bias; /* [out] or NULL */
+    unsigned unit;     /* in model->units, from 1 */
+};
+
+/* What a plan can decide: one matrix, or the same projection of all experts of a layer. */
+struct ram_model_unit {
+    const char *name; /* as plans and manifests call it */
+    size_t layer;     /* SIZE_MAX: embedding or head */
 };
 
 struct ram_mlp {
@@ -49,8 +56,11 @@ struct ram_model {
     struct ram_arena arena;
     struct ram_weight embed; /* [vocab, hidden] */
     struct ram_layer *layers;
-    const float *norm;      /* [hidden] */
-    struct ram_linear head; /* [vocab, hidden]: embed if tied */
+    const float *norm;            /* [hidden] */
+    struct ram_linear head;       /* [vocab, hidden]: embed if tied */
+    unsigned embed_unit;          /* also head.unit if tied */
+    struct ram_model_unit *units; /* [0] is none; embedding and head first, then by layers */
+    size_t n_units, unit_room;
 };
 
 /* The checkpoint must outlive the model. RAM_EFORMAT names the tensor that is missing, or whose

@@ -1,0 +1,158 @@
+/* tokens.c - see tokens.h. */
+#include "probe/tokens.h"
+
+#include "base/rng.h"
+#include "kern/nn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { LOGIT_BYTES_SHARE = 8, MAX_BLOCK = 256 };
+
+int ram_probe_report(const struct ram_probe_run *how, const char *stage, const char *item,
+                     uint64_t done, uint64_t total, struct ram_err *err)
+{
+    const struct ram_run *run = how->run;
+    const struct ram_progress p = {.stage = stage, .item = item, .done = done, .total = total};
+
+    if (run && run->progress)
+        run->progress(run->user, &p);
+    return run && run->cancelled && run->cancelled(run->user)
+               ? ram_fail(err, RAM_EINTERRUPT, "interrupted: %s, %s", stage, item)
+               : RAM_OK;
+}
+
+/* Is it a token that marks an end or a filling? Those say nothing as a start. */
+static bool is_marker(const json_t *config, uint32_t token)
+{
+    static const char *const keys[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
+
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        const json_t *value = json_object_get(config, keys[k]);
+        size_t i;
+        json_t *item;
+        if (json_is_integer(value) && json_integer_value(value) == (json_int_t)token)
+            return true;
+        json_array_foreach(value, i,
+                           item) if (json_is_integer(item) &&
+                                     json_integer_value(item) == (json_int_t)token) return true;
+    }
+    return false;
+}
+
+static void draw_uniform(const struct ram_model *model, const struct ram_synthetic *what,
+                         uint32_t *tokens)
+{
+    const struct ram_rng rng = ram_rng_for(what->seed, "tokens");
+    uint64_t index = 0;
+
+    for (size_t i = 0; i < what->n * what->length; i++)
+        do
+            tokens[i] = (uint32_t)(ram_rng_uniform(rng, index++) * (double)model->hp.vocab);
+        while (is_marker(model->ckpt->config, tokens[i]) && model->hp.vocab > 64);
+}
+
+/* The first token whose cumulative probability exceeds u. */
+static uint32_t draw(const float *p, size_t n, double u)
+{
+    size_t last = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] > 0)
+            last = i;
+        u -= (double)p[i];
+        if (u < 0)
+            break;
+    }
+    return (uint32_t)last;
+}
+
+struct resample {
+    const struct ram_synthetic *what;
+    struct ram_rng rng;
+    size_t vocab, first; /* row of logits[0] among all rows */
+    float *logits;
+    uint32_t *next; /* [n, length] */
+};
+
+/* Row i predicts the token after it; the last of a sequence predicts nothing. */
+static int resample_row(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    const struct resample *r = ctx;
+    const size_t row = r->first + i;
+    float *logits = r->logits + i * r->vocab;
+
+    (void)worker;
+    (void)err;
+    if ((row + 1) % r->what->length == 0)
+        return RAM_OK;
+    ram_nn()->softmax(logits, r->vocab, 1);
+    r->next[row + 1] = draw(logits, r->vocab, ram_rng_uniform(r->rng, row + 1));
+    return RAM_OK;
+}
+
+static int run_round(const struct ram_model *model, const struct ram_synthetic *what,
+                     const struct ram_probe_run *how, unsigned round, const uint32_t *tokens,
+                     uint32_t *next, struct ram_err *err)
+{
+    const uint64_t memory = how->max_memory ? how->max_memory : (uint64_t)2 << 30;
+    const struct ram_forward_opts opts = {.pool = how->pool,
+                                          .max_memory = memory - memory / LOGIT_BYTES_SHARE};
+    const size_t n_rows = what->n * what->length, vocab = model->hp.vocab;
+    const size_t fits = (size_t)(memory / LOGIT_BYTES_SHARE / (vocab * sizeof(float)));
+    const size_t block = fits > MAX_BLOCK ? MAX_BLOCK : fits ? fits : 1;
+    const uint64_t part = ram_model_bytes(model) / (model->hp.n_layers + 1);
+    struct ram_forward *forward = NULL;
+    size_t rows[MAX_BLOCK];
+    char name[48];
+    struct resample r = {.what = what, .vocab = vocab, .next = next};
+
+    snprintf(name, sizeof name, "round %u of %u", round + 1, what->rounds);
+    r.rng = ram_rng_for(what->seed + round + 1, "resample");
+    r.logits = ram_calloc(block * vocab, sizeof *r.logits, err);
+    struct ram_span *spans = ram_calloc(what->n, sizeof *spans, err);
+    int status = r.logits && spans ? RAM_OK : RAM_ENOMEM;
+    for (size_t i = 0; !status && i < what->n; i++)
+        spans[i] = (struct ram_span){tokens + i * what->length, what->length, RAM_NO_PARENT};
+    if (!status)
+        status = ram_forward_new(&forward, model, spans, what->n, &opts, err);
+    for (size_t l = 0; !status && l < model->hp.n_layers; l++) {
+        const uint64_t done = (round * (model->hp.n_layers + 1) + l) * part;
+        status = ram_probe_report(how, "synthesize", name, done,
+                                  what->rounds * (model->hp.n_layers + 1) * part, err);
+        if (!status)
+            status = ram_forward_layer(forward, l, err);
+    }
+    for (; !status && r.first < n_rows; r.first += block) {
+        const size_t n = n_rows - r.first < block ? n_rows - r.first : block;
+        for (size_t i = 0; i < n; i++)
+            rows[i] = r.first + i;
+        status = ram_forward_logits(forward, rows, n, r.logits, err);
+        if (!status)
+            status = ram_pool_for(how->pool, n, resample_row, &r, err);
+    }
+    ram_forward_free(forward);
+    free(spans);
+    free(r.logits);
+    return status;
+}
+
+int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
+                         const struct ram_probe_run *how, uint32_t *tokens, struct ram_err *err)
+{
+    const size_t n = what->n * what->length;
+    uint32_t *next = ram_calloc(n, sizeof *next, err);
+    int status = next ? RAM_OK : RAM_ENOMEM;
+
+    if (!status)
+        draw_uniform(model, what, tokens);
+    for (unsigned round = 0; !status && round < what->rounds; round++) {
+        for (size_t i = 0; i < n; i++)
+            next[i] = tokens[i]; /* first tokens stay */
+        status = run_round(model, what, how, round, tokens, next, err);
+        for (size_t i = 0; !status && i < n; i++)
+            tokens[i] = next[i];
+    }
+    free(next);
+    return status;
+}

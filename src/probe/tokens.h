@@ -1,0 +1,36 @@
+/*
+ * tokens.h - sequences that a model itself finds likely, made without any data.
+ *
+ * Jacobi resampling: start from uniformly random tokens, and in each round draw every position anew
+ * from what the model predicts after the present tokens before it. Each round is one forward pass
+ * over all sequences, so the weights are read once a round; after r rounds the first r tokens of a
+ * sequence are exact samples of the model, and the others near enough for sensitivities and
+ * Hessians (docs/allocation.md).
+ */
+#ifndef RAM_PROBE_TOKENS_H
+#define RAM_PROBE_TOKENS_H
+
+#include "infer/forward.h"
+
+struct ram_synthetic {
+    size_t n, length; /* sequences, tokens of each */
+    unsigned rounds;
+    uint64_t seed;
+};
+
+struct ram_probe_run {
+    struct ram_pool *pool;
+    uint64_t max_memory;       /* 0: 2 GiB */
+    const struct ram_run *run; /* progress, cancellation; may be NULL */
+};
+
+/* tokens [n, length]. Deterministic for one instruction set; sampled tokens may differ between
+ * instruction sets where a random number falls on an edge. */
+int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
+                         const struct ram_probe_run *how, uint32_t *tokens, struct ram_err *err);
+
+/* Tells progress of a probing stage (in bytes of weights); RAM_EINTERRUPT if cancelled. */
+int ram_probe_report(const struct ram_probe_run *how, const char *stage, const char *item,
+                     uint64_t done, uint64_t total, struct ram_err *err);
+
+#endif
