@@ -35,7 +35,7 @@ void ram_affine_decode(const struct ram_affine *f, const uint8_t *codes, const u
                        const uint8_t *biases, size_t n, size_t cols, float *w);
 
 /*
- * Adds to sums[b][g] the squared error of every (bits, group) of ram's grid {2,3,4,5,6,8} x
+ * Adds to sums[b][g] the squared error of every (bits, group) of the format's grid {2,3,4,5,6,8} x
  * {32,64,128} over n rows of w: exactly what _encode would return for these rows. A group that
  * does not divide cols is left alone.
  */
