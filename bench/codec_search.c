@@ -4,7 +4,7 @@
  * bf16. One thread, the best kernels of this processor.
  */
 #include "base/rng.h"
-#include "codec/search.h"
+#include "codec/affine_search.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /*
- * search_grid.h - which pairs (scale, bias) the search of a group tries; shared by kern_ref_search.c
+ * search_grid.h - which pairs (scale, bias) the search of a group tries: for kern_ref_search.c
  * and kern_search.inc, the meaning and the fast form of ram_kern.affine_search.
  *
  * MLX puts 2^bits levels between the extremes of a group. A smaller range costs its few outer

@@ -3,7 +3,7 @@
  * as is known to be possible for normal weights.
  */
 #include "base/rng.h"
-#include "codec/search.h"
+#include "codec/affine_search.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
-/* search.c - see search.h. */
-#include "codec/search.h"
+/* affine_search.c - see affine_search.h. */
+#include "codec/affine_search.h"
 
 double ram_search_encode(const struct ram_affine *f, const struct ram_search *how, const float *w,
                          size_t n, size_t cols, uint8_t *codes, uint8_t *scales, uint8_t *biases)
