@@ -44,8 +44,7 @@ static inline void case_open(struct test_case *c, const struct make_opts *opts,
     snprintf(c->model, sizeof c->model, "%s/model", c->dir);
     snprintf(c->out, sizeof c->out, "%s/out", c->dir);
     make_ckpt(c->model, opts);
-    if (ram_ckpt_open(&c->ckpt, c->model, &c->err) ||
-        ram_layout_new(&c->layout, c->ckpt, &c->err))
+    if (ram_ckpt_open(&c->ckpt, c->model, &c->err) || ram_layout_new(&c->layout, c->ckpt, &c->err))
         fail_msg("%s", c->err.message);
     c->plan = plan_for(c->layout, choose, user);
     assert_non_null(c->plan);
@@ -73,6 +72,7 @@ static inline char *slurp(const char *dir, const char *name, size_t *size)
 {
     char path[700];
     snprintf(path, sizeof path, "%s/%s", dir, name);
+    *size = 0;
     FILE *file = fopen(path, "rb");
     if (!file)
         return NULL;

@@ -272,7 +272,9 @@ static int add_module(struct finder *f, const struct ram_expected *expected, con
             compare_with_config(f, &found);
     } else {
         sound = check_plain(f, &found);
-        if ((!expected || expected->quantizable) && f->quantization &&
+        /* An entry is about the module's weight, not about the bias beside it. */
+        const size_t n = strlen(tensor->name);
+        if (n > 7 && !strcmp(tensor->name + n - 7, ".weight") && f->quantization &&
             json_is_object(json_object_get(f->quantization, module)))
             ram_findings_add(f->findings, RAM_CHECK_CONFIG, module,
                              "has a quantization entry but no scales");

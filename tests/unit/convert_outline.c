@@ -1,4 +1,5 @@
-/* The outline of an output: bytes as planned, files cut, and every quarrel of plan and checkpoint. */
+/* The outline of an output: bytes as planned, files cut, and every quarrel of plan and checkpoint.
+ */
 #include "convert_case.h"
 
 static const struct ram_convert_opts no_opts;
@@ -47,7 +48,8 @@ static void files_are_cut_greedily(void **state)
             for (size_t t = seen; t < seen + file->n_tensors; t++) {
                 const struct ram_out_tensor *tensor = &o->tensors[t];
                 assert_int_equal(tensor->file, f);
-                assert_int_equal(tensor->offset % ((uint64_t)ram_dtypes[tensor->dtype].bits / 8), 0);
+                assert_int_equal(tensor->offset % ((uint64_t)ram_dtypes[tensor->dtype].bits / 8),
+                                 0);
                 assert_true(tensor->offset >= file->header_size);
                 assert_true(tensor->offset + tensor->size <= file->size);
                 sum += tensor->size;
@@ -98,8 +100,10 @@ static void groups_fall_back(void **state)
         const char *module;
         int group;
     } expected[] = {
-        {"model.layers.1.self_attn.embed_q", 32},  {"model.layers.1.self_attn.unembed_out", 64},
-        {"model.layers.1.self_attn.o_proj", 64},   {"model.layers.0.mlp.down_proj", 32},
+        {"model.layers.1.self_attn.embed_q", 32},
+        {"model.layers.1.self_attn.unembed_out", 64},
+        {"model.layers.1.self_attn.o_proj", 64},
+        {"model.layers.0.mlp.down_proj", 32},
         {"model.layers.1.mlp.switch_mlp.down_proj", 32},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {

@@ -1,4 +1,5 @@
-/* Whole or absent: whatever goes wrong, no directory that looks finished, and nothing left behind. */
+/* Whole or absent: whatever goes wrong, no directory that looks finished, and nothing left behind.
+ */
 #include "convert_case.h"
 
 #include <signal.h>
@@ -127,7 +128,8 @@ static void weights_that_are_not_finite(void **state)
         uint16_t value;
         const char *place, *what;
     } cases[] = {
-        {"model.layers.2.mlp.experts.3.down_proj.weight", 5 * 32 + 7, 0x7fc0, "[5, 7]", "not a number"},
+        {"model.layers.2.mlp.experts.3.down_proj.weight", 5 * 32 + 7, 0x7fc0, "[5, 7]",
+         "not a number"},
         {"model.embed_tokens.weight", 159 * 64, 0xff80, "[159, 0]", "infinite"},
         {"model.layers.1.input_layernorm.weight", 63, 0x7f80, "[63]", "infinite"},
     };
@@ -159,9 +161,8 @@ static void cancelled(void **state)
 
     (void)state;
     open_plain(&c);
-    assert_int_equal(
-        ram_convert_run(c.ckpt, c.plan, c.out, &no_opts, &run, RAM_TEXT, NULL, &c.err),
-        RAM_EINTERRUPT);
+    assert_int_equal(ram_convert_run(c.ckpt, c.plan, c.out, &no_opts, &run, RAM_TEXT, NULL, &c.err),
+                     RAM_EINTERRUPT);
     assert_nothing_left(&c);
     case_close(&c);
 }
@@ -218,8 +219,8 @@ static void too_little_memory(void **state)
 
     (void)state;
     open_plain(&c);
-    assert_int_equal(
-        ram_convert_run(c.ckpt, c.plan, c.out, &no_opts, &run, RAM_TEXT, NULL, &c.err), RAM_ENOMEM);
+    assert_int_equal(ram_convert_run(c.ckpt, c.plan, c.out, &no_opts, &run, RAM_TEXT, NULL, &c.err),
+                     RAM_ENOMEM);
     assert_says(&c, "65536");
     assert_nothing_left(&c);
     case_close(&c);
@@ -259,14 +260,10 @@ static void refused_options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(existing_output),
-        cmocka_unit_test(output_that_cannot_be_made),
-        cmocka_unit_test(full_disk),
-        cmocka_unit_test(weights_that_are_not_finite),
-        cmocka_unit_test(cancelled),
-        cmocka_unit_test(killed),
-        cmocka_unit_test(too_little_memory),
-        cmocka_unit_test(refused_options),
+        cmocka_unit_test(existing_output),   cmocka_unit_test(output_that_cannot_be_made),
+        cmocka_unit_test(full_disk),         cmocka_unit_test(weights_that_are_not_finite),
+        cmocka_unit_test(cancelled),         cmocka_unit_test(killed),
+        cmocka_unit_test(too_little_memory), cmocka_unit_test(refused_options),
     };
     return cmocka_run_group_tests_name("convert/whole", tests, NULL, NULL);
 }

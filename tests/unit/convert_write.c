@@ -65,16 +65,16 @@ static void check_quantized(const char *file, const struct ram_target *target,
 {
     size_t rows, cols;
     float *weights = weights_of(target, &rows, &cols);
-    const struct ram_affine f = {
-        .bits = w->bits,
-        .group = ram_group_fit(cols, w->group),
-        .profile = profile,
-        .scale_type = target->dtype == RAM_F16   ? RAM_SCALE_F16
-                      : target->dtype == RAM_F32 ? RAM_SCALE_F32
-                                                 : RAM_SCALE_BF16};
+    const struct ram_affine f = {.bits = w->bits,
+                                 .group = ram_group_fit(cols, w->group),
+                                 .profile = profile,
+                                 .scale_type = target->dtype == RAM_F16   ? RAM_SCALE_F16
+                                               : target->dtype == RAM_F32 ? RAM_SCALE_F32
+                                                                          : RAM_SCALE_BF16};
     const size_t codes_size = rows * ram_affine_code_size(&f, cols);
     const size_t scales_size = rows * ram_affine_scale_size(&f, cols);
-    uint8_t *codes = malloc(codes_size), *scales = malloc(scales_size), *biases = malloc(scales_size);
+    uint8_t *codes = malloc(codes_size), *scales = malloc(scales_size),
+            *biases = malloc(scales_size);
     assert_true(codes && scales && biases);
     ram_affine_encode(&f, weights, rows, cols, codes, scales, biases);
     same_bytes(file, target->module, "weight", codes, codes_size);
@@ -147,7 +147,10 @@ static void matrices_of_many_blocks(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct test_case c = {.layout = NULL};
         size_t size = 0;
-        snprintf(c.model, sizeof c.model, "%s/%smodels/%s", shared ? shared : source ? source : ".",
+        snprintf(c.model, sizeof c.model, "%s/%smodels/%s",
+                 shared   ? shared
+                 : source ? source
+                          : ".",
                  shared ? "" : "../shared/", models[i]);
         if (access(c.model, R_OK))
             skip();
@@ -245,7 +248,8 @@ static void index_lists_everything(void **state)
                      c.plan->totals.bytes);
     assert_int_equal(json_integer_value(json_object_get(metadata, "total_parameters")),
                      c.plan->totals.parameters);
-    json_object_foreach (map, key, value) {
+    json_object_foreach(map, key, value)
+    {
         size_t file_size, tensor_size;
         char *file = slurp(c.out, json_string_value(value), &file_size);
         assert_non_null(file);
@@ -346,9 +350,9 @@ static void errors_are_true(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_tensor),          cmocka_unit_test(files_as_announced),
+        cmocka_unit_test(every_tensor),           cmocka_unit_test(files_as_announced),
         cmocka_unit_test(index_lists_everything), cmocka_unit_test(threads_do_not_matter),
-        cmocka_unit_test(errors_are_true),       cmocka_unit_test(matrices_of_many_blocks),
+        cmocka_unit_test(errors_are_true),        cmocka_unit_test(matrices_of_many_blocks),
     };
     return cmocka_run_group_tests_name("convert/write", tests, NULL, NULL);
 }
