@@ -120,7 +120,7 @@ const struct ram_slot ram_arch_embed = LINEAR("model.embed_tokens", VOCAB, HIDDE
 const struct ram_slot ram_arch_norm = VECTOR("model.norm", "weight", HIDDEN, ALWAYS);
 const struct ram_slot ram_arch_head = LINEAR("lm_head", VOCAB, HIDDEN, ALWAYS);
 
-#define LAYER(table) table, sizeof table / sizeof *table
+#define LAYER(table) (table), sizeof(table) / sizeof *(table)
 
 static const struct ram_arch archs[] = {
     {"llama", LAYER(llama), false},

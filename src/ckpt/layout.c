@@ -62,28 +62,26 @@ static int set_obstacle(struct ram_build *b, const char *text)
 /* Nothing must get lost: a tensor without a place is a reason not to convert. */
 static int check_all_used(struct ram_build *b)
 {
-    const struct ram_tensor *first = NULL, *codes = NULL;
+    const char *homeless = NULL;
     size_t n = 0;
 
     for (size_t i = 0; i < b->ckpt->n_tensors; i++) {
         const struct ram_tensor *t = &b->ckpt->tensors[i];
-        if (b->used[i] && !ram_dtypes[t->dtype].is_weight && !codes)
-            codes = t;
+        if (b->used[i] && !ram_dtypes[t->dtype].is_weight)
+            return set_obstacle(b, ram_arena_printf(&b->layout->arena, b->err,
+                                                    "tensor '%s' is %s, not a floating type",
+                                                    t->name, ram_dtypes[t->dtype].name));
         if (b->used[i] || b->layout->sources[b->first[i]].dropped)
             continue;
-        first = first ? first : t;
+        homeless = homeless ? homeless : t->name;
         n++;
     }
-    if (codes)
-        return set_obstacle(b, ram_arena_printf(&b->layout->arena, b->err,
-                                                "tensor '%s' is %s, not a floating type",
-                                                codes->name, ram_dtypes[codes->dtype].name));
-    if (n)
-        return set_obstacle(b, ram_arena_printf(&b->layout->arena, b->err,
-                                                "mlx_lm's %s has no place for %zu of its tensors, "
-                                                "such as '%s'",
-                                                b->layout->model_type, n, first->name));
-    return RAM_OK;
+    if (!homeless)
+        return RAM_OK;
+    return set_obstacle(b, ram_arena_printf(&b->layout->arena, b->err,
+                                            "mlx_lm's %s has no place for %zu of its tensors, such "
+                                            "as '%s'",
+                                            b->layout->model_type, n, homeless));
 }
 
 static int lay_out_known(struct ram_build *b)

@@ -1,7 +1,7 @@
 /*
  * pull.h - a strict pull scanner over JSON text in memory, for the two files whose entries come by
  * the ten thousand: safetensors headers and shard indexes. (jansson needs 170 ms and 50 MB for a
- * header of 44,691 tensors; this needs about 10 ms and the names.) Everything else is read
+ * header of 44,691 tensors; this needs about 20 ms and the names.) Everything else is read
  * through base/json.h.
  *
  * Strict: UTF-8, escapes, no control characters in strings, no trailing commas. The caller says

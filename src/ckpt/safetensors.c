@@ -174,13 +174,18 @@ static bool read_header(struct ram_pull *scan, struct ram_arena *scratch, struct
 
 /* ---- the file as a whole -------------------------------------------------------------------- */
 
-static int by_offset(const void *a, const void *b)
-{
-    const struct ram_tensor *x = *(const struct ram_tensor *const *)a;
-    const struct ram_tensor *y = *(const struct ram_tensor *const *)b;
+/* Where a tensor's bytes lie in the data. */
+struct extent {
+    size_t begin, size;
+    const char *name;
+};
 
-    if (x->offset != y->offset)
-        return x->offset < y->offset ? -1 : 1;
+static int by_begin(const void *a, const void *b)
+{
+    const struct extent *x = a, *y = b;
+
+    if (x->begin != y->begin)
+        return x->begin < y->begin ? -1 : 1;
     return x->size < y->size ? -1 : x->size > y->size;
 }
 
@@ -192,32 +197,32 @@ static int check_cover(const struct ram_tensor *tensors, size_t n, size_t data_s
     bool sorted = true;
     int status = RAM_OK;
 
-    const struct ram_tensor **order = ram_calloc(n, sizeof *order, err);
-    if (!order)
+    struct extent *extents = ram_calloc(n, sizeof *extents, err);
+    if (!extents)
         return RAM_ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        order[i] = &tensors[i];
-        sorted = sorted && (!i || by_offset(&order[i - 1], &order[i]) <= 0);
+        extents[i] = (struct extent){tensors[i].offset, tensors[i].size, tensors[i].name};
+        sorted = sorted && (!i || by_begin(&extents[i - 1], &extents[i]) <= 0);
     }
     if (!sorted)
-        qsort(order, n, sizeof *order, by_offset);
+        qsort(extents, n, sizeof *extents, by_begin);
     for (size_t i = 0; i < n && !status; i++) {
-        const struct ram_tensor *t = order[i];
-        if (t->offset != at)
+        const struct extent *x = &extents[i];
+        if (x->begin != at)
             status =
                 ram_fail(err, RAM_EFORMAT,
                          "%s: tensor '%s' begins at byte %zu of the data, expected %zu: %s", where,
-                         t->name, t->offset, at, t->offset < at ? "an overlap" : "a hole");
-        else if (!ram_add_size(at, t->size, &at) || at > data_size)
+                         x->name, x->begin, at, x->begin < at ? "an overlap" : "a hole");
+        else if (!ram_add_size(at, x->size, &at) || at > data_size)
             status = ram_fail(err, RAM_EFORMAT,
                               "%s: tensor '%s' (byte %zu of the data, %zu bytes) ends beyond the "
                               "file, which holds %zu bytes of data: truncated?",
-                              where, t->name, t->offset, t->size, data_size);
+                              where, x->name, x->begin, x->size, data_size);
     }
     if (!status && at != data_size)
         status = ram_fail(err, RAM_EFORMAT, "%s: %zu bytes of data, but its tensors have %zu",
                           where, data_size, at);
-    free(order);
+    free(extents);
     return status;
 }
 

@@ -166,7 +166,7 @@ static int add_tensor(struct ram_build *b, const struct ram_tensor *t)
     if (!source.unit)
         return b->err->status;
     source.stored[0] = (struct ram_stored_view){source.view, 1, 0};
-    if (t->n_dims == 3 && !strcmp(name.role, "kv_b")) {
+    if (t->n_dims == 3 && t->n && !strcmp(name.role, "kv_b")) {
         /* One matrix for each head, already split. */
         const size_t rows = (size_t)t->shape[1], cols = (size_t)t->shape[2];
         source.stored[0] =

@@ -76,10 +76,10 @@ static void check_layout(const struct ram_layout *layout)
         check_view(&s->view);
         for (int j = 0; j < s->n_stored; j++) {
             struct ram_view view = s->stored[j].view;
+            require(s->stored[j].blocks > 0);
             check_view(&view);
             view.first += (s->stored[j].blocks - 1) * s->stored[j].block_stride;
-            if (s->stored[j].blocks)
-                check_view(&view);
+            check_view(&view);
         }
     }
     for (size_t i = 0; i < layout->n_targets; i++) {
