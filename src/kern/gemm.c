@@ -39,6 +39,7 @@
 enum {
     SHARED_UNITS = 1 << 20, /* packed memory that all threads read */
     FEW_UNITS = 1 << 19,    /* up to this size packed A is kept as a whole */
+    FEW_KC = 128,           /* units of a k-block for very few rows */
     TASK_PANELS = 2,        /* few rows: panels of B a task */
     TASKS = 16,             /* many rows: cut C in no fewer tasks, as far as mc_min allows */
     BAND = 16,              /* units of k that are packed across all panels in turn */
@@ -58,6 +59,7 @@ struct work {
     uint32_t *own; /* own_units for each worker */
     size_t own_units;
     size_t a_stride; /* few rows: units from a packed panel of A to the next */
+    size_t kc;       /* few rows: units of a k-block */
     /* many rows: the block of B that is packed now */
     size_t j0, n_panels; /* columns [j0, ...), in panels of nr */
     size_t u0, u1;       /* units [u0, u1) of k, in sub-blocks of kc */
@@ -192,8 +194,8 @@ static void few_panel(const struct work *work, size_t j, uint32_t *packed)
 {
     const struct ram_gemm_kernel *kern = work->kern;
 
-    for (size_t u = 0; u < work->n_units; u += kern->kc) {
-        const size_t n = least(kern->kc, work->n_units - u);
+    for (size_t u = 0; u < work->n_units; u += work->kc) {
+        const size_t n = least(work->kc, work->n_units - u);
         const struct part part = part_of_b(work, j, least(j + kern->nr, work->call.n), u, n);
         pack_part(work, &part, packed, 0);
         const uint32_t *a = work->shared + u * kern->mr;
@@ -225,7 +227,9 @@ static int run_few(struct work *work, struct ram_pool *pool, struct ram_err *err
     const size_t a_panels = (work->call.m + kern->mr - 1) / kern->mr;
     const size_t span = TASK_PANELS * kern->nr;
 
-    work->own_units = least(kern->kc, work->n_units) * kern->nr;
+    /* a panel of B that one or two panels of A use should not leave the first cache */
+    work->kc = a_panels <= 2 ? least(kern->kc, FEW_KC) : kern->kc;
+    work->own_units = least(work->kc, work->n_units) * kern->nr;
     work->shared = ram_calloc(a_panels * work->a_stride, sizeof *work->shared, err);
     work->own = ram_calloc(work->own_units * ram_pool_threads(pool), sizeof *work->own, err);
     if (!work->shared || !work->own)
