@@ -78,8 +78,9 @@ static void put_facts(const struct ram_manifest *m, const struct digest *digest,
     ram_table_cell(&table, "%s (%s)", ram_format_count(m->parameters).s,
                    ram_format_short(m->parameters).s);
     ram_table_cell(&table, "weight files");
-    ram_table_cell(&table, "%s (%s), %s bytes in %zu files", ram_format_binary(m->bytes).s,
-                   ram_format_decimal(m->bytes).s, ram_format_count(m->bytes).s, m->n_files);
+    ram_table_cell(&table, "%s (%s), %s bytes in %zu file%s", ram_format_binary(m->bytes).s,
+                   ram_format_decimal(m->bytes).s, ram_format_count(m->bytes).s, m->n_files,
+                   m->n_files == 1 ? "" : "s");
     for (size_t i = 0; i < digest->n_dtypes; i++)
         ram_buf_printf(&dtypes, "%s%s %s", i ? ", " : "", digest->dtypes[i],
                        ram_format_count(digest->by_dtype[i].tensors).s);

@@ -27,7 +27,8 @@ struct digest {
     struct ram_roles roles;
     struct reason reasons[MAX_REASONS];
     size_t n_reasons;
-    bool used[RAM_N_BITS + 1]; /* widths that occur, stored or expert by expert */
+    bool used[RAM_N_BITS + 1];    /* widths that occur, */
+    bool used_by[RAM_N_BITS + 1]; /* also if every expert had its own */
 };
 
 static void count_reason(struct digest *digest, const struct ram_unit *unit)
@@ -71,27 +72,28 @@ static int digest_plan(const struct ram_plan *plan, struct digest *digest, struc
     }
     ram_roles_sort(&digest->roles);
     qsort(digest->reasons, digest->n_reasons, sizeof *digest->reasons, by_parameters);
-    for (int b = 0; b <= RAM_N_BITS; b++)
-        digest->used[b] = plan->shares[b].parameters ||
-                          (plan->has_expert_shares && plan->expert_shares[b].parameters);
+    for (int b = 0; b <= RAM_N_BITS; b++) {
+        digest->used[b] = plan->shares[b].parameters > 0;
+        digest->used_by[b] = digest->used[b] || plan->expert_shares[b].parameters > 0;
+    }
     return RAM_OK;
 }
 
 /* ---- text and Markdown --------------------------------------------------------------------------
  */
 
-static void put_bit_columns(struct ram_table *table, const struct digest *digest)
+static void put_bit_columns(struct ram_table *table, const bool *used)
 {
     for (int b = 0; b <= RAM_N_BITS; b++)
-        if (digest->used[b])
+        if (used[b])
             ram_table_column(table, bit_heads[b]);
 }
 
-static void put_bit_cells(struct ram_table *table, const struct digest *digest,
-                          const struct ram_share *shares, uint64_t parameters)
+static void put_bit_cells(struct ram_table *table, const bool *used, const struct ram_share *shares,
+                          uint64_t parameters)
 {
     for (int b = 0; b <= RAM_N_BITS; b++)
-        if (digest->used[b])
+        if (used[b])
             ram_table_cell(table, "%s",
                            ram_format_percent((double)shares[b].parameters, (double)parameters).s);
 }
@@ -102,7 +104,7 @@ static void put_role(struct ram_table *table, const struct digest *digest, const
     ram_table_cell(table, "%s", name);
     ram_table_cell(table, "%s", ram_format_count(role->tensors).s);
     ram_table_cell(table, "%s", ram_format_count(role->parameters).s);
-    put_bit_cells(table, digest, role->shares, role->parameters);
+    put_bit_cells(table, digest->used, role->shares, role->parameters);
     ram_table_cell(table, "%.2f",
                    role->parameters ? (double)role->bytes * 8 / (double)role->parameters : 0.0);
     ram_table_cell(table, "%s", ram_format_in_unit(role->bytes, all_bytes).s);
@@ -119,7 +121,7 @@ static void put_roles(const struct ram_plan *plan, const struct digest *digest, 
     ram_table_column(&table, "role");
     ram_table_column(&table, ">tensors");
     ram_table_column(&table, ">parameters");
-    put_bit_columns(&table, digest);
+    put_bit_columns(&table, digest->used);
     ram_table_column(&table, ">effective");
     ram_table_column(&table, size);
     for (size_t i = 0; i < digest->roles.n; i++) {
@@ -212,15 +214,15 @@ static void put_experts(const struct ram_plan *plan, const struct digest *digest
     if (!plan->has_expert_shares)
         return;
     ram_table_column(&table, "experts");
-    put_bit_columns(&table, digest);
+    put_bit_columns(&table, digest->used_by);
     ram_table_column(&table, ">nominal");
     ram_table_column(&table, ">size");
     ram_table_cell(&table, "as stored, a stack at one width");
-    put_bit_cells(&table, digest, plan->shares, plan->totals.parameters);
+    put_bit_cells(&table, digest->used_by, plan->shares, plan->totals.parameters);
     ram_table_cell(&table, "%.2f", plan->totals.nominal_bits);
     ram_table_cell(&table, "%s", ram_format_binary(plan->totals.bytes).s);
     ram_table_cell(&table, "each expert alone, not storable");
-    put_bit_cells(&table, digest, plan->expert_shares, plan->totals.parameters);
+    put_bit_cells(&table, digest->used_by, plan->expert_shares, plan->totals.parameters);
     ram_table_cell(&table, "%.2f", json_number_value(bits));
     ram_table_cell(&table, "%s", ram_format_binary((uint64_t)json_integer_value(bytes)).s);
     ram_table_heading(out, form, "Experts, in % of all parameters");
@@ -264,6 +266,26 @@ static void put_fact(struct ram_table *table, const char *name)
     ram_table_cell(table, "%s", name);
 }
 
+/* "composite <= 0.10: 2 bits, >= 0.65: 8, >= 0.90: 16, else 4" */
+static void put_thresholds(struct ram_table *table, const json_t *thresholds)
+{
+    static const struct {
+        const char *key, *relation;
+        int bits;
+    } rules[] = {{"t2", "<=", 2}, {"t8", ">=", 8}, {"t16", ">=", 16}};
+    char text[96] = "";
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        const json_t *const value = json_object_get(thresholds, rules[i].key);
+        if (json_is_number(value) && n < sizeof text)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s %.2f: %d bits, ",
+                                  rules[i].relation, json_number_value(value), rules[i].bits);
+    }
+    put_fact(table, "composite");
+    ram_table_cell(table, "%selse 4", text);
+}
+
 static void put_facts(const struct ram_plan *plan, enum ram_form form, struct ram_buf *out)
 {
     const struct ram_plan_totals *const t = &plan->totals;
@@ -280,12 +302,8 @@ static void put_facts(const struct ram_plan *plan, enum ram_form form, struct ra
         ram_table_cell(&table, "%s", json_string_value(detected));
     }
     const json_t *const thresholds = json_object_get(plan->settings, "thresholds");
-    if (thresholds) {
-        put_fact(&table, "thresholds");
-        ram_table_cell(
-            &table, "to 2 bits: %s, to 8: %s, to 16: %s", ram_threshold_text(thresholds, "t2").s,
-            ram_threshold_text(thresholds, "t8").s, ram_threshold_text(thresholds, "t16").s);
-    }
+    if (thresholds)
+        put_thresholds(&table, thresholds);
     put_fact(&table, "size");
     ram_table_cell(&table, "%s (%s), %s bytes", ram_format_binary(t->bytes).s,
                    ram_format_decimal(t->bytes).s, ram_format_count(t->bytes).s);
