@@ -111,8 +111,7 @@ static void list_tensors(struct inventory *inv)
         add_slot(inv, &ram_arch_head, "");
 }
 
-/* ---- weights
- * -------------------------------------------------------------------------------------- */
+/* ---- weights ----------------------------------------------------------------------------- */
 
 struct filler {
     float quantiles[N_QUANTILES]; /* of the normal distribution */
@@ -196,8 +195,7 @@ static int write_tensor(struct filler *f, const struct ram_st_item *item, struct
     return status;
 }
 
-/* ---- files
- * ---------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------- */
 
 /* Wider types first, as the reference writer orders them; else as listed. */
 static int by_type(const void *a, const void *b)
@@ -302,8 +300,7 @@ static int write_config(json_t *json, const char *dir, struct ram_err *err)
     return status;
 }
 
-/* ---- command
- * -------------------------------------------------------------------------------------- */
+/* ---- command ----------------------------------------------------------------------------- */
 
 struct options {
     const char *config, *dir;

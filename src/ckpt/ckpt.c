@@ -17,7 +17,7 @@
 
 static const char index_name[] = "model.safetensors.index.json";
 
-/* ---- order and lookup ----------------------------------------------------------------------- */
+/* ---- order and lookup -------------------------------------------------------------------- */
 
 static bool is_digit(char c)
 {
@@ -110,7 +110,7 @@ int ram_ckpt_seal(struct ram_ckpt *ckpt, struct ram_err *err)
     return ram_fp8_link(ckpt, err);
 }
 
-/* ---- files ---------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------- */
 
 static int add_file(struct ram_ckpt *ckpt, const char *name, size_t *cap, struct ram_err *err)
 {

@@ -9,7 +9,7 @@
 
 enum { DEFAULT_BLOCK = 128, MAX_NAME = 1024 };
 
-/* ---- linking -------------------------------------------------------------------------------- */
+/* ---- linking ----------------------------------------------------------------------------- */
 
 /* The matrix of a tensor's last two dimensions; a vector is one row. */
 static void matrix_of(const struct ram_tensor *t, uint64_t *rows, uint64_t *cols)
@@ -135,7 +135,7 @@ int ram_fp8_link(struct ram_ckpt *ckpt, struct ram_err *err)
     return status;
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static float scale_at(const struct ram_tensor *scale, size_t i)
 {

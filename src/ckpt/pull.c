@@ -74,7 +74,7 @@ bool ram_pull_next(struct ram_pull *scan, char close, bool *first)
     return was_first || ram_pull_char(scan, ',');
 }
 
-/* ---- strings ---------------------------------------------------------------------------- */
+/* ---- strings ----------------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -252,7 +252,7 @@ bool ram_pull_key(struct ram_pull *scan, struct ram_arena *arena, const char **o
     return ram_pull_string(scan, arena, out) && ram_pull_char(scan, ':');
 }
 
-/* ---- numbers and the rest ----------------------------------------------------------------- */
+/* ---- numbers and the rest ---------------------------------------------------------------- */
 
 bool ram_pull_uint(struct ram_pull *scan, uint64_t *out)
 {

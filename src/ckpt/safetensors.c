@@ -27,7 +27,7 @@ bool ram_st_size(enum ram_dtype dtype, const uint64_t *shape, int n_dims, size_t
     return true;
 }
 
-/* ---- one entry ---------------------------------------------------------------------------- */
+/* ---- one entry --------------------------------------------------------------------------- */
 
 static bool read_dtype(struct ram_pull *scan, struct ram_tensor *t)
 {
@@ -172,7 +172,7 @@ static bool read_header(struct ram_pull *scan, struct ram_arena *scratch, struct
     return ram_pull_end(scan);
 }
 
-/* ---- the file as a whole -------------------------------------------------------------------- */
+/* ---- the file as a whole ----------------------------------------------------------------- */
 
 /* Where a tensor's bytes lie in the data. */
 struct extent {
@@ -284,7 +284,7 @@ int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned f
     return status;
 }
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 /* A JSON string: quotes, backslashes and control characters escaped, UTF-8 as it is. */
 static void put_string(struct ram_buf *out, const char *s)

@@ -52,8 +52,7 @@ static void slot_name(char name[MAX_NAME], const struct ram_slot *slot, int laye
         snprintf(name + n, (size_t)(MAX_NAME - n), "%s.%s", slot->module, slot->suffix);
 }
 
-/* ---- types
- * ---------------------------------------------------------------------------------------- */
+/* ---- types ------------------------------------------------------------------------------- */
 
 enum ram_dtype ram_build_dtype(const struct ram_config *config, enum ram_dtype dtype)
 {
@@ -68,8 +67,7 @@ static enum ram_dtype wider(enum ram_dtype a, enum ram_dtype b)
     return a == b ? a : RAM_F32;
 }
 
-/* ---- targets
- * -------------------------------------------------------------------------------------- */
+/* ---- targets ----------------------------------------------------------------------------- */
 
 /* Appends a target with room for n_views views; NULL after a failure. */
 static struct ram_target *add(struct ram_build *b, const struct ram_slot *slot, int layer,
@@ -100,12 +98,10 @@ static struct ram_target *add(struct ram_build *b, const struct ram_slot *slot, 
 static void put(struct ram_build *b, struct ram_target *target, const struct ram_slot *slot,
                 const struct ram_view *view)
 {
+    static const struct ram_config no_cast = {0};
     const struct ram_tensor *t = view->tensor;
-    const enum ram_dtype dtype = slot->form != RAM_FORM_EXACT
-                                     ? ram_build_dtype(&b->layout->config, t->dtype)
-                                 : ram_dtypes[t->dtype].bits < 16 ? RAM_BF16
-                                 : t->dtype == RAM_F64            ? RAM_F32
-                                                                  : t->dtype;
+    const enum ram_dtype dtype =
+        ram_build_dtype(slot->form == RAM_FORM_EXACT ? &no_cast : &b->layout->config, t->dtype);
 
     target->dtype = target->n_views ? wider(target->dtype, dtype) : dtype;
     target->views[target->n_views++] = *view;
@@ -157,8 +153,7 @@ static bool build_plain(struct ram_build *b, const struct ram_slot *slot, int la
     return t ? put_plain(b, slot, layer, t) : miss(b, name);
 }
 
-/* ---- experts
- * ---------------------------------------------------------------------------------------- */
+/* ---- experts ----------------------------------------------------------------------------- */
 
 /* A stack that holds the slot's experts: MLX's own form, or fused; with gate and up rows in one
  * (*gate_up) or without. NULL: none. */
@@ -251,8 +246,7 @@ static bool build_experts(struct ram_build *b, const struct ram_slot *slot, int 
     return true;
 }
 
-/* ---- kv_b_proj
- * ---------------------------------------------------------------------------------------- */
+/* ---- kv_b_proj --------------------------------------------------------------------------- */
 
 /*
  * kv_b_proj [heads * (nope + v), r] holds for each head the nope rows of K, then the v rows of V.

@@ -16,7 +16,7 @@ static const struct ram_tensor *find(const struct ram_ckpt *ckpt, const char *mo
     return n < (int)sizeof name ? ram_ckpt_find(ckpt, name) : NULL;
 }
 
-/* ---- MLX affine ------------------------------------------------------------------------------ */
+/* ---- MLX affine -------------------------------------------------------------------------- */
 
 /* The block that MLX writes: "quantization", and a copy named "quantization_config". */
 static const json_t *quantization_of(const json_t *config)
@@ -137,7 +137,7 @@ static int find_affine(struct ram_weight *w, const struct ram_ckpt *ckpt, const 
     return status;
 }
 
-/* ---- both ----------------------------------------------------------------------------------- */
+/* ---- both -------------------------------------------------------------------------------- */
 
 int ram_weight_find(struct ram_weight *out, const struct ram_ckpt *ckpt, const char *module,
                     struct ram_err *err)

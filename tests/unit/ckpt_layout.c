@@ -121,8 +121,7 @@ static void targets_are_those_of_mlx_lm(void **state)
         compare_case(c);
 }
 
-/* ---- sources
- * -------------------------------------------------------------------------------------- */
+/* ---- sources ----------------------------------------------------------------------------- */
 
 static const struct ram_source *source_of(const struct ram_layout *layout, const char *name,
                                           int expert, const char *role)
@@ -229,8 +228,7 @@ static void roles_and_what_is_dropped(void **state)
     close_both(layout, ckpt, dir);
 }
 
-/* ---- checkpoints that are not as config.json says
- * --------------------------------------------------- */
+/* ---- checkpoints that are not as config.json says ---------------------------------------- */
 
 /* Replaces the first `from` in dir/name by `to`, which is as long. */
 static void patch(const char *dir, const char *name, const char *from, const char *to)

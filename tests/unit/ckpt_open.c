@@ -301,8 +301,7 @@ static void one_name_in_two_files(void **state)
     refuse(dir, RAM_EFORMAT, "is in more than one file");
 }
 
-/* ---- the hub's cache
- * ------------------------------------------------------------------------------ */
+/* ---- the hub's cache --------------------------------------------------------------------- */
 
 static void models_are_found_in_the_cache(void **state)
 {

@@ -125,8 +125,7 @@ static void what_leads_out_is_refused(void **state)
     assert_non_null(strstr(err.message, "'t' is I32"));
 }
 
-/* ---- FP8
- * ------------------------------------------------------------------------------------------ */
+/* ---- FP8 --------------------------------------------------------------------------------- */
 
 /* 1 sign, 4 exponent of bias 7, 3 fraction bits; all ones but the sign is NaN. */
 static float e4m3(unsigned code)
