@@ -14,6 +14,9 @@ size_t ram_nn_all(const struct ram_nn *tables[8])
         tables[n++] = &ram_nn_avx2;
     if (cpu->avx512)
         tables[n++] = &ram_nn_avx512;
+#elif defined(__aarch64__)
+    if (cpu->neon)
+        tables[n++] = &ram_nn_neon;
 #else
     (void)cpu;
 #endif

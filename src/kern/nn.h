@@ -41,6 +41,8 @@ struct ram_nn {
 extern const struct ram_nn ram_nn_ref;
 #if defined(__x86_64__)
 extern const struct ram_nn ram_nn_avx2, ram_nn_avx512;
+#elif defined(__aarch64__)
+extern const struct ram_nn ram_nn_neon;
 #endif
 
 /* exp as all of the above use it: within 2 ulp on [-87, 88], 0 below, exp(88) above; NaN stays. */
