@@ -43,6 +43,8 @@ static const struct line lines[] = {
     {"X W', 64 rows, expert", 64, 768, 2048, F32, BF16, false, true, false},
     {"X W', 512 rows", 512, 4096, 4096, F32, BF16, false, true, false},
     {"X W', 2048 rows, expert", 2048, 768, 2048, F32, BF16, false, true, false},
+    {"scores of a head", 128, 2048, 128, F32, F32, false, true, false},
+    {"values of a head", 128, 128, 2048, F32, F32, false, false, false},
     {"W x", 4096, 1, 4096, BF16, F32, false, false, false},
 };
 
