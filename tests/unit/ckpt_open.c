@@ -8,6 +8,7 @@
 #include <setjmp.h>
 
 #include <cmocka.h>
+#include <time.h>
 
 static char dir[256];
 
@@ -301,6 +302,46 @@ static void one_name_in_two_files(void **state)
     refuse(dir, RAM_EFORMAT, "is in more than one file");
 }
 
+/* The number of tensors of the largest models; a loop over all pairs would take minutes. */
+static void a_header_of_44000_tensors(void **state)
+{
+    enum { N = 44000 };
+    struct ram_err err = {0};
+    struct ram_ckpt *ckpt;
+    char path[512];
+    (void)state;
+
+    char *header = malloc(N * 128), *at = header;
+    assert_non_null(header);
+    at += sprintf(at, "{");
+    for (size_t i = 0; i < N; i++)
+        at += sprintf(at,
+                      "%s\"model.layers.%zu.mlp.experts.%zu.up_proj.weight\":{\"dtype\":\"BF16\","
+                      "\"shape\":[2,2],\"data_offsets\":[%zu,%zu]}",
+                      i ? "," : "", i % 100, i / 100, 8 * i, 8 * i + 8);
+    at += sprintf(at, "}");
+    const size_t size = (size_t)(at - header);
+    put_file("config.json", "{}");
+    in_dir(path, "model.safetensors");
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    for (int i = 0; i < 8; i++)
+        fputc((int)(size >> (8 * i) & 255), file);
+    assert_int_equal(fwrite(header, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(truncate(path, (off_t)(8 + size + 8 * N)), 0);
+    free(header);
+
+    const clock_t start = clock();
+    assert_int_equal(ram_ckpt_open(&ckpt, dir, &err), RAM_OK);
+    assert_true(clock() - start < 3 * CLOCKS_PER_SEC); /* 0.06 s; sanitizers take their time */
+    assert_int_equal(ckpt->n_tensors, N);
+    assert_string_equal(ckpt->tensors[440].name, "model.layers.1.mlp.experts.0.up_proj.weight");
+    assert_non_null(ram_ckpt_find(ckpt, "model.layers.99.mlp.experts.439.up_proj.weight"));
+    assert_null(ram_ckpt_find(ckpt, "model.layers.99.mlp.experts.440.up_proj.weight"));
+    ram_ckpt_close(ckpt);
+}
+
 /* ---- the hub's cache --------------------------------------------------------------------- */
 
 static void models_are_found_in_the_cache(void **state)
@@ -374,6 +415,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(flipped_header_bits, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lying_index_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(one_name_in_two_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_header_of_44000_tensors, setup, teardown),
         cmocka_unit_test_setup_teardown(models_are_found_in_the_cache, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
