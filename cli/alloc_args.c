@@ -10,9 +10,16 @@
 #define AT(member) offsetof(struct alloc_args, member)
 const struct opt alloc_args_table[] = {
     {"method", 0, OPT_TEXT, AT(opts.method), "M",
-     "uniform, v1, v2, v3, v2-opt, v3-opt or auto (default: auto, which takes v2 for "
-     "mixtures of experts and v3-opt for dense models)",
+     "uniform, v1, v2, v3, v2-opt, v3-opt, budget or auto (default: budget if a size is "
+     "given, else auto, which takes v2 for mixtures of experts and v3-opt for dense models)",
      NULL},
+    {"bpw", 0, OPT_REAL, AT(opts.bpw), "BITS",
+     "budget: bits a weight, every byte of the weight files counted (default: 4.5)", NULL},
+    {"size", 0, OPT_SIZE, AT(opts.size), "SIZE", "budget: bytes of the weight files", NULL},
+    {"fit", 0, OPT_SIZE, AT(opts.fit), "SIZE",
+     "budget: memory of the machine that will run it; leaves room for --context", NULL},
+    {"context", 0, OPT_U64, AT(opts.context), "N",
+     "with --fit: tokens whose keys and values must fit too (default: 8192)", NULL},
     {"bits", 0, OPT_INT, AT(opts.bits), "B", "uniform only: 2, 3, 4, 5, 6 or 8 (default: 4)", NULL},
     {"group", 0, OPT_INT, AT(opts.group), "G",
      "uniform only: weights that share a scale: 32, 64 or 128 (default: 128)", NULL},
@@ -87,6 +94,8 @@ int alloc_args_finish(struct alloc_args *args, const char *verb)
     args->opts.n_sensitive = args->sensitive.n;
     args->opts.set = args->set.items;
     args->opts.n_set = args->set.n;
+    if (!args->opts.method && (args->opts.bpw > 0 || args->opts.size || args->opts.fit))
+        args->opts.method = "budget";
     return args->weights ? read_weights(args->weights, args->opts.weights, verb) : OPT_GO;
 }
 

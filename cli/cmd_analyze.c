@@ -9,10 +9,15 @@
 struct args {
     struct ram_analyze_opts analyze;
     const char *output;
+    bool probe;
 };
 
 static const struct opt table[] = {
     {"output", 'o', OPT_TEXT, offsetof(struct args, output), "MANIFEST", "the file to write", NULL},
+    {"probe", 0, OPT_FLAG, offsetof(struct args, probe), NULL,
+     "also run the model on tokens it makes itself, and measure what each matrix costs it: what "
+     "the budget method wants",
+     NULL},
     {0},
 };
 
@@ -81,6 +86,9 @@ static int run(const char *model, const struct args *args, struct job *job, bool
         analyze_args_announce(&opts, job);
         status = job_stage_done(job, ram_analyze(ckpt, &opts, &job->run, &manifest, err));
     }
+    if (!status && args->probe)
+        status = job_stage_done(
+            job, ram_probe(ckpt, manifest, &(struct ram_probe_opts){0}, &job->run, err));
     if (!status)
         status = ram_manifest_write(manifest, args->output, force, err);
     if (!status && job->form == RAM_JSON)

@@ -4,20 +4,14 @@
 #include "message.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-struct args {
-    struct ram_generate_opts generate;
-    const char *temperature;
-};
-
-#define AT(member) offsetof(struct args, member)
+#define AT(member) offsetof(struct ram_generate_opts, member)
 static const struct opt table[] = {
-    {"prompt", 'p', OPT_TEXT, AT(generate.prompt), "TEXT", "what to continue", NULL},
-    {"max-tokens", 0, OPT_U64, AT(generate.max_tokens), "N", "say at most so many (100)", NULL},
-    {"temperature", 0, OPT_TEXT, AT(temperature), "T",
+    {"prompt", 'p', OPT_TEXT, AT(prompt), "TEXT", "what to continue", NULL},
+    {"max-tokens", 0, OPT_U64, AT(max_tokens), "N", "say at most so many (100)", NULL},
+    {"temperature", 0, OPT_REAL, AT(temperature), "T",
      "0: always the most likely token (0); 1: as likely as the model thinks", NULL},
-    {"seed", 0, OPT_U64, AT(generate.seed), "S", "of the sampling (42)", NULL},
+    {"seed", 0, OPT_U64, AT(seed), "S", "of the sampling (42)", NULL},
     {0},
 };
 #undef AT
@@ -39,14 +33,15 @@ static void print_bytes(void *user, const char *bytes, size_t n)
     fflush(stdout);
 }
 
-static int run(const char *path, const struct args *args, struct job *job, struct ram_err *err)
+static int run(const char *path, const struct ram_generate_opts *opts, struct job *job,
+               struct ram_err *err)
 {
     struct ram_ckpt *ckpt = NULL;
 
     int status = ram_ckpt_open(&ckpt, path, err);
     if (!status) {
-        fputs(args->generate.prompt, stdout);
-        status = ram_generate(ckpt, &args->generate, &job->run, print_bytes, NULL, err);
+        fputs(opts->prompt, stdout);
+        status = ram_generate(ckpt, opts, &job->run, print_bytes, NULL, err);
         putchar('\n');
     }
     ram_ckpt_close(ckpt);
@@ -56,26 +51,18 @@ static int run(const char *path, const struct args *args, struct job *job, struc
 int cmd_generate(char **argv, size_t n)
 {
     struct opt_common common = {0};
-    struct args args = {0};
-    const struct opt_group groups[] = {{"Options", table, &args},
+    struct ram_generate_opts opts = {0};
+    const struct opt_group groups[] = {{"Options", table, &opts},
                                        {"Options of every verb", opt_common_table, &common}};
     struct ram_err err = {0};
     struct job job;
-    char *rest;
 
     int status = opt_parse(&usage, groups, 2, argv, n, &n);
     if (status == OPT_GO)
-        status = opt_require(&usage, "--prompt TEXT", args.generate.prompt);
+        status = opt_require(&usage, "--prompt TEXT", opts.prompt);
     if (status != OPT_GO)
         return status;
-    if (args.temperature) {
-        args.generate.temperature = strtod(args.temperature, &rest);
-        if (rest == args.temperature || *rest) {
-            message("generate: --temperature %s: not a number", args.temperature);
-            return ram_exit_code(RAM_EUSAGE);
-        }
-    }
     job_init(&job, &common);
-    status = run(argv[0], &args, &job, &err);
+    status = run(argv[0], &opts, &job, &err);
     return status ? message_failure(&err) : 0;
 }

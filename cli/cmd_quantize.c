@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct args {
@@ -56,6 +57,24 @@ static int measure(struct work *w, const char *partial, struct ram_err *err)
     opts.partial = partial;
     analyze_args_announce(&opts, w->job);
     return job_stage_done(w->job, ram_analyze(w->ckpt, &opts, &w->job->run, &w->manifest, err));
+}
+
+/* The budget method wants to know what each matrix costs the model. An architecture that cannot be
+ * run is decided by its weights alone, and that is said. */
+static int probe(struct work *w, struct ram_err *err)
+{
+    const char *method = w->args->alloc.opts.method;
+    const struct ram_probe_opts opts = {0};
+
+    if (!method || strcmp(method, "budget"))
+        return RAM_OK;
+    const int status =
+        job_stage_done(w->job, ram_probe(w->ckpt, w->manifest, &opts, &w->job->run, err));
+    if (status != RAM_EUNSUPPORTED)
+        return status;
+    message("note: %s; deciding by the weights alone", err->message);
+    *err = (struct ram_err){0};
+    return RAM_OK;
 }
 
 static int decide(struct work *w, struct ram_err *err)
@@ -151,6 +170,8 @@ static int run(const char *model, struct work *w, struct ram_err *err)
         status = ram_ckpt_open(&w->ckpt, model, err);
     if (!status)
         status = measure(w, partial, err);
+    if (!status)
+        status = probe(w, err);
     if (!status)
         status = decide(w, err);
     if (!status)

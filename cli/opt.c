@@ -94,6 +94,13 @@ static bool read_threshold(const char *text, double *out)
     return read_real(text, out, &end) && !*end && *out > 0;
 }
 
+static bool read_amount(const char *text, double *out)
+{
+    char *end;
+
+    return read_real(text, out, &end) && !*end && *out >= 0;
+}
+
 static bool list_add(struct opt_list *list, const char *text)
 {
     const char **items = realloc(list->items, (list->n + 1) * sizeof *items);
@@ -147,6 +154,9 @@ static bool set_value(const struct opt *opt, void *base, const char *text)
     case OPT_SIZE:
         good = opt_read_size(text, at);
         break;
+    case OPT_REAL:
+        good = read_amount(text, at);
+        break;
     case OPT_THRESHOLD:
         good = read_threshold(text, at);
         break;
@@ -173,6 +183,8 @@ static const char *expected(enum opt_kind kind)
         return "a whole number";
     case OPT_SIZE:
         return "a size such as 512M, 6GiB or 6GB";
+    case OPT_REAL:
+        return "a number of at least 0";
     case OPT_THRESHOLD:
         return "a number above 0, or off";
     default:

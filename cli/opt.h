@@ -19,6 +19,7 @@ enum opt_kind {
     OPT_UNSIGNED,  /* unsigned */
     OPT_U64,       /* uint64_t */
     OPT_SIZE,      /* uint64_t, above 0: 6GB = 6e9, 6GiB, 512M = 512MiB */
+    OPT_REAL,      /* double, at least 0 */
     OPT_THRESHOLD, /* double, above 0; "off" is RAM_THRESHOLD_OFF */
     OPT_TEXT,      /* const char *, borrowed from argv */
     OPT_LIST,      /* struct opt_list: may be given again and again */

@@ -120,6 +120,20 @@ void ram_manifest_free(struct ram_manifest *manifest);
 int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_form form, bool tensors,
                           char **out, struct ram_err *err);
 
+struct ram_probe_opts {
+    unsigned sequences, length; /* of synthetic tokens; 0: 4 of 128, for experts 8 of 256 */
+    unsigned rounds;            /* of resampling; 0: 4 */
+    uint64_t seed;              /* 0: 42 */
+};
+
+/*
+ * Adds to a manifest what each unit costs the model, in nats a token, when it alone is stored
+ * coarsely: measured on tokens that the model itself makes, so that no data is read. Needs an
+ * architecture that can be run (RAM_EUNSUPPORTED otherwise).
+ */
+int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
+              const struct ram_probe_opts *opts, const struct ram_run *run, struct ram_err *err);
+
 /* ---- plan: what was decided ------------------------------------------------------------- */
 
 struct ram_plan;
@@ -140,6 +154,12 @@ struct ram_allocate_opts {
     const char *const *set; /* 'REGEX=BITS[gGROUP]', first match wins, beats every rule */
     size_t n_set;
     const char *expert_rule; /* mean, max or p90; NULL: mean */
+    /* budget only; the first that is not 0 counts. All count every byte of the weight files. */
+    uint64_t size;    /* bytes */
+    double bpw;       /* bits a weight; if all three are 0: 4.5 */
+    uint64_t fit;     /* bytes of memory of a machine: room is left for keys, values and itself */
+    uint64_t context; /* tokens that fit then leaves room for; 0: 8192 */
+    const char *encoder; /* that will convert: what a width costs depends on it; NULL: "rtn" */
 };
 
 struct ram_plan_totals {

@@ -15,7 +15,8 @@ struct ram_method {
      * that it was decided by, and to `predicted` what it foretells. */
     int (*decide)(struct ram_problem *problem, const struct ram_method *method,
                   struct ram_err *err);
-    bool uniform; /* takes bits, group, keep_embeddings; the others take thresholds */
+    bool uniform; /* takes bits, group, keep_embeddings; the others take thresholds, */
+    bool budget;  /* or a size */
     enum ram_norm norm;
     struct ram_thresholds dense, moe; /* defaults */
 };
@@ -31,6 +32,8 @@ int ram_decide_uniform(struct ram_problem *problem, const struct ram_method *met
                        struct ram_err *err);
 int ram_decide_by_score(struct ram_problem *problem, const struct ram_method *method,
                         struct ram_err *err);
+int ram_decide_budget(struct ram_problem *problem, const struct ram_method *method,
+                      struct ram_err *err);
 int ram_decide_auto(struct ram_problem *problem, const struct ram_method *method,
                     struct ram_err *err);
 

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-/* "budget" will have a line here and a file of its own. */
 static const struct ram_method methods[] = {
     {.name = "uniform",
      .what = "every matrix at one width, as stock converters do",
@@ -43,6 +42,10 @@ static const struct ram_method methods[] = {
     {.name = "auto",
      .what = "v4: v2 for a mixture of experts, v3-opt for a dense model",
      .decide = ram_decide_auto},
+    {.name = "budget",
+     .what = "least predicted divergence in a number of bytes",
+     .decide = ram_decide_budget,
+     .budget = true},
 };
 
 const struct ram_method *ram_methods(size_t *n)

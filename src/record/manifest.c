@@ -71,6 +71,7 @@ void ram_manifest_free(struct ram_manifest *manifest)
         return;
     json_decref(manifest->config);
     json_decref(manifest->settings);
+    json_decref(manifest->sensitivities);
     free(manifest->files);
     free(manifest->entries);
     ram_arena_release(&manifest->arena);

@@ -155,6 +155,10 @@ int ram_manifest_text(const struct ram_manifest *manifest, char **out, struct ra
     put_model(&buf, manifest);
     ram_buf_puts(&buf, "  \"settings\": ");
     ram_emit_json(&buf, manifest->settings, 1);
+    if (manifest->sensitivities) {
+        ram_buf_puts(&buf, ",\n  \"sensitivities\": ");
+        ram_emit_json(&buf, manifest->sensitivities, 1);
+    }
     ram_buf_puts(&buf, ",\n  \"tensors\": [");
     for (size_t i = 0; i < manifest->n_entries; i++) {
         ram_buf_puts(&buf, i ? ",\n" : "\n");
