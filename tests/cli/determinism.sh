@@ -7,16 +7,18 @@
 
 check_model() {
     model=$1
-    rm -rf ./*.json dir-*
+    rm -rf ./*
     for level in amx avx512 avx2 ref; do
         for threads in 1 2 7; do
             RAM_CPU=$level expect 0 analyze "$model" -o m-$level-$threads.json --threads $threads
             RAM_CPU=$level expect 0 allocate m-$level-$threads.json -o p-$level-$threads.json
             same m-$level-$threads.json m-$level-1.json "manifests, RAM_CPU=$level"
             same p-$level-$threads.json p-$level-1.json "plans, RAM_CPU=$level"
-            RAM_CPU=$level expect 0 convert "$model" --plan p-amx-1.json -o dir-$level-$threads \
+            # Each in a place of its own: the model card names the directory.
+            mkdir $level-$threads
+            RAM_CPU=$level expect 0 convert "$model" --plan p-amx-1.json -o $level-$threads/dir \
                 --threads $threads --shard-size 3MB
-            same_trees dir-$level-$threads dir-amx-1 "conversions under one plan"
+            same_trees $level-$threads/dir amx-1/dir "conversions under one plan"
         done
     done
     expect 0 analyze "$model" -o small.json --max-memory 64MiB

@@ -2,7 +2,7 @@
 . "$RAM_SOURCE/tests/cli/tools/harness.sh"
 
 expect 0 inspect "$tiny"
-says out -i qwen3
+says out Qwen3ForCausalLM
 silent err
 expect 0 inspect "$tiny" --tensors
 says out 'model.layers.4.mlp.down_proj.weight'
@@ -15,7 +15,7 @@ expect 0 analyze "$tiny" -o m.json
 present m.json
 absent m.json.partial
 is "$("$JSON_GET" m.json schema)" ram.manifest/1 "schema of the manifest"
-is "$("$JSON_GET" m.json model parameters)" 4983296 "parameters"
+is "$("$JSON_GET" m.json model parameters)" 4984192 "parameters"
 cp m.json first.json
 expect 2 analyze "$tiny" -o m.json
 says err 'm.json: exists; --force replaces it'
@@ -75,8 +75,9 @@ expect 2 convert "$tiny" --plan auto.json -o dir
 says err 'exists; --force replaces it'
 expect 0 convert "$tiny" --plan auto.json -o dir --force --json
 json out
-expect 0 convert "$tiny" --plan auto.json -o dir2 --markdown
-same_trees dir dir2 "two conversions"
+mkdir elsewhere # the model card names the directory
+expect 0 convert "$tiny" --plan auto.json -o elsewhere/dir --markdown
+same_trees dir elsewhere/dir "two conversions"
 # The bytes promised are the bytes written.
 promised=$("$JSON_GET" auto.json summary bytes)
 header=$(od -An -t u8 -N 8 dir/model.safetensors | tr -d ' ')
