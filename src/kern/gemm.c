@@ -437,7 +437,7 @@ size_t ram_gemm_all(enum ram_gemm_mode mode, const struct ram_gemm_kernel *out[R
         out[n++] = &ram_gemm_avx512;
     if (cpu->avx512_bf16 && bf16)
         out[n++] = &ram_gemm_avx512_bf16;
-    if (cpu->amx_bf16 && bf16)
+    if (cpu->amx_bf16 && cpu->avx512_bf16 && bf16) /* whose conversions it packs with */
         out[n++] = &ram_gemm_amx_bf16;
 #elif defined(__aarch64__)
     if (cpu->neon)
