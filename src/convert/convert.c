@@ -185,7 +185,7 @@ int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, co
     if (opts->profile != RAM_PROFILE_GPU && opts->profile != RAM_PROFILE_CPU)
         return ram_fail(err, RAM_EUSAGE, "unknown profile %d", (int)opts->profile);
     c.output_name = last_part(dir, err);
-    int status = c.output_name ? ram_encoder_find(&c.encoder, opts->encoder, err) : RAM_ENOMEM;
+    int status = c.output_name ? ram_weight_encoder_find(&c.encoder, opts->encoder, err) : RAM_ENOMEM;
     if (!status)
         status = check_source(ckpt, err);
     if (!status)

@@ -9,7 +9,7 @@
 
 #include "codec/affine.h"
 
-struct ram_encoder {
+struct ram_weight_encoder {
     const char *name;
     const char *what; /* one line for a person */
     /* Encodes n rows of w [n, cols]: the contract of ram_affine_encode. */
@@ -18,6 +18,7 @@ struct ram_encoder {
 };
 
 /* name: NULL means "rtn". RAM_EUSAGE lists what there is. */
-int ram_encoder_find(const struct ram_encoder **out, const char *name, struct ram_err *err);
+int ram_weight_encoder_find(const struct ram_weight_encoder **out, const char *name,
+                            struct ram_err *err);
 
 #endif

@@ -38,7 +38,7 @@ struct scratch {
 struct stream {
     const struct ram_ckpt *ckpt;
     const struct ram_outline *outline;
-    const struct ram_encoder *encoder;
+    const struct ram_weight_encoder *encoder;
     const char *dir;
     const struct ram_run *run;
     struct ram_module_result *results;
@@ -325,7 +325,7 @@ static void finish(struct stream *s)
 }
 
 int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
-               const struct ram_encoder *encoder, const char *dir, const struct ram_run *run,
+               const struct ram_weight_encoder *encoder, const char *dir, const struct ram_run *run,
                struct ram_module_result *results, struct ram_err *err)
 {
     struct stream s = {.ckpt = ckpt,

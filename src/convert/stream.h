@@ -26,7 +26,7 @@ double ram_relative_error(double squared_error, double squared);
  * module. RAM_EFORMAT for a weight that is not finite, RAM_EINTERRUPT if run->cancelled says so.
  */
 int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
-               const struct ram_encoder *encoder, const char *dir, const struct ram_run *run,
+               const struct ram_weight_encoder *encoder, const char *dir, const struct ram_run *run,
                struct ram_module_result *results, struct ram_err *err);
 
 #endif
