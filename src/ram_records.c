@@ -48,24 +48,45 @@ static int add(struct candidates *candidates, const struct ram_manifest *manifes
     return RAM_OK;
 }
 
-/* The methods that decide by scores, if there is anything to score by. */
+/* The options that a method has, of all that were given: a comparison gives each its own. */
+static struct ram_allocate_opts own_options(const struct ram_method *method,
+                                            const struct ram_allocate_opts *opts)
+{
+    struct ram_allocate_opts own = *opts;
+
+    own.method = method->name;
+    if (!method->uniform) {
+        own.bits = own.group = 0;
+        own.keep_embeddings = false;
+    }
+    if (!method->budget) {
+        own.size = own.fit = own.context = 0;
+        own.bpw = 0;
+    }
+    if (method->uniform || method->budget) {
+        own.t2 = own.t8 = own.t16 = 0;
+        own.search = false;
+    }
+    return own;
+}
+
+/* The methods that go by what was measured, if anything was. */
 static int add_methods(struct candidates *candidates, const struct ram_manifest *manifest,
                        const struct ram_allocate_opts *opts, struct ram_err *err)
 {
-    struct ram_allocate_opts own = *opts;
     bool measured = false;
     size_t n;
 
-    own.bits = own.group = 0;
-    own.keep_embeddings = false;
     for (size_t i = 0; !measured && i < manifest->n_entries; i++)
         measured = manifest->entries[i].measured;
     const struct ram_method *const methods = ram_methods(&n);
     for (size_t i = 0; measured && i < n; i++) {
-        own.method = methods[i].name;
+        const struct ram_allocate_opts own = own_options(&methods[i], opts);
         const int status =
             methods[i].uniform ? RAM_OK : add(candidates, manifest, &own, own.method, false, err);
-        if (status)
+        if (status == RAM_EBUDGET) /* it does not fit: the others may be compared all the same */
+            *err = (struct ram_err){0};
+        else if (status)
             return status;
     }
     return RAM_OK;
@@ -74,12 +95,9 @@ static int add_methods(struct candidates *candidates, const struct ram_manifest 
 static int add_ladder(struct candidates *candidates, const struct ram_manifest *manifest,
                       const struct ram_allocate_opts *opts, struct ram_err *err)
 {
-    struct ram_allocate_opts own = *opts;
+    struct ram_allocate_opts own = own_options(ram_method_find("uniform"), opts);
     char label[32];
 
-    own.method = "uniform";
-    own.t2 = own.t8 = own.t16 = 0;
-    own.search = false;
     for (size_t i = 0; i < sizeof ladder / sizeof *ladder; i++) {
         own.bits = ladder[i].bits;
         own.group = ladder[i].group;
