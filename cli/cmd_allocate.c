@@ -14,6 +14,8 @@ struct args {
 
 static const struct opt table[] = {
     {"output", 'o', OPT_TEXT, offsetof(struct args, output), "PLAN", "the file to write", NULL},
+    {"encoder", 0, OPT_TEXT, offsetof(struct args, alloc.opts.encoder), "E",
+     "budget: the encoder that will convert, on which errors depend (default: rtn)", NULL},
     {0},
 };
 

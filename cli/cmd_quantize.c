@@ -79,7 +79,10 @@ static int probe(struct work *w, struct ram_err *err)
 
 static int decide(struct work *w, struct ram_err *err)
 {
-    int status = ram_allocate(w->manifest, &w->args->alloc.opts, &w->plan, err);
+    struct ram_allocate_opts opts = w->args->alloc.opts;
+
+    opts.encoder = w->args->convert.encoder;
+    int status = ram_allocate(w->manifest, &opts, &w->plan, err);
     if (!status)
         status =
             ram_plan_describe(w->plan, w->job->form, w->job->progress.verbose, &w->plan_text, err);
