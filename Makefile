@@ -51,8 +51,8 @@ install: configure
 	@cmake --install build
 
 oracles: configure
-	@cmake --build build -j$(JOBS) --target test_allocate_oracles
-	@RAM_SOURCE=$(CURDIR) build/test_allocate_oracles --table
+	@cmake --build build -j$(JOBS) --target test_oracles
+	@RAM_SOURCE=$(CURDIR) build/test_oracles --table
 
 interop: all
 	@sh tools/setup.sh interop

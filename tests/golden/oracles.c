@@ -1,15 +1,19 @@
 /*
  * oracles.c - what the method's authors published, beside what this code makes of their data.
  *
- * Needs no model: the published per-tensor metrics of two models, their file sizes, and the
- * tensors that their config.json imply. Every line is a test; `oracles --table` prints them
- * (make oracles). Where a published number cannot be reached, because its definition was never
- * published, the line says so, and the test holds us to our own definition instead.
+ * The published per-tensor metrics of two models, their file sizes, and the tensors that their
+ * config.json imply; a Gaussian matrix made here; and three small trained models, whose mixes were
+ * written by stock mlx_lm and measured independently of us. Every line is a test; `oracles --table`
+ * prints them (make oracles). Where a published number cannot be reached, because its definition
+ * was never published, the line says so, and the test holds us to our own definition instead.
  */
+#include "base/file.h"
+#include "base/rng.h"
 #include "golden/inventory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -42,8 +46,9 @@ static struct line *number(const char *what, double published, double ours, int 
                            const char *unit)
 {
     char a[64], b[64];
+    const double half = 0.5 * pow(10, -decimals);
     snprintf(a, sizeof a, "%.*f %s", decimals, published, unit);
-    snprintf(b, sizeof b, "%.*f %s", decimals, ours, unit);
+    snprintf(b, sizeof b, "%.*f %s", decimals, fabs(ours) < half ? 0.0 : ours, unit); /* no -0.0 */
     return add(fabs(published - ours) <= 0.5000001 * pow(10, -decimals), what, a, b);
 }
 
@@ -248,7 +253,7 @@ static void uniform_sizes(void)
         {"Qwen3-8B uniform 4-bit: size", "configs/Qwen--Qwen3-8B.config.json", 4, 4.05},
         {"Qwen3-30B-A3B bf16: size", "configs/Qwen--Qwen3-30B-A3B.config.json", 16, 56.87},
         {"Qwen3-30B-A3B uniform 4-bit: size", "configs/Qwen--Qwen3-30B-A3B.config.json", 4, 15.11}};
-    char path[512];
+    char path[640];
 
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         inventory_check(!inventory_data(path, sizeof path, models[i].config), "no config");
@@ -291,9 +296,133 @@ static void ablation_sizes(void)
     json_decref(root);
 }
 
-static void (*const groups[])(void) = {v1_on_qwen3_8b, v2_on_qwen3_8b, v3_opt_on_qwen3_8b,
-                                       v1_on_397b,     effective_bits, uniform_sizes,
-                                       ablation_sizes};
+/* ---- 6: a Gaussian matrix -----------------------------------------------------------------------
+ */
+
+enum { SIDE = 1024 };
+
+static void write_file(const char *dir, const char *name, const void *data, size_t size)
+{
+    struct ram_err err = {0};
+    char path[640];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    inventory_check(ram_file_write(path, data, size, true, &err), err.message);
+}
+
+static void remove_file(const char *dir, const char *name)
+{
+    char path[640];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    remove(path);
+}
+
+/* A checkpoint of one matrix of standard normal weights, in f32. */
+static void write_gaussian(const char *dir)
+{
+    static const char config[] = "{\"model_type\": \"gaussian\"}";
+    const size_t n = (size_t)SIDE * SIDE;
+    char header[256];
+    uint64_t header_size;
+
+    const int used = snprintf(header, sizeof header,
+                              "{\"w.weight\":{\"dtype\":\"F32\",\"shape\":[%d,%d],"
+                              "\"data_offsets\":[0,%zu]}}",
+                              SIDE, SIDE, 4 * n);
+    header_size = (uint64_t)used + (8 - used % 8) % 8;
+    uint8_t *const file = malloc(8 + header_size + 4 * n);
+    float *const weights = malloc(4 * n);
+    inventory_check(!file || !weights, "memory");
+    memset(file, ' ', 8 + header_size);
+    memcpy(file, &header_size, 8); /* the format is little-endian, and so are those who run this */
+    memcpy(file + 8, header, (size_t)used);
+    ram_rng_normal(ram_rng_for(1, "gaussian"), 0, n, weights);
+    memcpy(file + 8 + header_size, weights, 4 * n);
+    write_file(dir, "model.safetensors", file, 8 + header_size + 4 * n);
+    write_file(dir, "config.json", config, strlen(config));
+    free(file);
+    free(weights);
+}
+
+static struct ram_manifest *analyzed(const char *dir)
+{
+    const struct ram_analyze_opts opts = {0};
+    const struct ram_run run = {0};
+    struct ram_manifest *m = NULL;
+    struct ram_ckpt *ckpt = NULL;
+    struct ram_err err = {0};
+
+    inventory_check(ram_ckpt_open(&ckpt, dir, &err), err.message);
+    inventory_check(ram_analyze(ckpt, &opts, &run, &m, &err), err.message);
+    ram_ckpt_close(ckpt);
+    return m;
+}
+
+static void gaussian_matrix(void)
+{
+    char dir[] = "/tmp/ram-oracles-XXXXXX";
+
+    inventory_check(!mkdtemp(dir), "no directory");
+    write_gaussian(dir);
+    struct ram_manifest *m = analyzed(dir);
+    const struct ram_entry *const e = &m->entries[0];
+    inventory_check(!e->measured, "not measured");
+    number("Gaussian matrix: error", 0.100, e->metrics.error, 3, "");
+    /* 24 / n is its variance: 0 to within five standard errors. */
+    number("Gaussian matrix: kurtosis", 0, e->metrics.kurtosis, 1, "");
+    number("Gaussian matrix: output x rms / range (1/55.4)", 1 / (16 * sqrt(12)),
+           e->metrics.output * e->stats.rms / (e->stats.max - e->stats.min), 6, "");
+    ram_manifest_free(m);
+    remove_file(dir, "model.safetensors");
+    remove_file(dir, "config.json");
+    rmdir(dir);
+}
+
+/* ---- the trained reference models ---------------------------------------------------------------
+ */
+
+/* Bytes of files that stock mlx_lm wrote from the method's decisions, as others made them. */
+static const struct {
+    const char *model, *method;
+    uint64_t bytes;
+} mixes[] = {{"tiny-qwen3", "v1", 4206291},         {"tiny-qwen3", "v2", 4511247},
+             {"tiny-qwen3", "v3-opt", 4450017},     {"ref-qwen3-moe", "v2", 10248951},
+             {"ref-glm4-moe-lite", "v2", 10137441}, {"ref-glm4-moe-lite", "v2-opt", 9972740},
+             {"ref-glm4-moe-lite", "v3", 9683373}};
+
+static void reference_models(void)
+{
+    const char *model = "";
+    struct ram_manifest *m = NULL;
+    char dir[512], probe[64], what[64], published[64], ours[64];
+
+    for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++) {
+        if (strcmp(model, mixes[i].model) != 0) {
+            model = mixes[i].model;
+            snprintf(probe, sizeof probe, "../models/%s/config.json", model);
+            if (!inventory_data(dir, sizeof dir, probe))
+                continue;
+            *strrchr(dir, '/') = '\0';
+            ram_manifest_free(m);
+            m = analyzed(dir);
+        }
+        if (!m)
+            continue;
+        struct ram_plan *plan = decide(m, (struct ram_allocate_opts){.method = mixes[i].method});
+        const uint64_t bytes = plan->totals.bytes;
+        snprintf(what, sizeof what, "%s %s: bytes of the file", model, mixes[i].method);
+        snprintf(published, sizeof published, "%llu", (unsigned long long)mixes[i].bytes);
+        snprintf(ours, sizeof ours, "%llu, header not counted", (unsigned long long)bytes);
+        /* A header is less than 0.35 % of these files; two methods differ by 1.4 % and more. */
+        add(bytes < mixes[i].bytes && (double)bytes > 0.9965 * (double)mixes[i].bytes, what,
+            published, ours);
+        ram_plan_free(plan);
+    }
+    ram_manifest_free(m);
+}
+
+static void (*const groups[])(void) = {v1_on_qwen3_8b,  v2_on_qwen3_8b,   v3_opt_on_qwen3_8b,
+                                       v1_on_397b,      effective_bits,   uniform_sizes,
+                                       gaussian_matrix, reference_models, ablation_sizes};
 
 static void every_line_holds(void **state)
 {
@@ -311,11 +440,11 @@ static int print_table(void)
 {
     int failed = 0;
 
-    printf("%-42s %-38s %-38s\n", "what", "published", "ours");
+    printf("%-46s %-38s %-38s\n", "what", "published", "ours");
     for (size_t i = 0; i < table.n; i++) {
         const struct line *const line = &table.lines[i];
         static const char *const verdicts[] = {"equal", "differs", "WRONG"};
-        printf("%-42s %-38s %-38s %s%s%s\n", line->what, line->published, line->ours,
+        printf("%-46s %-38s %-38s %s%s%s\n", line->what, line->published, line->ours,
                verdicts[line->verdict], *line->note ? ": " : "", line->note);
         failed |= line->verdict == WRONG;
     }
@@ -325,7 +454,7 @@ static int print_table(void)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_line_holds)};
-    char path[512];
+    char path[640];
 
     if (!inventory_data(path, sizeof path, "swan/correlation_qwen3_8b.json")) {
         printf("SKIP: no published data in ../shared/data/swan (RAM_SHARED)\n");
