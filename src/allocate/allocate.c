@@ -160,13 +160,17 @@ int ram_allocate_unsigned(const struct ram_manifest *manifest, const struct ram_
 int ram_allocate(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
                  struct ram_plan **out, struct ram_err *err)
 {
-    int status = ram_allocate_unsigned(manifest, opts, out, err);
-    if (status)
+    struct ram_plan *plan = NULL;
+
+    *out = NULL;
+    int status = ram_allocate_unsigned(manifest, opts, &plan, err);
+    if (!plan)
         return status;
-    status = sign(*out, manifest, err);
+    status = sign(plan, manifest, err);
     if (status) {
-        ram_plan_free(*out);
-        *out = NULL;
+        ram_plan_free(plan);
+        return status;
     }
-    return status;
+    *out = plan;
+    return RAM_OK;
 }

@@ -26,9 +26,13 @@ static const struct {
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+struct pattern {
+    const char *text;
+    struct ram_rx *rx;
+};
+
 struct list {
-    const char *const *patterns;
-    struct ram_rx **rx;
+    struct pattern *items;
     size_t n;
 };
 
@@ -48,12 +52,13 @@ struct ram_rules {
 
 static int compile(struct list *list, const char *const *patterns, size_t n, struct ram_err *err)
 {
-    list->rx = ram_calloc(n, sizeof *list->rx, err);
-    if (!list->rx)
+    list->items = ram_calloc(n, sizeof *list->items, err);
+    if (!list->items)
         return RAM_ENOMEM;
-    list->patterns = patterns;
     for (; list->n < n; list->n++) {
-        const int status = ram_rx_new(&list->rx[list->n], patterns[list->n], true, err);
+        struct pattern *const item = &list->items[list->n];
+        item->text = patterns[list->n];
+        const int status = ram_rx_new(&item->rx, item->text, true, err);
         if (status)
             return status;
     }
@@ -63,8 +68,8 @@ static int compile(struct list *list, const char *const *patterns, size_t n, str
 static void release(struct list *list)
 {
     for (size_t i = 0; i < list->n; i++)
-        ram_rx_free(list->rx[i]);
-    free(list->rx);
+        ram_rx_free(list->items[i].rx);
+    free(list->items);
 }
 
 /* A stack of experts is known by the unit's name and by that of its first tensor. */
@@ -76,7 +81,7 @@ static bool matches(const struct ram_rx *rx, const struct ram_case *c)
 static bool listed(const struct list *list, const struct ram_case *c)
 {
     for (size_t i = 0; i < list->n; i++)
-        if (matches(list->rx[i], c))
+        if (matches(list->items[i].rx, c))
             return true;
     return false;
 }
@@ -215,7 +220,7 @@ static int append(json_t *array, const struct list *list)
     int failed = 0;
 
     for (size_t i = 0; i < list->n; i++)
-        failed |= json_array_append_new(array, json_string(list->patterns[i]));
+        failed |= json_array_append_new(array, json_string(list->items[i].text));
     return failed;
 }
 

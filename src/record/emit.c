@@ -14,7 +14,7 @@ enum { SHORT_LINE = 110, MAX_LEVELS = 16 };
 
 int ram_c_locale_enter(struct ram_c_locale *locale, struct ram_err *err)
 {
-    locale->c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    *locale = (struct ram_c_locale){.c = newlocale(LC_ALL_MASK, "C", (locale_t)0)};
     if (locale->c == (locale_t)0)
         return ram_fail_errno(err, "cannot make a C locale");
     locale->before = uselocale(locale->c);

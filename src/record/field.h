@@ -23,20 +23,14 @@ struct ram_field {
 int ram_scan_fields(struct ram_scan *scan, const struct ram_field *fields, size_t n_fields,
                     struct ram_err *err);
 
-int ram_field_text(struct ram_scan *scan, void *into, struct ram_err *err); /* const char * */
-int ram_field_name(struct ram_scan *scan, void *into,
-                   struct ram_err *err); /* not empty; and
-                                          * from here on messages are about it */
-int ram_field_count(struct ram_scan *scan, void *into,
-                    struct ram_err *err);                                    /* uint64_t, up to
-                                                                              * RAM_MAX_PARAMETERS */
-int ram_field_index(struct ram_scan *scan, void *into, struct ram_err *err); /* int; null: -1 */
-int ram_field_figure(struct ram_scan *scan, void *into,
-                     struct ram_err *err); /* double; null
-                                            * leaves it alone: it was set to NAN */
-int ram_field_object(struct ram_scan *scan, void *into,
-                     struct ram_err *err); /* json_t *, that is
-                                            * replaced; null: stays as it is */
+/* Readers. into: const char **; ... not empty, and from here on messages are about it; */
+ram_field_fn ram_field_text, ram_field_name;
+
+/* uint64_t *, up to RAM_MAX_PARAMETERS; int *, null makes it -1; */
+ram_field_fn ram_field_count, ram_field_index;
+
+/* double *, null leaves it as it was set: NAN; json_t **, replaced, null leaves it. */
+ram_field_fn ram_field_figure, ram_field_object;
 
 /* An array of exactly n counts. what: for messages, "a shape is not [rows, cols]". */
 int ram_scan_counts(struct ram_scan *scan, uint64_t *const *out, size_t n, const char *what,

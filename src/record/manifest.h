@@ -89,9 +89,9 @@ struct ram_manifest {
     uint64_t parameters, bytes; /* of the checkpoint's weight files */
     struct ram_manifest_file *files;
     size_t n_files;
-    json_t *config;            /* the keys of config.json that matter to later stages */
-    json_t *settings;          /* everything that could change a figure */
-    /* What probing the model found, or NULL: {"tier", "settings", "units": {unit: nats a token}}. */
+    json_t *config;   /* the keys of config.json that matter to later stages */
+    json_t *settings; /* everything that could change a figure */
+    /* What probing the model found, or NULL: {"tier", "settings", "units": {unit: nats}}. */
     json_t *sensitivities;
     struct ram_entry *entries; /* checkpoint order: by natural order of names */
     size_t n_entries;

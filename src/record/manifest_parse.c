@@ -104,10 +104,14 @@ static int scan_tensors(struct ram_scan *scan, void *into, struct ram_err *err)
     return status;
 }
 
+struct identity {
+    const struct ram_entry *entry;
+};
+
 static int by_identity(const void *a, const void *b)
 {
-    const struct ram_entry *const x = *(const struct ram_entry *const *)a;
-    const struct ram_entry *const y = *(const struct ram_entry *const *)b;
+    const struct ram_entry *const x = ((const struct identity *)a)->entry;
+    const struct ram_entry *const y = ((const struct identity *)b)->entry;
 
     const int order = strcmp(x->name, y->name);
     if (order)
@@ -122,16 +126,16 @@ static int check_unique(const struct ram_manifest *m, const char *where, struct 
 {
     int status = RAM_OK;
 
-    const struct ram_entry **const order = ram_calloc(m->n_entries, sizeof *order, err);
+    struct identity *const order = ram_calloc(m->n_entries, sizeof *order, err);
     if (!order)
         return RAM_ENOMEM;
     for (size_t i = 0; i < m->n_entries; i++)
-        order[i] = &m->entries[i];
+        order[i].entry = &m->entries[i];
     qsort(order, m->n_entries, sizeof *order, by_identity);
     for (size_t i = 1; !status && i < m->n_entries; i++)
         if (!by_identity(&order[i - 1], &order[i]))
             status = ram_fail(err, RAM_EFORMAT, "%s: tensor %s stands in it twice", where,
-                              order[i]->name);
+                              order[i].entry->name);
     free(order);
     return status;
 }
@@ -142,8 +146,10 @@ static int parse(struct ram_manifest *m, const char *text, size_t size, const ch
     char sha256[RAM_SHA256_HEX];
     struct ram_scan scan;
     const struct ram_field fields[] = {
-        {"schema", scan_schema, m, true},   {"ram", ram_field_text, &m->version, false},
-        {"model", scan_model, m, true},     {"settings", ram_field_object, &m->settings, false},
+        {"schema", scan_schema, m, true},
+        {"ram", ram_field_text, &m->version, false},
+        {"model", scan_model, m, true},
+        {"settings", ram_field_object, &m->settings, false},
         {"sensitivities", ram_field_object, &m->sensitivities, false},
         {"tensors", scan_tensors, m, true},
     };

@@ -1,5 +1,5 @@
 /*
- * compare.c - plans of one model beside each other.
+ * methods_report.c - plans of one model beside each other.
  *
  * Methods spend different bytes, so a table of them says little by itself: next to each stands
  * the best uniform quantisation that takes no more bytes, and what both are foretold to lose.
@@ -50,10 +50,14 @@ static const struct ram_candidate *rival(const struct ram_candidate *candidates,
     return best;
 }
 
+struct ranked {
+    const struct ram_candidate *candidate;
+};
+
 static int by_bytes(const void *a, const void *b)
 {
-    const struct ram_candidate *const x = *(const struct ram_candidate *const *)a;
-    const struct ram_candidate *const y = *(const struct ram_candidate *const *)b;
+    const struct ram_candidate *const x = ((const struct ranked *)a)->candidate;
+    const struct ram_candidate *const y = ((const struct ranked *)b)->candidate;
 
     if (x->plan->totals.bytes != y->plan->totals.bytes)
         return x->plan->totals.bytes < y->plan->totals.bytes ? 1 : -1;
@@ -107,9 +111,8 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
 }
 
 /* The methods, or the uniform ladder from the largest down. */
-static void put_table(const struct ram_candidate *candidates, size_t n,
-                      const struct ram_candidate *const *order, bool uniform, enum ram_form form,
-                      struct ram_buf *out)
+static void put_table(const struct ram_candidate *candidates, size_t n, const struct ranked *order,
+                      bool uniform, enum ram_form form, struct ram_buf *out)
 {
     static const char *const widths[] = {">2", ">3", ">4", ">5", ">6", ">8", ">16"};
     struct ram_table table = {0};
@@ -129,8 +132,8 @@ static void put_table(const struct ram_candidate *candidates, size_t n,
         ram_table_column(&table, ">error");
     }
     for (size_t i = 0; i < n; i++)
-        if (order[i]->uniform == uniform)
-            put_candidate(&table, order[i], candidates, n);
+        if (order[i].candidate->uniform == uniform)
+            put_candidate(&table, order[i].candidate, candidates, n);
     ram_table_print(&table, form, out);
     ram_table_release(&table);
 }
@@ -177,11 +180,11 @@ int ram_report_compare(const struct ram_manifest *manifest, const struct ram_can
 
     if (form == RAM_JSON)
         return ram_emit_text(compare_json(manifest, candidates, n_candidates), out, err);
-    const struct ram_candidate **const order = ram_calloc(n_candidates, sizeof *order, err);
+    struct ranked *const order = ram_calloc(n_candidates, sizeof *order, err);
     if (!order)
         return RAM_ENOMEM;
     for (size_t i = 0; i < n_candidates; i++) {
-        order[i] = &candidates[i];
+        order[i].candidate = &candidates[i];
         scored |= !candidates[i].uniform;
     }
     ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
