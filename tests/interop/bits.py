@@ -2,10 +2,11 @@
 
 import contextlib
 import io
+import json
 
 import torch
-from mlx_lm import convert
-from safetensors.torch import load_file, save
+from mlx_lm import convert, load
+from safetensors.torch import load_file, save, save_file
 
 import common
 import models
@@ -55,6 +56,53 @@ def same_file(label, directory):
     check(f"bits {label} file as safetensors writes it", path.read_bytes() == theirs, "differs")
 
 
+def eight_bit_floats(label):
+    """A checkpoint in blocks of FP8 is read as the floats that torch makes of it."""
+    source = models.make("llama", f"bits-{label}", hidden=192, num_attention_heads=6)
+    originals = load_file(source / "model.safetensors")
+    stored, floats = {}, {}
+    for name, weight in originals.items():
+        if weight.dim() < 2 or "_proj" not in name:
+            stored[name] = floats[name] = weight
+            continue
+        rows, cols = weight.shape
+        scale = torch.rand(-(-rows // 128), -(-cols // 128)) * 0.01 + 0.001
+        spread = scale.repeat_interleave(128, 0)[:rows].repeat_interleave(128, 1)[:, :cols]
+        codes = (weight.float() / spread).to(torch.float8_e4m3fn)
+        stored[name], stored[f"{name}_scale_inv"] = codes, scale
+        floats[name] = (codes.float() * spread).to(torch.bfloat16)
+    save_file(stored, source / "model.safetensors", metadata={"format": "pt"})
+    config = common.read_json(source / "config.json")
+    config["quantization_config"] = {
+        "quant_method": "fp8",
+        "fmt": "e4m3",
+        "weight_block_size": [128, 128],
+    }
+    (source / "config.json").write_text(json.dumps(config))
+
+    out = quantize(source, f"ours/{label}", "--method", "uniform", "--set", ".=16")
+    ours = load_file(out / "model.safetensors")
+    wrong = [name for name in floats if not torch.equal(ours[name], floats[name])]
+    check(f"bits {label} as torch reads it", ours.keys() == floats.keys() and not wrong, wrong[:3])
+    left = common.read_json(out / "config.json").keys() & {"quantization", "quantization_config"}
+    check(f"bits {label} leaves no quantization_config", not left, left)
+
+
+def searched(label, model):
+    """The other encoder writes the same format, nearer to the weights."""
+    errors = []
+    for encoder in ("rtn", "search"):
+        out = quantize(
+            model, f"ours/{label}-{encoder}", "--method", "uniform", "--bits", 3, "--group", 64,
+            "--encoder", encoder,
+        )  # fmt: skip
+        load(str(out))
+        tensors = common.read_json(out / "ram.json")["tensors"]
+        errors.append([entry["relative_error"] for entry in tensors])
+    worse = [pair for pair in zip(*errors) if pair[1] > pair[0]]
+    check(f"bits {label} encoder search is never worse", not worse and errors[0] != errors[1], worse)
+
+
 def run():
     for kind in KINDS:
         model = models.make(kind, f"bits-{kind}")
@@ -65,6 +113,8 @@ def run():
         label = f"qwen3-{str(dtype).removeprefix('torch.')}"
         model = models.make("qwen3", f"bits-{label}", dtype=dtype)
         attempt(f"bits {label}", one, label, model, 4, 64)
+    attempt("bits fp8", eight_bit_floats, "fp8")
+    attempt("bits search", searched, "search", models.make("qwen3_moe", "bits-search"))
     for name in ("tiny-qwen3", "ref-qwen3-moe", "ref-glm4-moe-lite"):
         model = SHARED / "models" / name
         if model.exists():

@@ -15,7 +15,7 @@ from common import SHARED, attempt, check, quantize
 TOKENS = [[5, 17, 201, 99, 3, 250, 44, 8, 120, 77]]
 MIXED = [
     "--method", "uniform", "--bits", "4", "--group", "128",
-    "--set", "down_proj=6g32", "--set", "k_proj=8g64", "--set", "up_proj=3g64",
+    "--set", "down_proj=6g32", "--set", "(k_proj|kv_b_proj)=8g64", "--set", "up_proj=3g64",
     "--set", "layers.1.*(gate_proj|o_proj)=16", "--set", "embed_tokens=5g32",
 ]  # fmt: skip
 

@@ -27,9 +27,10 @@ if ! "$venv/bin/python" -c "$modules" 2>/dev/null; then
     mkdir -p "$build"
     echo "interop: installing mlx, mlx-lm, transformers, torch into $venv (log: $log)"
     python3 -m venv "$venv" >"$log" 2>&1 || skip "python3 -m venv failed, see $log"
-    # torch without CUDA is a tenth of the size; where its own index is out of reach, PyPI's does.
-    "$venv/bin/pip" install -q torch --index-url https://download.pytorch.org/whl/cpu \
-        >>"$log" 2>&1 || true
+    # torch without CUDA is a tenth of the size (PyPI's is 6 GB with what it needs), but lies on a
+    # server of its own; where that is out of reach, PyPI's does.
+    "$venv/bin/pip" install -q --timeout 15 --retries 1 torch \
+        --index-url https://download.pytorch.org/whl/cpu >>"$log" 2>&1 || true
     "$venv/bin/pip" install -q 'mlx[cpu]' mlx-lm transformers torch safetensors tokenizers numpy \
         >>"$log" 2>&1 || skip "PyPI cannot be reached, see $log"
     "$venv/bin/python" -c "$modules" >>"$log" 2>&1 || skip "the packages do not run here, see $log"
