@@ -3,6 +3,7 @@
 #include "job.h"
 #include "message.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const struct opt_usage usage = {
@@ -24,8 +25,8 @@ static int run(char **paths, size_t n, struct job *job, struct ram_err *err)
     int status = RAM_OK;
 
     if (!scores) {
-        err->status = RAM_ENOMEM;
-        return RAM_ENOMEM;
+        snprintf(err->message, sizeof err->message, "no memory for %zu scores", n);
+        return err->status = RAM_ENOMEM;
     }
     for (size_t i = 0; i < n && !status; i++)
         status = ram_score_read(&scores[i], paths[i], err);

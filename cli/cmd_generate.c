@@ -4,14 +4,17 @@
 #include "message.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #define AT(member) offsetof(struct ram_generate_opts, member)
 static const struct opt table[] = {
     {"prompt", 'p', OPT_TEXT, AT(prompt), "TEXT", "what to continue", NULL},
-    {"max-tokens", 0, OPT_U64, AT(max_tokens), "N", "say at most so many (100)", NULL},
+    {"max-tokens", 0, OPT_U64, AT(max_tokens), "N", "say at most so many (default: 100)", NULL},
     {"temperature", 0, OPT_REAL, AT(temperature), "T",
-     "0: always the most likely token (0); 1: as likely as the model thinks", NULL},
-    {"seed", 0, OPT_U64, AT(seed), "S", "of the sampling (42)", NULL},
+     "0 (default): always the most likely token; 1: as likely as the model thinks", NULL},
+    {"seed", 0, OPT_U64, AT(seed), "S", "of the sampling (default: 42)", NULL},
     {0},
 };
 #undef AT
@@ -26,24 +29,80 @@ static const struct opt_usage usage = {
     .max_operands = 1,
 };
 
-static void print_bytes(void *user, const char *bytes, size_t n)
+/* What the model says, as it comes; for JSON until it is all there. */
+struct speech {
+    bool terminal, held; /* held: a byte that begins a control character, or does not */
+    char *text;
+    size_t size;
+    bool failed;
+};
+
+/* A model may say anything, also what a terminal takes for a command: control characters (C0, and
+ * C1 in its UTF-8 form, which two calls may bring in halves) are shown as question marks. */
+static void say(void *user, const char *bytes, size_t n)
 {
-    (void)user;
-    fwrite(bytes, 1, n, stdout);
+    struct speech *speech = user;
+
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)bytes[i];
+        const bool c1 = speech->held && c >= 0x80 && c < 0xa0;
+        const bool c0 = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+        if (speech->held && !c1)
+            putchar(0xc2);
+        speech->held = speech->terminal && c == 0xc2;
+        if (!speech->held)
+            putchar(c1 || (c0 && speech->terminal) ? '?' : c);
+    }
     fflush(stdout);
+}
+
+static void gather(void *user, const char *bytes, size_t n)
+{
+    struct speech *speech = user;
+    char *text = realloc(speech->text, speech->size + n + 1);
+
+    speech->failed |= !text;
+    if (!text)
+        return;
+    memcpy(text + speech->size, bytes, n);
+    speech->text = text;
+    speech->size += n;
+    text[speech->size] = '\0';
+}
+
+static int print_json(const char *prompt, const struct speech *speech, struct ram_err *err)
+{
+    if (speech->failed) {
+        err->status = RAM_ENOMEM;
+        snprintf(err->message, sizeof err->message, "no memory for the text");
+        return err->status;
+    }
+    printf("{\"prompt\": ");
+    result_print_json_string(prompt, strlen(prompt));
+    printf(", \"text\": ");
+    result_print_json_string(speech->text ? speech->text : "", speech->size);
+    printf("}\n");
+    return RAM_OK;
 }
 
 static int run(const char *path, const struct ram_generate_opts *opts, struct job *job,
                struct ram_err *err)
 {
+    struct speech speech = {.terminal = isatty(STDOUT_FILENO)};
     struct ram_ckpt *ckpt = NULL;
+    const bool json = job->form == RAM_JSON;
 
     int status = ram_ckpt_open(&ckpt, path, err);
-    if (!status) {
+    if (!status && !json)
         fputs(opts->prompt, stdout);
-        status = ram_generate(ckpt, opts, &job->run, print_bytes, NULL, err);
-        putchar('\n');
+    if (!status) {
+        status = ram_generate(ckpt, opts, &job->run, json ? gather : say, &speech, err);
+        if (!json)
+            putchar('\n');
     }
+    if (!status && json)
+        status = print_json(opts->prompt, &speech, err);
+    free(speech.text);
     ram_ckpt_close(ckpt);
     return status;
 }

@@ -26,7 +26,7 @@ static const struct opt table[] = {
 
 static const struct opt_usage usage = {
     .verb = "quantize",
-    .synopsis = "MODEL -o DIR [--method M] [options]",
+    .synopsis = "MODEL -o DIR [--method M | --bpw B | --size SIZE] [options]",
     .about = "Quantises a checkpoint: measures its weights, decides how many bits each tensor\n"
              "gets, prints that plan, writes DIR, and checks what was written against the\n"
              "original. DIR is whole or absent, and mlx_lm loads it.\n\n"
@@ -128,7 +128,7 @@ static int write_and_verify(struct work *w, struct ram_err *err)
 static void print_json(const struct work *w)
 {
     printf("{\"directory\": ");
-    result_print_json_string(w->args->convert.output);
+    result_print_json_string(w->args->convert.output, strlen(w->args->convert.output));
     printf(",\n\"written\": %s", w->args->convert.dry_run ? "false" : "true");
     if (w->plan_text)
         printf(",\n\"plan\": %s", w->plan_text);

@@ -12,7 +12,9 @@ const struct opt convert_args_table[] = {
     {"profile", 0, OPT_CHOICE, AT(profile), "P",
      "which of MLX's two rounding rules: gpu (default) or cpu", profiles},
     {"encoder", 0, OPT_TEXT, AT(encoder), "E",
-     "rtn (default): round to nearest, as MLX itself does", NULL},
+     "rtn (default): round to nearest, as MLX itself does; search: scales and biases "
+     "searched for the least error, some 50 times as long",
+     NULL},
     {"shard-size", 0, OPT_SIZE, AT(shard_size), "SIZE",
      "most bytes in one weight file (default: 5GiB)", NULL},
     {0},

@@ -67,16 +67,48 @@ void result_print(const char *text)
     fflush(stdout); /* in step with the messages where both go to one file */
 }
 
-void result_print_json_string(const char *text)
+/* Bytes of the UTF-8 character at s (RFC 3629: shortest form, no surrogates), 0 if it is none. */
+static size_t character_length(const unsigned char *s, size_t size)
 {
+    static const struct {
+        unsigned char low, high, second_low, second_high;
+        size_t length;
+    } forms[] = {
+        {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
+        if (s[0] < forms[f].low || s[0] > forms[f].high)
+            continue;
+        const size_t n = forms[f].length;
+        if (n > size || (n > 1 && (s[1] < forms[f].second_low || s[1] > forms[f].second_high)))
+            return 0;
+        for (size_t i = 2; i < n; i++)
+            if ((s[i] & 0xc0) != 0x80)
+                return 0;
+        return n;
+    }
+    return 0;
+}
+
+void result_print_json_string(const char *text, size_t size)
+{
+    const unsigned char *s = (const unsigned char *)text;
+
     fputc('"', stdout);
-    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
-        if (*s == '"' || *s == '\\')
-            printf("\\%c", *s);
-        else if (*s < 0x20)
-            printf("\\u%04x", *s);
+    for (size_t i = 0; i < size;) {
+        const size_t n = character_length(s + i, size - i);
+        if (n == 0)
+            printf("\\ufffd");
+        else if (s[i] == '"' || s[i] == '\\')
+            printf("\\%c", s[i]);
+        else if (s[i] < 0x20)
+            printf("\\u%04x", s[i]);
         else
-            fputc(*s, stdout);
+            fwrite(s + i, 1, n, stdout);
+        i += n ? n : 1;
     }
     fputc('"', stdout);
 }

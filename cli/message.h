@@ -24,8 +24,8 @@ int message_failure(const struct ram_err *err);
 /* A result on stdout, with one newline at its end. */
 void result_print(const char *text);
 
-/* Text as a JSON string with its quotes, on stdout. */
-void result_print_json_string(const char *text);
+/* Text as a JSON string with its quotes, on stdout; what is not UTF-8 becomes U+FFFD. */
+void result_print_json_string(const char *text, size_t size);
 
 /* Text as one word of a POSIX shell, on stdout: quoted only if it has to be. */
 void result_print_shell_word(const char *text);

@@ -108,6 +108,20 @@ silent err
 expect 0 quantize "$tiny" -o "it's here" --method uniform --bits 6 --group 64 --force
 is "$(tail -n 1 out)" "mlx_lm.generate --model 'it'\\''s here' --prompt \"The history of\"" "quoted"
 
+# Budgets that cannot be met, and that can.
+expect 4 allocate m.json -o small.json --size 1MB
+says err '[0-9]'
+expect 4 quantize "$tiny" -o small --bpw 1
+absent small small.json
+expect 0 quantize "$tiny" -o small --size 3MB
+[ "$(cat small/*.safetensors | wc -c)" -le 3000000 ] || bad "more than 3 MB of weight files"
+expect 2 allocate m.json -o x.json --method v1 --size 3MB
+
+# What a model says is a JSON string, whatever it is.
+expect 0 generate "$tiny" --prompt 'say "this"' --max-tokens 3 --temperature 1 --json
+json out text
+is "$("$JSON_GET" out prompt)" 'say "this"' "the prompt in JSON"
+
 # The library does what the command does.
 "$EXAMPLE" "$tiny" through-library >out 2>err
 is $? 0 "exit code of examples/quantize.c"
