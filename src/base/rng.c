@@ -44,3 +44,17 @@ void ram_rng_normal(struct ram_rng rng, uint64_t first, size_t n, float *out)
             out[i++] = (float)(r * sin(angle));
     }
 }
+
+size_t ram_rng_draw(const float *p, size_t n, double u)
+{
+    size_t last = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] > 0)
+            last = i;
+        u -= (double)p[i];
+        if (u < 0)
+            break;
+    }
+    return last;
+}

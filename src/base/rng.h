@@ -24,4 +24,8 @@ double ram_rng_uniform(struct ram_rng rng, uint64_t index);
 /* Standard normal values first .. first + n - 1 of the sequence (Box-Muller, f64, then f32). */
 void ram_rng_normal(struct ram_rng rng, uint64_t first, size_t n, float *out);
 
+/* The first index at which the sum of p [n] exceeds u; the last possible one if rounding keeps the
+ * sum below. p: probabilities. */
+size_t ram_rng_draw(const float *p, size_t n, double u);
+
 #endif

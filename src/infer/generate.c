@@ -45,22 +45,12 @@ void ram_generator_free(struct ram_generator *g)
     free(g);
 }
 
-/* Inverse of the cumulative distribution at a uniform number. */
 static uint32_t sample(struct ram_generator *g)
 {
-    const size_t n = g->model->hp.vocab;
-    double u = ram_rng_uniform(ram_rng_for(g->opts.seed, "generate"), g->n_sampled++);
-    size_t last = 0;
+    const double u = ram_rng_uniform(ram_rng_for(g->opts.seed, "generate"), g->n_sampled++);
 
-    ram_nn()->softmax(g->logits, n, (float)(1 / g->opts.temperature));
-    for (size_t i = 0; i < n; i++) {
-        if (g->logits[i] > 0)
-            last = i;
-        u -= (double)g->logits[i];
-        if (u < 0)
-            break;
-    }
-    return (uint32_t)last;
+    ram_nn()->softmax(g->logits, g->model->hp.vocab, (float)(1 / g->opts.temperature));
+    return (uint32_t)ram_rng_draw(g->logits, g->model->hp.vocab, u);
 }
 
 int ram_generator_next(struct ram_generator *g, const uint32_t *tokens, size_t n, uint32_t *next,

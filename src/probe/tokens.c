@@ -52,21 +52,6 @@ static void draw_uniform(const struct ram_model *model, const struct ram_synthet
         while (is_marker(model->ckpt->config, tokens[i]) && model->hp.vocab > 64);
 }
 
-/* The first token whose cumulative probability exceeds u. */
-static uint32_t draw(const float *p, size_t n, double u)
-{
-    size_t last = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        if (p[i] > 0)
-            last = i;
-        u -= (double)p[i];
-        if (u < 0)
-            break;
-    }
-    return (uint32_t)last;
-}
-
 struct resample {
     const struct ram_synthetic *what;
     struct ram_rng rng;
@@ -87,7 +72,7 @@ static int resample_row(void *ctx, size_t i, unsigned worker, struct ram_err *er
     if ((row + 1) % r->what->length == 0)
         return RAM_OK;
     ram_nn()->softmax(logits, r->vocab, 1);
-    r->next[row + 1] = draw(logits, r->vocab, ram_rng_uniform(r->rng, row + 1));
+    r->next[row + 1] = (uint32_t)ram_rng_draw(logits, r->vocab, ram_rng_uniform(r->rng, row + 1));
     return RAM_OK;
 }
 
