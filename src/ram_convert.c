@@ -1,6 +1,55 @@
 /* ram_convert.c - the conversion and its verification, as ram.h shows them. */
 #include "convert/convert.h"
 #include "convert/verify.h"
+#include "probe/hessian.h"
+
+enum { SEQUENCES = 16, LENGTH = 256, ROUNDS = 4, SEED = 42 };
+#define DAMP 0.05
+
+/* What flows into the matrices, for encoders that ask: the model is run on tokens of its own. */
+struct inputs {
+    const struct ram_ckpt *ckpt;
+    const struct ram_run *run;
+    struct ram_pool *pool;
+    struct ram_model *model;
+    struct ram_hessians *hessians;
+};
+
+static int open_inputs(void *ctx, struct ram_err *err)
+{
+    struct inputs *in = ctx;
+    const struct ram_synthetic what = {SEQUENCES, LENGTH, ROUNDS, SEED};
+
+    int status = ram_pool_new(&in->pool, in->run->threads, err);
+    if (!status)
+        status = ram_model_open(&in->model, in->ckpt, err);
+    if (status)
+        return status;
+    const struct ram_probe_run how = {in->pool, in->run->max_memory, in->run};
+    return ram_hessians_open(&in->hessians, in->model, &what, DAMP, &how, err);
+}
+
+static int factor_of(void *ctx, const char *unit, size_t expert, bool turned,
+                     const struct ram_gptq_factor **out, struct ram_err *err)
+{
+    const struct inputs *in = ctx;
+    return ram_hessians_factor(in->hessians, unit, expert, turned, out, err);
+}
+
+static void forget(void *ctx)
+{
+    const struct inputs *in = ctx;
+    ram_hessians_forget(in->hessians);
+}
+
+static json_t *settings_of(void *ctx)
+{
+    const struct inputs *in = ctx;
+    const struct ram_synthetic *what = ram_hessians_tokens(in->hessians);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "tokens", "synthetic", "sequences",
+                     (json_int_t)what->n, "length", (json_int_t)what->length, "rounds",
+                     (json_int_t)what->rounds, "seed", (json_int_t)what->seed, "damp", DAMP);
+}
 
 int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
                 const struct ram_convert_opts *opts, const struct ram_run *run, enum ram_form form,
@@ -8,9 +57,15 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
 {
     static const struct ram_convert_opts no_opts;
     static const struct ram_run no_run;
+    struct inputs in = {.ckpt = ckpt, .run = run ? run : &no_run};
+    const struct ram_weight_inputs inputs = {&in, open_inputs, factor_of, forget, settings_of};
 
-    return ram_convert_run(ckpt, plan, dir, opts ? opts : &no_opts, run ? run : &no_run, form, out,
-                           err);
+    const int status = ram_convert_informed(ckpt, plan, dir, opts ? opts : &no_opts, in.run,
+                                            &inputs, form, out, err);
+    ram_hessians_close(in.hessians);
+    ram_model_close(in.model);
+    ram_pool_free(in.pool);
+    return status;
 }
 
 int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,

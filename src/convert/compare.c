@@ -132,15 +132,17 @@ static void forget(const struct compare *c, const struct ram_found *found,
         ram_view_forget(c->source, block->view, block->view_row, block->n);
 }
 
+static uint64_t view_bytes(const struct ram_view *view, size_t n_rows)
+{
+    return (uint64_t)n_rows * view->cols * ((uint64_t)ram_dtypes[view->tensor->dtype].bits / 8);
+}
+
 static uint64_t block_bytes(const struct ram_found *found, const struct block *block)
 {
     uint64_t bytes = 0;
     for (size_t k = 0; k < ram_found_parts(found); k++)
         bytes += block->n * row_size(found, k);
-    if (block->view)
-        bytes += block->n * block->view->cols *
-                 ((uint64_t)ram_dtypes[block->view->tensor->dtype].bits / 8);
-    return bytes;
+    return block->view ? bytes + view_bytes(block->view, block->n) : bytes;
 }
 
 static int do_block(void *ctx, size_t i, unsigned worker, struct ram_err *err)
@@ -198,6 +200,24 @@ static int cut(struct compare *c, size_t m, const struct ram_view *view, uint64_
                                                   .last = i + n == n_rows};
     }
     return RAM_OK;
+}
+
+static const struct ram_target *target_of(const struct compare *c, const struct ram_found *found)
+{
+    return c->source && found->expected ? found->expected->target : NULL;
+}
+
+static uint64_t module_bytes(const struct compare *c, size_t m)
+{
+    const struct ram_found *found = &c->list->items[m];
+    const struct ram_target *target = target_of(c, found);
+    uint64_t bytes = 0;
+
+    for (size_t k = 0; k < ram_found_parts(found); k++)
+        bytes += found->parts[k]->size;
+    for (size_t v = 0; target && v < target->n_views; v++)
+        bytes += view_bytes(&target->views[v], target->views[v].rows);
+    return bytes;
 }
 
 static int add_module(struct compare *c, size_t m, struct ram_err *err)
@@ -296,10 +316,8 @@ int ram_compare(struct ram_found_list *list, const struct ram_ckpt *ckpt,
         .list = list, .ckpt = ckpt, .source = source, .run = run, .findings = findings};
     size_t m = 0;
 
-    for (size_t i = 0; i < ckpt->n_tensors; i++)
-        c.total += ckpt->tensors[i].size;
-    for (size_t i = 0; source && i < source->n_tensors; i++)
-        c.total += source->tensors[i].size;
+    for (size_t i = 0; i < list->n; i++)
+        c.total += module_bytes(&c, i);
     int status = start(&c, err);
     while (!status && m < list->n) {
         c.n_blocks = 0;

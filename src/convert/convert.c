@@ -125,6 +125,7 @@ static int check_room(const struct ram_outline *outline, const char *dir, struct
 
 static int write_all(struct ram_conversion *c, const struct ram_run *run, struct ram_err *err)
 {
+    const struct ram_encoding encoding = {c->encoder, c->inputs};
     struct ram_staging staging = {0};
 
     int status = ram_staging_open(&staging, c->dir, c->opts->force, err);
@@ -136,7 +137,7 @@ static int write_all(struct ram_conversion *c, const struct ram_run *run, struct
     if (!status)
         status = check_room(c->outline, staging.path, err);
     if (!status)
-        status = ram_stream(c->ckpt, c->outline, c->encoder, staging.path, run, c->results, err);
+        status = ram_stream(c->ckpt, c->outline, &encoding, staging.path, run, c->results, err);
     if (!status)
         status = ram_carried_copy(&c->carried, c->ckpt->dir, staging.path, err);
     if (!status)
@@ -174,18 +175,24 @@ static void notice_fallbacks(const struct ram_conversion *c, const struct ram_ru
     }
 }
 
-int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                    const struct ram_convert_opts *opts, const struct ram_run *run,
-                    enum ram_form form, char **out, struct ram_err *err)
+int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
+                         const struct ram_convert_opts *opts, const struct ram_run *run,
+                         const struct ram_weight_inputs *inputs, enum ram_form form, char **out,
+                         struct ram_err *err)
 {
-    struct ram_conversion c = {.ckpt = ckpt, .plan = plan, .opts = opts, .dir = dir};
+    struct ram_conversion c = {
+        .ckpt = ckpt, .plan = plan, .opts = opts, .dir = dir, .inputs = inputs};
 
     if (opts->format && strcmp(opts->format, "mlx"))
         return ram_fail(err, RAM_EUSAGE, "unknown format \"%s\"; there is: mlx", opts->format);
     if (opts->profile != RAM_PROFILE_GPU && opts->profile != RAM_PROFILE_CPU)
         return ram_fail(err, RAM_EUSAGE, "unknown profile %d", (int)opts->profile);
     c.output_name = last_part(dir, err);
-    int status = c.output_name ? ram_weight_encoder_find(&c.encoder, opts->encoder, err) : RAM_ENOMEM;
+    int status =
+        c.output_name ? ram_weight_encoder_find(&c.encoder, opts->encoder, err) : RAM_ENOMEM;
+    if (!status && c.encoder->wants_inputs && !inputs)
+        status = ram_fail(err, RAM_EUSAGE, "encoder \"%s\": nobody says what flows into a matrix",
+                          c.encoder->name);
     if (!status)
         status = check_source(ckpt, err);
     if (!status)
@@ -208,4 +215,11 @@ int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, co
     ram_outline_free(c.outline);
     ram_layout_free(c.layout);
     return status;
+}
+
+int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
+                    const struct ram_convert_opts *opts, const struct ram_run *run,
+                    enum ram_form form, char **out, struct ram_err *err)
+{
+    return ram_convert_informed(ckpt, plan, dir, opts, run, NULL, form, out, err);
 }

@@ -5,10 +5,17 @@
 #define RAM_CONVERT_CONVERT_H
 
 #include "ckpt/ckpt.h"
+#include "convert/encoder.h"
 #include "record/plan.h"
 
 int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
                     const struct ram_convert_opts *opts, const struct ram_run *run,
                     enum ram_form form, char **out, struct ram_err *err);
+
+/* The same by somebody who can say what flows into the matrices, for the encoders that ask. */
+int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
+                         const struct ram_convert_opts *opts, const struct ram_run *run,
+                         const struct ram_weight_inputs *inputs, enum ram_form form, char **out,
+                         struct ram_err *err);
 
 #endif

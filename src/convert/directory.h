@@ -26,8 +26,9 @@ struct ram_conversion {
     const struct ram_plan *plan;
     const struct ram_convert_opts *opts;
     const struct ram_weight_encoder *encoder;
-    const char *dir;   /* where the output will be ... */
-    char *output_name; /* ... and the last part of that */
+    const struct ram_weight_inputs *inputs; /* NULL: nobody can say */
+    const char *dir;                        /* where the output will be ... */
+    char *output_name;                      /* ... and the last part of that */
     struct ram_layout *layout;
     struct ram_outline *outline;
     struct ram_module_result *results; /* one for each module; NULL in a dry run */

@@ -6,16 +6,43 @@
 
 #include <string.h>
 
-static double search(const struct ram_affine *f, const float *w, size_t n, size_t cols,
-                     uint8_t *codes, uint8_t *scales, uint8_t *biases)
+enum { SWEEPS = 2 }; /* docs/allocation.md, Encoders */
+
+static int nearest(const struct ram_affine *f, const struct ram_gptq_factor *factor, const float *w,
+                   size_t n, size_t cols, const struct ram_gptq_bytes *out, double *squared_error,
+                   struct ram_err *err)
+{
+    (void)factor;
+    (void)err;
+    *squared_error = ram_affine_encode(f, w, n, cols, out->codes, out->scales, out->biases);
+    return RAM_OK;
+}
+
+static int search(const struct ram_affine *f, const struct ram_gptq_factor *factor, const float *w,
+                  size_t n, size_t cols, const struct ram_gptq_bytes *out, double *squared_error,
+                  struct ram_err *err)
 {
     static const struct ram_search usual;
-    return ram_search_encode(f, &usual, w, n, cols, codes, scales, biases);
+
+    (void)factor;
+    (void)err;
+    *squared_error = ram_search_encode(f, &usual, w, n, cols, out->codes, out->scales, out->biases);
+    return RAM_OK;
+}
+
+static int gptq(const struct ram_affine *f, const struct ram_gptq_factor *factor, const float *w,
+                size_t n, size_t cols, const struct ram_gptq_bytes *out, double *squared_error,
+                struct ram_err *err)
+{
+    const struct ram_gptq how = {.form = *f, .factor = factor, .effort = 0, .sweeps = SWEEPS};
+
+    return ram_gptq_encode(&how, w, n, cols, out, squared_error, err);
 }
 
 static const struct ram_weight_encoder encoders[] = {
-    {"rtn", "round to nearest: the bytes that MLX itself would write", ram_affine_encode},
-    {"search", "scales and biases searched for the least error; 50 times as long", search},
+    {"rtn", "round to nearest: the bytes that MLX itself would write", false, nearest},
+    {"search", "scales and biases searched for the least error; 50 times as long", false, search},
+    {"gptq", "the least error of what a layer gives on text of the model's own making", true, gptq},
 };
 
 int ram_weight_encoder_find(const struct ram_weight_encoder **out, const char *name,

@@ -68,9 +68,12 @@ static json_t *source_of(const struct ram_conversion *c)
 
 static json_t *settings_of(const struct ram_conversion *c)
 {
-    return json_pack("{s:s, s:s, s:s, s:I}", "format", "mlx", "encoder", c->encoder->name,
-                     "profile", ram_profile_name(c->opts->profile), "shard_size",
-                     (json_int_t)c->outline->shard_size);
+    json_t *settings = json_pack("{s:s, s:s, s:s, s:I}", "format", "mlx", "encoder",
+                                 c->encoder->name, "profile", ram_profile_name(c->opts->profile),
+                                 "shard_size", (json_int_t)c->outline->shard_size);
+    if (c->encoder->wants_inputs)
+        json_object_set_new(settings, "inputs", c->inputs->settings(c->inputs->ctx));
+    return settings;
 }
 
 static int plan_of(const struct ram_conversion *c, json_t **out, struct ram_err *err)

@@ -14,6 +14,10 @@ struct ram_sidecar {
 int ram_sidecar_read(struct ram_sidecar *out, const char *dir, struct ram_findings *findings,
                      struct ram_err *err);
 
+/* The same of a text. */
+void ram_sidecar_parse(struct ram_sidecar *out, const char *text, size_t size,
+                       struct ram_findings *findings);
+
 /* Widths and checksums of every module, and (measured: list was compared with the source) errors.
  */
 void ram_sidecar_check(const struct ram_sidecar *sidecar, const struct ram_found_list *list,

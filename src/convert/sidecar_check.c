@@ -3,6 +3,8 @@
 
 #include "convert/stream.h"
 
+#include "base/file.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,22 +31,15 @@ static void read_plan(struct ram_sidecar *sidecar, struct ram_findings *findings
     free(text);
 }
 
-int ram_sidecar_read(struct ram_sidecar *out, const char *dir, struct ram_findings *findings,
-                     struct ram_err *err)
+void ram_sidecar_parse(struct ram_sidecar *out, const char *text, size_t size,
+                       struct ram_findings *findings)
 {
     struct ram_err found = {0};
 
     *out = (struct ram_sidecar){0};
-    char *path = ram_path_join(dir, "ram.json", err);
-    if (!path)
-        return RAM_ENOMEM;
-    if (access(path, F_OK)) {
-        ram_findings_note(findings, RAM_CHECK_RECORD, false, "there is none");
-        goto done;
-    }
-    if (ram_json_read(&out->root, path, MAX_RECORD, &found)) {
+    if (ram_json_parse(&out->root, text, size, "ram.json", &found)) {
         ram_findings_add(findings, RAM_CHECK_RECORD, "ram.json", "%s", found.message);
-        goto done;
+        return;
     }
     const char *schema = json_string_value(json_object_get(out->root, "schema"));
     if (!schema || strcmp(schema, "ram.converted/1")) {
@@ -52,11 +47,30 @@ int ram_sidecar_read(struct ram_sidecar *out, const char *dir, struct ram_findin
                          "its schema is \"%s\", expected \"ram.converted/1\"",
                          schema ? schema : "");
         ram_sidecar_release(out);
-        goto done;
+        return;
     }
     ram_findings_note(findings, RAM_CHECK_RECORD, true, "widths and checksums");
     read_plan(out, findings);
-done:
+}
+
+int ram_sidecar_read(struct ram_sidecar *out, const char *dir, struct ram_findings *findings,
+                     struct ram_err *err)
+{
+    struct ram_err found = {0};
+    char *text = NULL;
+    size_t size = 0;
+
+    *out = (struct ram_sidecar){0};
+    char *path = ram_path_join(dir, "ram.json", err);
+    if (!path)
+        return RAM_ENOMEM;
+    if (access(path, F_OK))
+        ram_findings_note(findings, RAM_CHECK_RECORD, false, "there is none");
+    else if (ram_file_read(path, MAX_RECORD, &text, &size, &found))
+        ram_findings_add(findings, RAM_CHECK_RECORD, "ram.json", "%s", found.message);
+    else
+        ram_sidecar_parse(out, text, size, findings);
+    free(text);
     free(path);
     return RAM_OK;
 }

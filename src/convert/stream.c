@@ -1,7 +1,7 @@
 /*
  * stream.c - see stream.h.
  *
- * Modules are taken in batches of a few thousand blocks; inside a batch threads take blocks in
+ * Views are taken in batches of a few thousand blocks; inside a batch threads take blocks in
  * order, read, encode and write them without meeting. A file is open while a batch needs it.
  */
 #include "convert/stream.h"
@@ -15,6 +15,7 @@
 
 enum {
     BATCH_FILES = 64, /* open at a time; a process may have 1,024 */
+    FACTOR_SHARE = 4, /* of the memory, for factors before a batch is full */
     PUSH_BYTES = 64 << 20
 };
 
@@ -25,6 +26,7 @@ struct block {
     size_t row, n;
     uint64_t module_row; /* of its first row, in the module */
     bool last;           /* of its view */
+    const struct ram_gptq_factor *factor;
     double squared_error, squared;
     struct ram_checksum sums[3];
 };
@@ -39,6 +41,7 @@ struct stream {
     const struct ram_ckpt *ckpt;
     const struct ram_outline *outline;
     const struct ram_weight_encoder *encoder;
+    const struct ram_weight_inputs *inputs; /* NULL: it does not want to know */
     const char *dir;
     const struct ram_run *run;
     struct ram_module_result *results;
@@ -47,6 +50,11 @@ struct stream {
     struct ram_sink *sinks;  /* one for each file */
     struct block *blocks;    /* of the current batch */
     size_t n_blocks, cap_blocks;
+    /* Where the next batch begins: a view, and its first row in its module. */
+    size_t module, view;
+    uint64_t module_row;
+    uint64_t max_memory, factor_bytes; /* of the batch's factors */
+    const struct ram_gptq_factor *last_factor;
     uint64_t total;
     atomic_uint_least64_t done;
     atomic_uint_least64_t written;
@@ -93,9 +101,11 @@ static int quantize(struct stream *s, struct block *block, struct scratch *scrat
                                scratch->weights, &block->squared, err);
     if (status)
         return status;
-    block->squared_error = s->encoder->encode(f, scratch->weights, block->n, cols, scratch->codes,
-                                              scratch->scales, scratch->biases);
-    status = put(s, block, 0, scratch->codes, ram_affine_code_size(f, cols), err);
+    const struct ram_gptq_bytes bytes = {scratch->codes, scratch->scales, scratch->biases};
+    status = s->encoder->encode(f, block->factor, scratch->weights, block->n, cols, &bytes,
+                                &block->squared_error, err);
+    if (!status)
+        status = put(s, block, 0, scratch->codes, ram_affine_code_size(f, cols), err);
     if (!status)
         status = put(s, block, 1, scratch->scales, ram_affine_scale_size(f, cols), err);
     if (!status)
@@ -171,30 +181,41 @@ static int do_block(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 
 /* ---- batches ------------------------------------------------------------------------------- */
 
-static int add_blocks(struct stream *s, size_t m, struct ram_err *err)
+/* Of the next view, whose factor joins those of the batch. */
+static int add_blocks(struct stream *s, struct ram_err *err)
 {
-    const struct ram_target *target = s->outline->modules[m].target;
-    uint64_t module_row = 0;
+    const struct ram_out_module *module = &s->outline->modules[s->module];
+    const struct ram_target *target = module->target;
+    const struct ram_view *view = &target->views[s->view];
+    const struct ram_gptq_factor *factor = NULL;
+    const size_t step = ram_rows_in_block(view->cols);
+    int status = RAM_OK;
 
-    for (size_t v = 0; v < target->n_views; v++) {
-        const struct ram_view *view = &target->views[v];
-        const size_t step = ram_rows_in_block(view->cols);
-        for (size_t row = 0; row < view->rows && view->cols; row += step) {
-            const int status =
-                ram_grow(&s->blocks, sizeof *s->blocks, s->n_blocks, &s->cap_blocks, err);
-            if (status)
-                return status;
-            const size_t n = view->rows - row < step ? view->rows - row : step;
+    if (s->inputs && module->quantized)
+        status = s->inputs->factor(s->inputs->ctx, target->unit, s->view, view->col_stride != 1,
+                                   &factor, err);
+    if (factor && factor != s->last_factor)
+        s->factor_bytes += ram_gptq_factor_size(factor->cols);
+    s->last_factor = factor;
+    for (size_t row = 0; !status && row < view->rows && view->cols; row += step) {
+        const size_t n = view->rows - row < step ? view->rows - row : step;
+        status = ram_grow(&s->blocks, sizeof *s->blocks, s->n_blocks, &s->cap_blocks, err);
+        if (!status)
             s->blocks[s->n_blocks++] = (struct block){.view = view,
-                                                      .module = m,
+                                                      .module = s->module,
                                                       .row = row,
                                                       .n = n,
-                                                      .module_row = module_row + row,
-                                                      .last = row + n == view->rows};
-        }
-        module_row += view->rows;
+                                                      .module_row = s->module_row + row,
+                                                      .last = row + n == view->rows,
+                                                      .factor = factor};
     }
-    return RAM_OK;
+    s->module_row += view->rows;
+    if (++s->view == target->n_views) {
+        s->module++;
+        s->view = 0;
+        s->module_row = 0;
+    }
+    return status;
 }
 
 static unsigned last_file(const struct ram_outline *outline, size_t m)
@@ -231,32 +252,43 @@ static void fold(struct stream *s)
     }
 }
 
-/* Modules [*first, ...) until a batch is full; *first becomes the next batch's. */
-static int run_batch(struct stream *s, size_t *first, unsigned *n_opened, unsigned *n_closed,
-                     struct ram_err *err)
+/* A module without views has nothing to write. */
+static bool skip_empty(struct stream *s)
+{
+    while (s->module < s->outline->n_modules && s->outline->modules[s->module].target->n_views == 0)
+        s->module++;
+    return s->module < s->outline->n_modules;
+}
+
+/* Views from where the last batch ended until there is enough to do, or too much in memory. */
+static int run_batch(struct stream *s, unsigned *n_opened, unsigned *n_closed, struct ram_err *err)
 {
     const struct ram_outline *outline = s->outline;
-    size_t m = *first;
+    const size_t first = s->module;
     int status = RAM_OK;
 
     s->n_blocks = 0;
-    while (!status && m < outline->n_modules && s->n_blocks < RAM_BATCH_BLOCKS) {
-        const unsigned file = last_file(outline, m);
-        if (m > *first && file - *n_closed >= BATCH_FILES)
+    s->factor_bytes = 0;
+    s->last_factor = NULL;
+    while (!status && skip_empty(s) && s->n_blocks < RAM_BATCH_BLOCKS &&
+           s->factor_bytes <= s->max_memory / FACTOR_SHARE) {
+        const unsigned file = last_file(outline, s->module);
+        if (s->module > first && file - *n_closed >= BATCH_FILES)
             break;
         while (!status && *n_opened <= file)
             status = open_file(s, (*n_opened)++, err);
         if (!status)
-            status = add_blocks(s, m++, err);
+            status = add_blocks(s, err);
     }
     if (!status)
         status = ram_pool_for(s->pool, s->n_blocks, do_block, s, err);
+    if (s->inputs)
+        s->inputs->forget(s->inputs->ctx);
     if (status)
         return status;
     fold(s);
-    *first = m;
-    const unsigned needed = m < outline->n_modules
-                                ? outline->tensors[outline->modules[m].tensor].file
+    const unsigned needed = s->module < outline->n_modules
+                                ? outline->tensors[outline->modules[s->module].tensor].file
                                 : (unsigned)outline->n_files;
     while (!status && *n_closed < needed)
         status = ram_sink_close(&s->sinks[(*n_closed)++], err);
@@ -268,7 +300,7 @@ static int run_batch(struct stream *s, size_t *first, unsigned *n_opened, unsign
 /* Starts as many threads as were asked for, or as the memory has room for. */
 static int start(struct stream *s, struct ram_err *err)
 {
-    const uint64_t max_memory = s->run->max_memory ? s->run->max_memory : UINT64_C(2) << 30;
+    const uint64_t max_memory = s->max_memory;
     uint64_t most = 1;
     for (size_t m = 0; m < s->outline->n_modules; m++) {
         const uint64_t cols = s->outline->modules[m].cols;
@@ -325,17 +357,18 @@ static void finish(struct stream *s)
 }
 
 int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
-               const struct ram_weight_encoder *encoder, const char *dir, const struct ram_run *run,
+               const struct ram_encoding *encoding, const char *dir, const struct ram_run *run,
                struct ram_module_result *results, struct ram_err *err)
 {
     struct stream s = {.ckpt = ckpt,
                        .outline = outline,
-                       .encoder = encoder,
+                       .encoder = encoding->encoder,
+                       .inputs = encoding->encoder->wants_inputs ? encoding->inputs : NULL,
                        .dir = dir,
                        .run = run,
+                       .max_memory = run->max_memory ? run->max_memory : UINT64_C(2) << 30,
                        .results = results};
     unsigned n_opened = 0, n_closed = 0;
-    size_t module = 0;
 
     for (size_t m = 0; m < outline->n_modules; m++)
         for (size_t v = 0; v < outline->modules[m].target->n_views; v++) {
@@ -343,8 +376,10 @@ int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
             s.total += source_bytes(view, view->rows);
         }
     int status = start(&s, err);
-    while (!status && module < outline->n_modules)
-        status = run_batch(&s, &module, &n_opened, &n_closed, err);
+    if (!status && s.inputs)
+        status = s.inputs->open(s.inputs->ctx, err);
+    while (!status && n_closed < outline->n_files)
+        status = run_batch(&s, &n_opened, &n_closed, err);
     finish(&s);
     return status;
 }

@@ -21,12 +21,17 @@ struct ram_module_result {
 /* sqrt(squared_error / squared); 0 for a module of zeros. */
 double ram_relative_error(double squared_error, double squared);
 
+struct ram_encoding {
+    const struct ram_weight_encoder *encoder;
+    const struct ram_weight_inputs *inputs; /* NULL: nothing is known of any */
+};
+
 /*
  * Writes every file of the outline into dir, each flushed to the disk. results: one for each
  * module. RAM_EFORMAT for a weight that is not finite, RAM_EINTERRUPT if run->cancelled says so.
  */
 int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
-               const struct ram_weight_encoder *encoder, const char *dir, const struct ram_run *run,
+               const struct ram_encoding *encoding, const char *dir, const struct ram_run *run,
                struct ram_module_result *results, struct ram_err *err);
 
 #endif

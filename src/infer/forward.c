@@ -391,27 +391,46 @@ size_t ram_forward_row(const struct ram_forward *f, size_t span)
     return f->places[span].row;
 }
 
-int ram_forward_logits(struct ram_forward *f, const size_t *rows, size_t n, float *logits,
+void ram_forward_observe(struct ram_forward *f, const struct ram_observer *observer)
+{
+    f->block.compute.observer = observer;
+}
+
+int ram_forward_normed(struct ram_forward *f, const size_t *rows, size_t n, float *out,
                        struct ram_err *err)
 {
-    const struct ram_hparams *hp = &f->model->hp;
+    const size_t hidden = f->model->hp.hidden;
     struct ram_scratch *s = &f->block.scratch;
     int status = RAM_OK;
 
     for (size_t done = 0, step; !status && done < n; done += step) {
         step = n - done < s->mlp_rows ? n - done : s->mlp_rows;
         for (size_t i = 0; !status && i < step; i++) {
-            float *x, *to = s->part + i * hp->hidden;
+            float *x, *to = s->part + i * hidden;
             status = ram_rows_load(&f->rows, rows[done + i], 1, to, &x, err);
             if (!status && x != to)
-                memcpy(to, x, hp->hidden * sizeof *to);
+                memcpy(to, x, hidden * sizeof *to);
         }
         if (!status)
-            status = ram_norm_rows(f->block.compute.pool, s->part, hp->hidden, f->model->norm, step,
-                                   hp->hidden, hp->norm_eps, s->gathered, err);
+            status = ram_norm_rows(f->block.compute.pool, s->part, hidden, f->model->norm, step,
+                                   hidden, f->model->hp.norm_eps, out + done * hidden, err);
+    }
+    return status;
+}
+
+int ram_forward_logits(struct ram_forward *f, const size_t *rows, size_t n, float *logits,
+                       struct ram_err *err)
+{
+    const size_t vocab = f->model->hp.vocab;
+    struct ram_scratch *s = &f->block.scratch;
+    int status = RAM_OK;
+
+    for (size_t done = 0, step; !status && done < n; done += step) {
+        step = n - done < s->mlp_rows ? n - done : s->mlp_rows;
+        status = ram_forward_normed(f, rows + done, step, s->gathered, err);
         if (!status)
             status = ram_linear_apply(&f->block.compute, &f->model->head, s->gathered, step,
-                                      logits + done * hp->vocab, hp->vocab, err);
+                                      logits + done * vocab, vocab, err);
     }
     return status;
 }

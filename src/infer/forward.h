@@ -59,6 +59,10 @@ int ram_forward_copy(struct ram_forward *forward, size_t from, size_t to, struct
 int ram_forward_embed(struct ram_forward *forward, size_t span, const uint32_t *tokens,
                       const struct ram_affine *form, struct ram_err *err);
 
+/* From now on the observer (linear.h) sees the inputs of every layer that is run; NULL: no more. */
+struct ram_observer;
+void ram_forward_observe(struct ram_forward *forward, const struct ram_observer *observer);
+
 /* Row of a span's first token among all rows. */
 size_t ram_forward_row(const struct ram_forward *forward, size_t span);
 
@@ -66,7 +70,11 @@ size_t ram_forward_row(const struct ram_forward *forward, size_t span);
 int ram_forward_logits(struct ram_forward *forward, const size_t *rows, size_t n, float *logits,
                        struct ram_err *err);
 
-/* The same with the head computed as if it were stored in `form`. */
+/* The inputs of the head instead: the final norm's output [n, hidden] of these rows. */
+int ram_forward_normed(struct ram_forward *forward, const size_t *rows, size_t n, float *out,
+                       struct ram_err *err);
+
+/* The logits with the head computed as if it were stored in `form`. */
 int ram_forward_probe_head(struct ram_forward *forward, const struct ram_affine *form,
                            const size_t *rows, size_t n, float *logits, struct ram_err *err);
 

@@ -109,6 +109,10 @@ int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linea
 
     if (n == 0)
         return RAM_OK;
+    if (c->observer)
+        status = c->observer->see(c->observer->ctx, linear, x, n, err);
+    if (status)
+        return status;
     if (linear->transposed)
         return apply_transposed(c, linear, x, n, y, y_stride, err);
     if (step == 0)

@@ -5,6 +5,13 @@
 #include "infer/model.h"
 #include "kern/gemm.h"
 
+/* Sees what flows into every linear layer before it is computed: x [n, linear->in]. */
+struct ram_observer {
+    void *ctx;
+    int (*see)(void *ctx, const struct ram_linear *linear, const float *x, size_t n,
+               struct ram_err *err);
+};
+
 /* What computes: threads, precision, and room for the part of a matrix that is being decoded. */
 struct ram_compute {
     const struct ram_ckpt *ckpt;
@@ -13,7 +20,8 @@ struct ram_compute {
     bool forget;    /* let go of a matrix's pages once it was used: the model exceeds memory */
     unsigned probe; /* this unit is computed as if it were stored in probe_form; 0: none */
     struct ram_affine probe_form;
-    float *tile; /* [tile_size]: holds at least one row of any matrix */
+    const struct ram_observer *observer; /* or NULL */
+    float *tile;                         /* [tile_size]: holds at least one row of any matrix */
     size_t tile_size;
 };
 

@@ -1,0 +1,76 @@
+/*
+ * gptq.h - MLX affine quantisation that minimises the error of a layer's output, not of its
+ * weights: for a matrix W whose inputs x have the second moments H = sum x x^T, the trace of
+ * E H E^T with E = Q(W) - W.
+ *
+ * The output is the format of affine.h and nothing in it tells how it was made. Three steps:
+ *
+ *   GPTQ (Frantar et al., 2210.17323)  columns one after the other, each correcting what the ones
+ *       before it did wrong; a group's scale and bias are searched for when the group is reached,
+ *       on the corrected weights
+ *   sweeps  group after group: scale and bias by least squares under H against everything else as
+ *       it is, rounded to their stored type; then each code in turn to its best value. No step may
+ *       raise the error.
+ *   guard   a row that is not better under H than the plain search (affine_search.h) keeps that
+ *
+ * GPTQ needs no inverse here. With H = R R^T, R upper triangular, the error of a row e is
+ * |e R|^2, and its term j contains e_0 .. e_j only: column j is corrected by -(e R)_j / R_jj with
+ * e_j = 0. That is the published recursion, whose factor of the inverse is R^-1.
+ */
+#ifndef RAM_CODEC_GPTQ_H
+#define RAM_CODEC_GPTQ_H
+
+#include "base/pool.h"
+#include "codec/affine.h"
+
+enum { RAM_GPTQ_BLOCK = 128 };
+
+/*
+ * What is known of the inputs of a matrix: made once, read by all matrices that share the inputs.
+ * Columns are in an order of their own, important ones first, but so that the groups of every size
+ * stay together; it changes nothing in the format.
+ */
+struct ram_gptq_factor {
+    size_t cols;
+    float *importance; /* [cols] what an error in a column costs: H's diagonal, in the order of W */
+    uint32_t *order;   /* [cols] the column of W that stands at each place; NULL: no more than
+                        * importance is known, and encoding is the search weighted by it */
+    float *h, *r;      /* [cols, cols] damped H; its factor, upper triangle */
+    float *inverse;    /* [cols / 128 rounded up, 128, 128] of r's diagonal blocks */
+    float *pivots;     /* [cols] squares of r's diagonal */
+};
+
+/*
+ * h [cols, cols], symmetric, from ram_calloc: it belongs to the factor, after a failure too. damp:
+ * what is added to the diagonal, in parts of its mean. RAM_EFORMAT, with name, if an element is not
+ * finite or a diagonal one negative. An H of zeros knows nothing: *out is NULL then.
+ */
+int ram_gptq_factor_new(struct ram_gptq_factor **out, const char *name, float *h, size_t cols,
+                        double damp, struct ram_pool *pool, struct ram_err *err);
+int ram_gptq_factor_diagonal(struct ram_gptq_factor **out, const char *name, const float *diagonal,
+                             size_t cols, struct ram_err *err);
+void ram_gptq_factor_free(struct ram_gptq_factor *factor);
+
+/* Bytes that a factor of so many columns takes. */
+uint64_t ram_gptq_factor_size(size_t cols);
+
+struct ram_gptq {
+    struct ram_affine form;
+    const struct ram_gptq_factor *factor; /* NULL: the plain search */
+    unsigned effort;                      /* of the search: affine_search.h */
+    unsigned sweeps;                      /* 0: GPTQ alone */
+};
+
+struct ram_gptq_bytes {
+    uint8_t *codes, *scales, *biases; /* as ram_affine_encode has them */
+};
+
+/*
+ * Encodes n rows of w [n, cols]. Rows do not depend on each other: a caller may cut a matrix as it
+ * likes and gets the same bytes. *squared_error: the plain sum of squares, as ram_affine_encode
+ * returns it. Only memory fails.
+ */
+int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t cols,
+                    const struct ram_gptq_bytes *out, double *squared_error, struct ram_err *err);
+
+#endif

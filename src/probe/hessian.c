@@ -1,0 +1,469 @@
+/* hessian.c - see hessian.h. */
+#include "probe/hessian.h"
+
+#include "infer/linear.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KAPPA_SHARE = 8 }; /* of the columns, in tokens */
+
+/* What a unit's matrices are multiplied with. */
+enum input {
+    INPUT_NONE,
+    INPUT_ATTENTION, /* the first norm's output */
+    INPUT_Q_LATENT,
+    INPUT_KV_LATENT,
+    INPUT_OUTPUT, /* what attention gives */
+    INPUT_MLP,    /* the second norm's output */
+    INPUT_DOWN,   /* of a dense MLP, or of the shared expert */
+    INPUT_EXPERT, /* rows of INPUT_MLP that an expert was given */
+    INPUT_EXPERT_DOWN,
+    INPUT_HEAD,
+    N_INPUTS
+};
+
+struct place {
+    size_t layer;
+    enum input input;
+};
+
+struct rows {
+    float *x; /* [n, cols] */
+    size_t n, cols, room;
+};
+
+/* A factor that somebody may be using. */
+struct made {
+    size_t layer;
+    enum input input;
+    size_t expert;
+    struct ram_gptq_factor *factor; /* NULL: nothing is known */
+};
+
+struct ram_hessians {
+    const struct ram_model *model;
+    struct ram_probe_run how;
+    struct ram_synthetic what;
+    double damp;
+    uint64_t max_memory;
+    uint32_t *tokens;     /* [what.n, what.length] */
+    struct place *places; /* [model->n_units] */
+    struct ram_forward *forward;
+    size_t next;  /* the layer that forward has yet to run */
+    size_t layer; /* whose inputs are kept; SIZE_MAX: none; n_layers: the head's */
+    struct ram_observer observer;
+    struct rows rows[N_INPUTS];
+    struct rows *experts, *expert_down; /* [n_experts] */
+    float *average[N_INPUTS];           /* of the experts' inputs: moments of one token */
+    struct made *made;
+    size_t n_made, made_room;
+};
+
+/* ---- places ----------------------------------------------------------------------------- */
+
+static void place(struct ram_hessians *h, const struct ram_linear *linear, size_t layer,
+                  enum input input)
+{
+    if (linear->unit)
+        h->places[linear->unit] = (struct place){layer, input};
+}
+
+static void find_places(struct ram_hessians *h)
+{
+    const struct ram_model *model = h->model;
+
+    place(h, &model->head, model->hp.n_layers, INPUT_HEAD);
+    for (size_t l = 0; l < model->hp.n_layers; l++) {
+        const struct ram_layer *layer = &model->layers[l];
+        const struct ram_attention_weights *a = &layer->attention;
+        place(h, &a->q, l, model->hp.mla && model->hp.q_rank ? INPUT_Q_LATENT : INPUT_ATTENTION);
+        place(h, &a->k, l, INPUT_ATTENTION);
+        place(h, &a->v, l, INPUT_ATTENTION);
+        place(h, &a->q_a, l, INPUT_ATTENTION);
+        place(h, &a->kv_a, l, INPUT_ATTENTION);
+        if (a->v_heads)
+            place(h, &a->v_heads[0], l, INPUT_KV_LATENT);
+        place(h, &a->o, l, INPUT_OUTPUT);
+        place(h, &layer->router, l, INPUT_MLP);
+        const struct ram_mlp *mlp = layer->experts ? &layer->shared : &layer->mlp;
+        place(h, &mlp->gate, l, INPUT_MLP);
+        place(h, &mlp->up, l, INPUT_MLP);
+        place(h, &mlp->down, l, INPUT_DOWN);
+        if (!layer->experts)
+            continue;
+        place(h, &layer->experts[0].gate, l, INPUT_EXPERT);
+        place(h, &layer->experts[0].up, l, INPUT_EXPERT);
+        place(h, &layer->experts[0].down, l, INPUT_EXPERT_DOWN);
+    }
+}
+
+/* ---- inputs ----------------------------------------------------------------------------- */
+
+static int keep(struct rows *rows, const float *x, size_t n, size_t cols, struct ram_err *err)
+{
+    size_t floats, size;
+
+    if (rows->n + n > rows->room) {
+        const size_t room = rows->room ? 2 * (rows->n + n) : n;
+        float *grown = ram_mul_size(room, cols, &floats) && ram_mul_size(floats, sizeof *x, &size)
+                           ? realloc(rows->x, size)
+                           : NULL;
+        if (!grown)
+            return ram_fail(err, RAM_ENOMEM, "no memory for the inputs of %zu tokens", room);
+        rows->x = grown;
+        rows->room = room;
+    }
+    memcpy(rows->x + rows->n * cols, x, n * cols * sizeof *x);
+    rows->cols = cols;
+    rows->n += n;
+    return RAM_OK;
+}
+
+/* The expert that linear belongs to, or SIZE_MAX. */
+static size_t expert_of(const struct ram_layer *layer, size_t n_experts,
+                        const struct ram_linear *linear)
+{
+    const uintptr_t first = (uintptr_t)layer->experts, at = (uintptr_t)linear;
+
+    if (!layer->experts || at < first || at >= first + n_experts * sizeof *layer->experts)
+        return SIZE_MAX;
+    return (at - first) / sizeof *layer->experts;
+}
+
+/* Of matrices that share an input one is looked at; all tokens of a sparse MLP pass the router. */
+static int see(void *ctx, const struct ram_linear *linear, const float *x, size_t n,
+               struct ram_err *err)
+{
+    struct ram_hessians *h = ctx;
+    const struct ram_hparams *hp = &h->model->hp;
+    const struct ram_layer *layer = &h->model->layers[h->layer];
+    const struct ram_attention_weights *a = &layer->attention;
+    const size_t expert = expert_of(layer, hp->moe.n_experts, linear);
+    const bool latent = hp->mla && hp->q_rank;
+    struct rows *to = NULL;
+
+    if (expert != SIZE_MAX)
+        to = linear == &layer->experts[expert].gate   ? &h->experts[expert]
+             : linear == &layer->experts[expert].down ? &h->expert_down[expert]
+                                                      : NULL;
+    else if (linear == &a->q)
+        to = &h->rows[latent ? INPUT_Q_LATENT : INPUT_ATTENTION];
+    else if (linear == &a->q_a && latent)
+        to = &h->rows[INPUT_ATTENTION];
+    else if (a->v_heads && linear == &a->v_heads[0])
+        to = &h->rows[INPUT_KV_LATENT];
+    else if (linear == &a->o)
+        to = &h->rows[INPUT_OUTPUT];
+    else if (linear == (layer->experts ? &layer->router : &layer->mlp.gate))
+        to = &h->rows[INPUT_MLP];
+    else if (linear == (layer->experts ? &layer->shared.down : &layer->mlp.down))
+        to = &h->rows[INPUT_DOWN];
+    return to ? keep(to, x, n, linear->in, err) : RAM_OK;
+}
+
+/* Floats that a token leaves behind in a layer. */
+static uint64_t floats_a_token(const struct ram_hparams *hp)
+{
+    const uint64_t dense = hp->mlp_hidden, shared = hp->moe.n_shared * hp->moe.hidden;
+
+    return 2 * hp->hidden + hp->q_rank + hp->kv_rank + hp->n_heads * hp->v_dim +
+           (dense > shared ? dense : shared) + hp->moe.top_k * (hp->hidden + hp->moe.hidden);
+}
+
+/* ---- the forward pass ------------------------------------------------------------------- */
+
+static void drop_layer(struct ram_hessians *h)
+{
+    for (size_t i = 0; i < N_INPUTS; i++) {
+        h->rows[i].n = 0;
+        free(h->average[i]);
+        h->average[i] = NULL;
+    }
+    for (size_t e = 0; e < h->model->hp.moe.n_experts; e++)
+        h->experts[e].n = h->expert_down[e].n = 0;
+    h->layer = SIZE_MAX;
+}
+
+static int restart(struct ram_hessians *h, struct ram_err *err)
+{
+    const struct ram_forward_opts opts = {.pool = h->how.pool, .max_memory = h->max_memory / 8};
+    struct ram_span *spans = ram_calloc(h->what.n, sizeof *spans, err);
+    int status = spans ? RAM_OK : RAM_ENOMEM;
+
+    ram_forward_free(h->forward);
+    h->forward = NULL;
+    h->next = 0;
+    for (size_t i = 0; !status && i < h->what.n; i++)
+        spans[i] = (struct ram_span){h->tokens + i * h->what.length, h->what.length, RAM_NO_PARENT};
+    if (!status)
+        status = ram_forward_new(&h->forward, h->model, spans, h->what.n, &opts, err);
+    free(spans);
+    return status;
+}
+
+static int keep_head(struct ram_hessians *h, struct ram_err *err)
+{
+    enum { STEP = 256 };
+    const size_t hidden = h->model->hp.hidden, n_rows = h->what.n * h->what.length;
+    float *x = ram_calloc(STEP * hidden, sizeof *x, err);
+    int status = x ? RAM_OK : RAM_ENOMEM;
+
+    for (size_t row = 0; !status && row < n_rows; row += STEP) {
+        const size_t n = n_rows - row < STEP ? n_rows - row : STEP;
+        size_t rows[STEP];
+        for (size_t i = 0; i < n; i++)
+            rows[i] = row + i;
+        status = ram_forward_normed(h->forward, rows, n, x, err);
+        if (!status)
+            status = keep(&h->rows[INPUT_HEAD], x, n, hidden, err);
+    }
+    free(x);
+    return status;
+}
+
+/* The inputs of this layer (n_layers: of the head) are kept, and no others. */
+static int go_to(struct ram_hessians *h, size_t layer, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    if (h->layer == layer)
+        return RAM_OK;
+    drop_layer(h);
+    if (!h->forward || h->next > layer)
+        status = restart(h, err);
+    for (; !status && h->next < layer; h->next++)
+        status = ram_forward_layer(h->forward, h->next, err);
+    if (status)
+        return status;
+    h->layer = layer;
+    if (layer == h->model->hp.n_layers)
+        return keep_head(h, err);
+    ram_forward_observe(h->forward, &h->observer);
+    status = ram_forward_layer(h->forward, h->next++, err);
+    ram_forward_observe(h->forward, NULL);
+    return status;
+}
+
+/* ---- moments ---------------------------------------------------------------------------- */
+
+/* h [cols, cols] = or += sum x x^T. */
+static int moments(const struct ram_hessians *h, const struct rows *rows, size_t cols, float *out,
+                   bool accumulate, struct ram_err *err)
+{
+    const struct ram_mat a = {rows->x, RAM_ELEM_F32, 1, cols};
+
+    return rows->n == 0
+               ? RAM_OK
+               : ram_gram(RAM_GEMM_F32, cols, rows->n, a, out, cols, accumulate, h->how.pool, err);
+}
+
+static int average_moments(struct ram_hessians *h, enum input input, size_t cols,
+                           struct ram_err *err)
+{
+    const size_t n_experts = h->model->hp.moe.n_experts;
+    size_t n = 0;
+    int status = RAM_OK;
+
+    if (h->average[input])
+        return RAM_OK;
+    float *sum = h->average[input] = ram_calloc(cols * cols, sizeof *sum, err);
+    if (!sum)
+        return RAM_ENOMEM;
+    if (input == INPUT_EXPERT) {
+        n = h->rows[INPUT_MLP].n;
+        status = moments(h, &h->rows[INPUT_MLP], cols, sum, false, err);
+    }
+    for (size_t e = 0; input == INPUT_EXPERT_DOWN && !status && e < n_experts; e++) {
+        n += h->expert_down[e].n;
+        status = moments(h, &h->expert_down[e], cols, sum, true, err);
+    }
+    for (size_t i = 0; i < cols * cols; i++)
+        sum[i] /= (float)(n ? n : 1);
+    return status;
+}
+
+static int expert_moments(struct ram_hessians *h, enum input input, size_t expert, size_t cols,
+                          float *out, struct ram_err *err)
+{
+    const struct rows *rows = input == INPUT_EXPERT ? &h->experts[expert] : &h->expert_down[expert];
+    const float kappa = (float)cols / KAPPA_SHARE;
+
+    int status = average_moments(h, input, cols, err);
+    if (!status)
+        status = moments(h, rows, cols, out, false, err);
+    for (size_t i = 0; !status && i < cols * cols; i++)
+        out[i] += kappa * h->average[input][i];
+    return status;
+}
+
+static int diagonal_factor(const struct rows *rows, const char *unit, struct ram_gptq_factor **out,
+                           struct ram_err *err)
+{
+    float *sums = ram_calloc(rows->cols, sizeof *sums, err);
+
+    if (!sums)
+        return RAM_ENOMEM;
+    for (size_t j = 0; j < rows->cols; j++) {
+        double sum = 0;
+        for (size_t i = 0; i < rows->n; i++)
+            sum += (double)rows->x[i * rows->cols + j] * (double)rows->x[i * rows->cols + j];
+        sums[j] = (float)sum;
+    }
+    const int status = ram_gptq_factor_diagonal(out, unit, sums, rows->cols, err);
+    free(sums);
+    return status;
+}
+
+static size_t columns(const struct ram_hparams *hp, enum input input)
+{
+    return input == INPUT_EXPERT ? hp->hidden : hp->moe.hidden;
+}
+
+static int make_factor(struct ram_hessians *h, const char *unit, enum input input, size_t expert,
+                       struct ram_gptq_factor **out, struct ram_err *err)
+{
+    const bool of_expert = input == INPUT_EXPERT || input == INPUT_EXPERT_DOWN;
+    const bool tied = input == INPUT_HEAD && h->model->embed_unit == h->model->head.unit;
+    const struct rows *rows = &h->rows[input];
+    const size_t cols = of_expert ? columns(&h->model->hp, input) : rows->cols;
+
+    if (!of_expert && rows->n == 0)
+        return RAM_OK;
+    if (tied || ram_gptq_factor_size(cols) > h->max_memory / 8 * 5)
+        return of_expert ? RAM_OK : diagonal_factor(rows, unit, out, err);
+    float *sums = ram_calloc(cols * cols, sizeof *sums, err);
+    if (!sums)
+        return RAM_ENOMEM;
+    const int status = of_expert ? expert_moments(h, input, expert, cols, sums, err)
+                                 : moments(h, rows, cols, sums, false, err);
+    if (status) {
+        free(sums);
+        return status;
+    }
+    return ram_gptq_factor_new(out, unit, sums, cols, h->damp, h->how.pool, err);
+}
+
+/* ---- face ------------------------------------------------------------------------------- */
+
+int ram_hessians_factor(struct ram_hessians *h, const char *unit, size_t expert, bool turned,
+                        const struct ram_gptq_factor **out, struct ram_err *err)
+{
+    const struct ram_model *model = h->model;
+    struct place at = {0};
+
+    *out = NULL;
+    for (size_t u = 1; u < model->n_units; u++)
+        if (!strcmp(model->units[u].name, unit))
+            at = h->places[u];
+    if (turned || at.input == INPUT_NONE)
+        return RAM_OK;
+    if (at.input != INPUT_EXPERT && at.input != INPUT_EXPERT_DOWN)
+        expert = 0;
+    else if (expert >= model->hp.moe.n_experts)
+        return ram_fail(err, RAM_EINTERNAL, "%s: expert %zu of %zu", unit, expert,
+                        model->hp.moe.n_experts);
+    int status = go_to(h, at.layer, err);
+    for (size_t i = 0; !status && i < h->n_made; i++)
+        if (h->made[i].layer == at.layer && h->made[i].input == at.input &&
+            h->made[i].expert == expert) {
+            *out = h->made[i].factor;
+            return RAM_OK;
+        }
+    struct ram_gptq_factor *factor = NULL;
+    if (!status)
+        status = ram_grow(&h->made, sizeof *h->made, h->n_made, &h->made_room, err);
+    if (!status)
+        status = make_factor(h, unit, at.input, expert, &factor, err);
+    if (status)
+        return status;
+    h->made[h->n_made++] = (struct made){at.layer, at.input, expert, factor};
+    *out = factor;
+    return RAM_OK;
+}
+
+/* What all matrices of the layer share may be wanted again; a layer's experts are too many. */
+void ram_hessians_forget(struct ram_hessians *h)
+{
+    uint64_t size = 0;
+    size_t n = 0;
+
+    for (size_t i = 0; i < h->n_made; i++) {
+        struct made *made = &h->made[i];
+        const uint64_t bytes = made->factor ? ram_gptq_factor_size(made->factor->cols) : 0;
+        const bool of_expert = made->input == INPUT_EXPERT || made->input == INPUT_EXPERT_DOWN;
+        if (made->layer == h->layer && !of_expert && size + bytes <= h->max_memory / 4) {
+            size += bytes;
+            h->made[n++] = *made;
+        } else {
+            ram_gptq_factor_free(made->factor);
+        }
+    }
+    h->n_made = n;
+}
+
+const struct ram_synthetic *ram_hessians_tokens(const struct ram_hessians *h)
+{
+    return &h->what;
+}
+
+int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
+                      const struct ram_synthetic *what, double damp,
+                      const struct ram_probe_run *how, struct ram_err *err)
+{
+    const uint64_t token = floats_a_token(&model->hp) * sizeof(float);
+    const size_t n_experts = model->hp.moe.n_experts;
+    struct ram_hessians *h = ram_calloc(1, sizeof *h, err);
+
+    if (!h)
+        return RAM_ENOMEM;
+    h->model = model;
+    h->how = *how;
+    h->what = *what;
+    h->damp = damp;
+    h->layer = SIZE_MAX;
+    h->max_memory = how->max_memory ? how->max_memory : (uint64_t)2 << 30;
+    h->observer = (struct ram_observer){h, see};
+    while (h->what.n > 1 && token * h->what.n * h->what.length > h->max_memory / 4)
+        h->what.n /= 2;
+    h->places = ram_calloc(model->n_units + 1, sizeof *h->places, err);
+    h->experts = ram_calloc(n_experts, sizeof *h->experts, err);
+    h->expert_down = ram_calloc(n_experts, sizeof *h->expert_down, err);
+    h->tokens = ram_calloc(h->what.n * h->what.length, sizeof *h->tokens, err);
+    int status = h->places && h->experts && h->expert_down && h->tokens ? RAM_OK : RAM_ENOMEM;
+    if (!status)
+        find_places(h);
+    if (!status)
+        status = ram_synthetic_tokens(model, &h->what, how, h->tokens, err);
+    if (status)
+        ram_hessians_close(h);
+    else
+        *out = h;
+    return status;
+}
+
+void ram_hessians_close(struct ram_hessians *h)
+{
+    if (!h)
+        return;
+    for (size_t i = 0; i < h->n_made; i++)
+        ram_gptq_factor_free(h->made[i].factor);
+    for (size_t i = 0; i < N_INPUTS; i++) {
+        free(h->rows[i].x);
+        free(h->average[i]);
+    }
+    for (size_t e = 0; e < h->model->hp.moe.n_experts; e++) {
+        if (h->experts)
+            free(h->experts[e].x);
+        if (h->expert_down)
+            free(h->expert_down[e].x);
+    }
+    ram_forward_free(h->forward);
+    free(h->experts);
+    free(h->expert_down);
+    free(h->places);
+    free(h->tokens);
+    free(h->made);
+    free(h);
+}

@@ -1,0 +1,47 @@
+/*
+ * hessian.h - what flows into a model's matrices on tokens of its own making: the second moments
+ * H = sum x x^T that codec/gptq.h wants, layer by layer.
+ *
+ * The model runs forward on synthetic tokens with its clean weights as far as the layer that is
+ * asked for; the inputs of that one layer are kept, and a factor is made of them when somebody
+ * needs it. Going back to an earlier layer starts again, so ask in the order of layers.
+ *
+ * Matrices that share an input share a factor: q, k, v; gate and up. An expert sees few tokens, so
+ * that its moments are those of the rows it was given plus kappa tokens' worth of what the layer's
+ * experts see on average, kappa being an eighth of its columns; an expert that no token chose has
+ * the average. Known by their diagonal only: an embedding that is also the head (as a table that
+ * is looked up it has no inputs), and inputs whose factor would not fit in memory. Unknown: an
+ * embedding of its own, and the half of kv_b_proj that is stored turned.
+ */
+#ifndef RAM_PROBE_HESSIAN_H
+#define RAM_PROBE_HESSIAN_H
+
+#include "codec/gptq.h"
+#include "probe/tokens.h"
+
+struct ram_hessians;
+
+/*
+ * Makes the tokens, in what->rounds passes over the model; fewer sequences than what->n if their
+ * inputs in one layer took more than a quarter of max_memory. A factor takes at most five
+ * eighths, a forward pass an eighth. damp: as ram_gptq_factor_new has it.
+ */
+int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
+                      const struct ram_synthetic *what, double damp,
+                      const struct ram_probe_run *how, struct ram_err *err);
+void ram_hessians_close(struct ram_hessians *hessians);
+
+/* What is really used. */
+const struct ram_synthetic *ram_hessians_tokens(const struct ram_hessians *hessians);
+
+/*
+ * unit: as plans name it; expert: of a stack, otherwise any number; turned: the matrix is stored
+ * [in, out]. *out: NULL if nothing is known; borrowed until ram_hessians_forget.
+ */
+int ram_hessians_factor(struct ram_hessians *hessians, const char *unit, size_t expert, bool turned,
+                        const struct ram_gptq_factor **out, struct ram_err *err);
+
+/* Factors that were handed out are not used any more. */
+void ram_hessians_forget(struct ram_hessians *hessians);
+
+#endif
