@@ -1,0 +1,40 @@
+/*
+ * documents.h - the questions of a choice task, from a file: a text that goes before, some
+ * continuations, and which of them is right. docs/evaluation.md lists the forms that are read.
+ */
+#ifndef RAM_EVALUATE_DOCUMENTS_H
+#define RAM_EVALUATE_DOCUMENTS_H
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+enum { RAM_MAX_CHOICES = 64 };
+
+enum ram_choice_task { RAM_ARC_CHALLENGE, RAM_HELLASWAG };
+
+struct ram_document {
+    const char *query;
+    const char **choices;
+    size_t n_choices, gold;
+    char sha256[RAM_SHA256_HEX]; /* of all that the file says of it: are two documents equal? */
+};
+
+/* Zeroed storage is empty. */
+struct ram_documents {
+    struct ram_arena arena;
+    struct ram_document *items;
+    size_t n, cap;
+    char sha256[RAM_SHA256_HEX]; /* of the file */
+};
+
+/* RAM_EFORMAT and RAM_ERANGE name file and line. limit: only the first so many; 0: all. */
+int ram_documents_read(struct ram_documents *out, const char *path, enum ram_choice_task task,
+                       size_t limit, struct ram_err *err);
+
+/* The same from the bytes of a file; where: what messages begin with. */
+int ram_documents_parse(struct ram_documents *out, const char *text, size_t size,
+                        enum ram_choice_task task, size_t limit, const char *where,
+                        struct ram_err *err);
+void ram_documents_release(struct ram_documents *documents);
+
+#endif
