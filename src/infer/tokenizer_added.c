@@ -133,8 +133,8 @@ bool ram_added_set_next(const struct ram_added_set *set, const uint8_t *text, si
         if (token->single_word && !stands_alone(text, size, start, end))
             continue;
         *match = (struct ram_added_match){token, start, end};
-        if (token->lstrip && start > done)
-            match->start = space_before(text, start, done);
+        if (token->lstrip) /* never into what the match before has taken, if it took this too */
+            match->start = start > done ? space_before(text, start, done) : done;
         if (token->rstrip)
             match->end = space_after(text, end, size);
         *at = i;

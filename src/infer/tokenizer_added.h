@@ -34,8 +34,9 @@ struct ram_added_match {
 
 /*
  * The next match in valid UTF-8, leftmost-longest. *at: where to look from, moved behind the
- * match. done: the end of the match before, into which white space to the left does not reach.
- * With rstrip the next match may begin before `done`, when it starts with white space itself.
+ * match. done: the end of the match before. White space that a token takes along (rstrip) is
+ * looked at again, as in Hugging Face's: a token that begins with white space may be found in it,
+ * and one that reaches back (lstrip) is left empty there, start >= end: it becomes nothing.
  */
 bool ram_added_set_next(const struct ram_added_set *set, const uint8_t *text, size_t size,
                         size_t done, size_t *at, struct ram_added_match *match);

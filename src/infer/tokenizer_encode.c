@@ -219,6 +219,17 @@ static int encode_piece(const struct encode *run, size_t i_step, const uint8_t *
 
 /* ---- added tokens and normalisation -------------------------------------------------------- */
 
+static int add_ids(struct ram_ids *ids, const uint32_t *more, size_t n, struct ram_err *err)
+{
+    const int status = ram_ids_reserve(ids, n, err);
+
+    if (!status && n) {
+        memcpy(ids->items + ids->n, more, n * sizeof *more);
+        ids->n += n;
+    }
+    return status;
+}
+
 typedef int piece_fn(const struct encode *run, const uint8_t *text, size_t size);
 
 /* Cuts the added tokens of a set out of text; what lies between goes to piece(). */
@@ -232,10 +243,8 @@ static int cut_added(const struct encode *run, const struct ram_added_set *set, 
     while (!status && ram_added_set_next(set, text, size, done, &at, &match)) {
         if (done < match.start)
             status = piece(run, text + done, match.start - done);
-        if (!status)
-            status = ram_ids_reserve(run->ids, 1, run->err);
-        if (!status)
-            run->ids->items[run->ids->n++] = match.token->id;
+        if (!status && match.start < match.end)
+            status = add_ids(run->ids, &match.token->id, 1, run->err);
         done = match.end;
     }
     if (!status && done < size)
@@ -297,17 +306,6 @@ void ram_encoder_free(struct ram_encoder *encoder)
     ram_buf_release(&encoder->spaced);
     free(encoder->cache);
     free(encoder);
-}
-
-static int add_ids(struct ram_ids *ids, const uint32_t *more, size_t n, struct ram_err *err)
-{
-    const int status = ram_ids_reserve(ids, n, err);
-
-    if (!status && n) {
-        memcpy(ids->items + ids->n, more, n * sizeof *more);
-        ids->n += n;
-    }
-    return status;
 }
 
 int ram_encoder_run(struct ram_encoder *encoder, const char *text, size_t size,

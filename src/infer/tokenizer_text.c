@@ -180,7 +180,9 @@ static bool is_stable(uint32_t c)
     utf8proc_int32_t parts[MAX_DECOMPOSED];
     int boundclass = 0;
 
-    if (c < 0x300 || (c >= 0x3400 && c <= 0x9FFF) || (c >= 0xAC00 && c <= 0xD7A3))
+    /* U+11A7 lies just before the final jamo and is none; utf8proc takes it for one and composes
+     * it away, which does not happen if it begins a segment. */
+    if (c < 0x300 || c == 0x11A7 || (c >= 0x3400 && c <= 0x9FFF) || (c >= 0xAC00 && c <= 0xD7A3))
         return true;
     if ((c >= 0x1100 && c <= 0x11FF) || (c >= 0x16D40 && c <= 0x16D7F))
         return false; /* jamo, and the vowels of Kirat Rai: letters that compose */
@@ -190,9 +192,12 @@ static bool is_stable(uint32_t c)
         return false;
     if (property->decomp_seqindex == UINT16_MAX || property->decomp_type)
         return true;
-    return !property->comp_exclusion &&
-           utf8proc_decompose_char((utf8proc_int32_t)c, parts, MAX_DECOMPOSED, UTF8PROC_DECOMPOSE,
-                                   &boundclass) > 1;
+    /* It decomposes; is it what its parts compose to? The angstrom sign's make another letter. */
+    const utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, parts, MAX_DECOMPOSED,
+                                                       UTF8PROC_DECOMPOSE, &boundclass);
+    return n > 0 && n <= MAX_DECOMPOSED &&
+           utf8proc_normalize_utf32(parts, n, UTF8PROC_STABLE | UTF8PROC_COMPOSE) == 1 &&
+           parts[0] == (utf8proc_int32_t)c;
 }
 
 static unsigned combining_class(utf8proc_int32_t c)
