@@ -125,23 +125,28 @@ struct pair {
                 x[lane] += x[lane + half];                                                         \
     } while (0)
 
-/* The reflector that clears x [k + 1, n) of row k up to its first entry, which becomes *e: v as
- * 1 - t v v^T. v is zero up to k. Returns t. */
-static inline __attribute__((always_inline)) float reflector(const float *row, size_t k, size_t n,
-                                                             float *v, float *e)
+/* Entries of a row of a matrix of norm one whose squares sum to less than this are zero. */
+static const double nothing = 1e-30;
+
+/* The reflector 1 - v v^T that clears x [k + 1, n) of row k up to its first entry, which becomes
+ * *e. v is zero up to k, and all zero if x is. */
+static inline __attribute__((always_inline)) void reflector(const float *row, size_t k, size_t n,
+                                                            float *v, double *e)
 {
     double sum = 0; /* n additions of a matrix of n^3 work: no need for lanes */
 
-    memset(v, 0, (k + 1) * sizeof *v);
-    for (size_t j = k + 1; j < n; j++) {
-        v[j] = row[j];
+    for (size_t j = k + 1; j < n; j++)
         sum += (double)row[j] * (double)row[j];
-    }
-    const float alpha = (float)-copysign(sqrt(sum), (double)v[k + 1]);
-    const double t = sum - (double)alpha * (double)v[k + 1];
+    memset(v, 0, n * sizeof *v);
+    *e = 0;
+    if (!(sum > nothing))
+        return;
+    const double first = (double)row[k + 1], alpha = -copysign(sqrt(sum), first);
+    const double scale = 1 / sqrt(sum - alpha * first);
+    for (size_t j = k + 1; j < n; j++)
+        v[j] = (float)(scale * (double)row[j]);
+    v[k + 1] = (float)(scale * (first - alpha));
     *e = alpha;
-    v[k + 1] -= alpha;
-    return t > 0 ? (float)(1 / t) : 0;
 }
 
 /* row -= v_i w + w_i v, and its product with next, over columns [j0, stride). */
@@ -171,7 +176,7 @@ BODY tridiagonal(float *a, size_t n, double *d, double *e)
     memset(pairs, 0, sizeof pairs);
     for (size_t k = 0; k < n; k++) {
         struct pair *old = &pairs[k % 2], *new = &pairs[(k + 1) % 2];
-        float *row = a + k * stride, off = 0, t, unused;
+        float *row = a + k * stride, unused;
         const size_t j0 = (k + 1) / F * F;
         double product = 0;
 
@@ -180,15 +185,14 @@ BODY tridiagonal(float *a, size_t n, double *d, double *e)
         d[k] = (double)row[k];
         if (k + 1 == n)
             break;
-        t = reflector(row, k, n, new->v, &off);
-        e[k] = (double)off;
+        reflector(row, k, n, new->v, &e[k]);
         for (size_t i = k + 1; i < n; i++) {
             update_row(a + i * stride, i, j0, stride, old, new->v, &dots[i]);
             product += (double)dots[i] * (double)new->v[i];
         }
-        const float shift = (float)(0.5 * (double)t * product);
+        const float shift = (float)(0.5 * product);
         for (size_t i = k + 1; i < n; i++)
-            new->w[i] = t *(dots[i] - shift * new->v[i]);
+            new->w[i] = dots[i] - shift *new->v[i];
     }
 }
 
@@ -206,9 +210,9 @@ BODY count_above(const double *d, const double *e2, size_t n, const double *x, d
     }
     for (size_t k = 1; k < n; k++) {
         for (size_t i = 0; i < LANES / D; i++) {
-            /* A zero pivot is moved by less than any eigenvalue can tell. */
+            /* A zero was counted as not above: it becomes the smallest of negative numbers. */
             const vl zero = q[i] == 0;
-            q[i] += (vd)(zero & (vl)((vd){0} + 0x1p-500));
+            q[i] -= (vd)(zero & (vl)((vd){0} + 0x1p-500));
             q[i] = (d[k] - *(const vd *)(x + i * D)) - e2[k - 1] / q[i];
             above[i] += q[i] > 0;
         }

@@ -1,0 +1,686 @@
+/*
+ * A sweep over whole checkpoints: figures against sums done by hand from the tensors that went in,
+ * the same text for any number of threads and any limit of memory, after every interruption, and
+ * what is refused.
+ */
+#include "analyze/analyze.h"
+#include "ckpt_make.h"
+#include "codec/affine.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+
+static char dir[256], partial[300];
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "%s", make_temp_dir());
+    snprintf(partial, sizeof partial, "%s/partial", dir);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    make_remove_dir(dir);
+    return 0;
+}
+
+/* An earlier checkpoint may have had files that this one has not. */
+static void make_anew(const struct make_opts *opts)
+{
+    make_remove_dir(dir);
+    make_ckpt(dir, opts);
+}
+
+/* ---- running ----------------------------------------------------------------------------------
+ */
+
+struct watch {
+    int polls, stop_at; /* cancelled() says yes at this poll; 0: never */
+    char notice[200];
+    uint64_t done, total;
+};
+
+static bool stop(void *user)
+{
+    struct watch *watch = user;
+    return ++watch->polls == watch->stop_at;
+}
+
+static void note(void *user, const char *line)
+{
+    struct watch *watch = user;
+    snprintf(watch->notice, sizeof watch->notice, "%s", line);
+}
+
+static void follow(void *user, const struct ram_progress *p)
+{
+    struct watch *watch = user;
+    assert_true(p->done >= watch->done && p->done <= p->total);
+    assert_string_equal(p->stage, "analyze");
+    watch->done = p->done;
+    watch->total = p->total;
+}
+
+struct stage {
+    struct ram_ckpt *ckpt;
+    struct ram_layout *layout;
+    struct ram_manifest *manifest;
+};
+
+static void stage_close(struct stage *stage)
+{
+    ram_manifest_free(stage->manifest);
+    ram_layout_free(stage->layout);
+    ram_ckpt_close(stage->ckpt);
+}
+
+static int sweep(struct stage *stage, const struct ram_analyze_opts *opts,
+                 const struct ram_run *run, struct ram_err *err)
+{
+    *stage = (struct stage){0};
+    int status = ram_ckpt_open(&stage->ckpt, dir, err);
+    if (!status)
+        status = ram_layout_new(&stage->layout, stage->ckpt, err);
+    if (!status)
+        status = ram_survey_layout(stage->ckpt, stage->layout, &stage->manifest, err);
+    if (!status)
+        status = ram_sweep(stage->ckpt, stage->layout, opts, run, stage->manifest, err);
+    return status;
+}
+
+/* The manifest's text; free it. */
+static char *text_of(const struct ram_analyze_opts *opts, const struct ram_run *run)
+{
+    struct ram_err err = {0};
+    struct stage stage;
+    char *text = NULL;
+
+    if (sweep(&stage, opts, run, &err) || ram_manifest_text(stage.manifest, &text, &err))
+        fail_msg("%s", err.message);
+    stage_close(&stage);
+    return text;
+}
+
+static void refuse(const struct ram_analyze_opts *opts, const struct ram_run *run, int status,
+                   const char *message)
+{
+    struct ram_err err = {0};
+    struct stage stage;
+
+    const int got = sweep(&stage, opts, run, &err);
+    stage_close(&stage);
+    if (got != status || !strstr(err.message, message))
+        fail_msg("%d '%s', not %d '%s'", got, err.message, status, message);
+}
+
+/* ---- figures ----------------------------------------------------------------------------------
+ */
+
+static float value_at(const struct make_tensor *t, size_t i)
+{
+    uint32_t bits = 0;
+    float value;
+
+    if (!strcmp(t->dtype, "BF16")) {
+        memcpy((unsigned char *)&bits + 2, t->data + 2 * i, 2);
+        memcpy(&value, &bits, 4);
+    } else {
+        assert_string_equal(t->dtype, "F32");
+        memcpy(&value, t->data + 4 * i, 4);
+    }
+    return value;
+}
+
+static const struct make_tensor *tensor_called(const struct make_set *set, const char *name)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (!strcmp(set->tensors[i].name, name))
+            return &set->tensors[i];
+    fail_msg("no tensor %s", name);
+    return NULL;
+}
+
+static const struct ram_entry *entry_called(const struct ram_manifest *m, const char *name,
+                                            int expert)
+{
+    for (size_t i = 0; i < m->n_entries; i++)
+        if (!strcmp(m->entries[i].name, name) && m->entries[i].expert == expert)
+            return &m->entries[i];
+    fail_msg("no entry %s", name);
+    return NULL;
+}
+
+/* What the encoder itself says its error is, for one matrix. */
+static double encoder_error(const float *w, size_t rows, size_t cols, int bits, int group)
+{
+    const struct ram_affine f = {bits, group, RAM_PROFILE_GPU, RAM_SCALE_BF16};
+    uint8_t *codes = malloc(rows * ram_affine_code_size(&f, cols));
+    uint8_t *scales = malloc(rows * ram_affine_scale_size(&f, cols) * 2);
+
+    assert_true(codes && scales);
+    const double error = ram_affine_encode(&f, w, rows, cols, codes, scales,
+                                           scales + rows * ram_affine_scale_size(&f, cols));
+    free(codes);
+    free(scales);
+    return error;
+}
+
+static void check_stats(const struct ram_entry *entry, const float *w, size_t n)
+{
+    double sum = 0, squares = 0, low = (double)w[0], high = (double)w[0], fourth = 0, second = 0;
+
+    assert_true(entry->measured);
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)w[i];
+        squares += (double)w[i] * (double)w[i];
+        low = fmin(low, (double)w[i]);
+        high = fmax(high, (double)w[i]);
+    }
+    const double mean = sum / (double)n, rms = sqrt(squares / (double)n);
+    for (size_t i = 0; i < n; i++) {
+        second += pow((double)w[i] - mean, 2);
+        fourth += pow((double)w[i] - mean, 4);
+    }
+    assert_true(fabs(entry->stats.mean - mean) < 1e-12);
+    assert_true(fabs(entry->stats.rms / rms - 1) < 1e-12);
+    assert_true(fabs(entry->stats.std / sqrt(second / (double)n) - 1) < 1e-12);
+    assert_true(entry->stats.min == low && entry->stats.max == high);
+    assert_true(fabs(entry->metrics.kurtosis + 3 - fourth * (double)n / (second * second)) < 1e-10);
+    assert_true(fabs(entry->metrics.output / ((high - low) / (16 * sqrt(12) * rms)) - 1) < 1e-12);
+    assert_true(entry->metrics.svd > 0 && entry->metrics.svd < 1);
+    assert_true(entry->metrics.error > 0.01 && entry->metrics.error < 0.2);
+}
+
+/* A linear: what is stored is what is scored; its rows of 64 or 96 hold no group of 128. */
+static void check_linear(const struct stage *stage, const struct make_set *set, const char *name)
+{
+    const struct make_tensor *t = tensor_called(set, name);
+    const struct ram_entry *entry = entry_called(stage->manifest, name, -1);
+    const size_t rows = (size_t)t->shape[0], cols = (size_t)t->shape[1];
+    float *w = malloc(rows * cols * sizeof *w);
+
+    assert_non_null(w);
+    for (size_t i = 0; i < rows * cols; i++)
+        w[i] = value_at(t, i);
+    check_stats(entry, w, rows * cols);
+    for (size_t b = 0; b < RAM_N_BITS; b++)
+        for (size_t g = 0; g < RAM_N_GROUPS; g++) {
+            int group = ram_group_grid[g];
+            while (cols % (size_t)group)
+                group /= 2;
+            const double error = encoder_error(w, rows, cols, ram_bits_grid[b], group);
+            assert_true(fabs(entry->errors[b][g] / error - 1) < 1e-12);
+        }
+    free(w);
+}
+
+/* kv_b_proj [heads (nope + v), lora] is stored as embed_q [heads, lora, nope], turned, and
+ * unembed_out [heads, v, lora]; rows of nope = 32 hold only the smallest group. */
+static void check_kv_b(const struct stage *stage, const struct make_set *set, const char *name)
+{
+    enum { NOPE = MAKE_NOPE, V = MAKE_V, LORA = MAKE_KV_LORA };
+    const struct make_tensor *t = tensor_called(set, name);
+    const struct ram_entry *entry = entry_called(stage->manifest, name, -1);
+    float q[LORA * NOPE], out[V * LORA];
+
+    for (size_t b = 0; b < RAM_N_BITS; b++)
+        for (size_t g = 0; g < RAM_N_GROUPS; g++) {
+            double error = 0;
+            for (size_t h = 0; h < MAKE_HEADS; h++) {
+                const size_t first = h * (NOPE + V) * LORA;
+                for (size_t r = 0; r < LORA; r++)
+                    for (size_t n = 0; n < NOPE; n++)
+                        q[r * NOPE + n] = value_at(t, first + n * LORA + r);
+                for (size_t i = 0; i < V * LORA; i++)
+                    out[i] = value_at(t, first + NOPE * LORA + i);
+                error += encoder_error(q, LORA, NOPE, ram_bits_grid[b], 32);
+                error += encoder_error(out, V, LORA, ram_bits_grid[b], g ? 64 : 32);
+            }
+            assert_true(fabs(entry->errors[b][g] / error - 1) < 1e-12);
+        }
+}
+
+static void figures(void **state)
+{
+    const struct make_opts opts = {.arch = "glm4_moe_lite", .shards = 3, .mtp = true, .seed = 5};
+    const struct ram_analyze_opts analyze = {0};
+    struct watch watch = {0};
+    const struct ram_run run = {.threads = 2, .user = &watch, .progress = follow};
+    struct ram_err err = {0};
+    struct stage stage;
+    struct make_set set;
+    (void)state;
+
+    make_ckpt(dir, &opts);
+    set = make_tensors(&opts);
+    if (sweep(&stage, &analyze, &run, &err))
+        fail_msg("%s", err.message);
+    check_linear(&stage, &set, "model.layers.0.mlp.down_proj.weight");
+    check_linear(&stage, &set, "model.layers.1.mlp.shared_experts.up_proj.weight");
+    check_linear(&stage, &set, "model.embed_tokens.weight");
+    check_kv_b(&stage, &set, "model.layers.0.self_attn.kv_b_proj.weight");
+    check_kv_b(&stage, &set, "model.layers.2.self_attn.kv_b_proj.weight");
+
+    const struct ram_manifest *m = stage.manifest;
+    assert_string_equal(m->model_type, "glm4_moe_lite");
+    assert_int_equal(m->n_files, 3);
+    assert_int_equal(m->n_entries, set.n);
+    uint64_t parameters = 0, left = 0;
+    for (size_t i = 0; i < m->n_entries; i++) {
+        const struct ram_entry *e = &m->entries[i];
+        parameters += e->parameters;
+        left += e->skip == RAM_SKIP_NOT_WEIGHT ? e->parameters : 0;
+        assert_true(e->measured == (e->skip == RAM_SKIP_NONE));
+        assert_true((e->n_stored == 0) == (e->skip == RAM_SKIP_NOT_WEIGHT));
+    }
+    assert_int_equal(m->parameters, parameters);
+    assert_int_equal(watch.total, 2 * (parameters - left) + 2 * MAKE_EXPERTS * 2);
+    assert_int_equal(entry_called(m, "model.norm.weight", -1)->skip, RAM_SKIP_1D);
+    assert_int_equal(entry_called(m, "model.layers.1.mlp.gate.weight", -1)->skip, RAM_SKIP_TINY);
+    assert_int_equal(entry_called(m, "model.layers.3.eh_proj.weight", -1)->skip,
+                     RAM_SKIP_NOT_WEIGHT);
+    const struct ram_entry *expert =
+        entry_called(m, "model.layers.1.mlp.experts.2.up_proj.weight", 2);
+    assert_string_equal(expert->unit, "model.layers.1.mlp.experts.*.up_proj.weight");
+    assert_string_equal(expert->role, "up");
+    assert_int_equal(expert->layer, 1);
+    assert_int_equal(json_integer_value(json_object_get(m->config, "n_routed_experts")),
+                     MAKE_EXPERTS);
+    assert_int_equal(json_integer_value(json_object_get(m->settings, "seed")), 42);
+    make_release(&set);
+    stage_close(&stage);
+}
+
+/* A fused stack, in f32: every expert's gate and up are entries of their own. */
+static void fused_experts(void **state)
+{
+    const struct make_opts opts = {.arch = "qwen3_moe", .experts = MAKE_FUSED, .dtype = "F32"};
+    static const char name[] = "model.layers.1.mlp.experts.gate_up_proj";
+    const struct ram_analyze_opts analyze = {0};
+    const struct ram_run run = {.threads = 3};
+    struct ram_err err = {0};
+    struct stage stage;
+    size_t seen = 0;
+    (void)state;
+
+    make_ckpt(dir, &opts);
+    struct make_set set = make_tensors(&opts);
+    const struct make_tensor *t = tensor_called(&set, name);
+    if (sweep(&stage, &analyze, &run, &err))
+        fail_msg("%s", err.message);
+    for (size_t i = 0; i < stage.manifest->n_entries; i++) {
+        const struct ram_entry *e = &stage.manifest->entries[i];
+        float w[MAKE_MOE * MAKE_HIDDEN];
+        if (strcmp(e->name, name))
+            continue;
+        const bool up = !strcmp(e->role, "up");
+        for (size_t k = 0; k < MAKE_MOE * MAKE_HIDDEN; k++)
+            w[k] = value_at(t, ((size_t)e->expert * 2 + up) * MAKE_MOE * MAKE_HIDDEN + k);
+        check_stats(e, w, MAKE_MOE * MAKE_HIDDEN);
+        assert_int_equal(e->n_dims, 2);
+        assert_int_equal(e->shape[0], MAKE_MOE);
+        seen++;
+    }
+    assert_int_equal(seen, 2 * MAKE_EXPERTS);
+    make_release(&set);
+    stage_close(&stage);
+}
+
+/* ---- the same text ----------------------------------------------------------------------------
+ */
+
+static void same_for_any_threads_and_memory(void **state)
+{
+    static const struct make_opts kinds[] = {
+        {.arch = "qwen3", .shards = 2},
+        {.arch = "glm4_moe_lite", .mtp = true},
+        {.arch = "qwen3_moe", .experts = MAKE_FUSED, .dtype = "F16"},
+        {.arch = "glm4_moe", .dtype = "F8_E4M3", .fp8_block = {16, 16}},
+    };
+    (void)state;
+
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        make_anew(&kinds[k]);
+        for (unsigned probes = 0; probes <= 8; probes += 8) {
+            const struct ram_analyze_opts opts = {.output_probes = probes};
+            struct ram_run run = {.threads = 1};
+            char *first = text_of(&opts, &run);
+            for (unsigned threads = 2; threads <= 7; threads += 5)
+                for (uint64_t memory = 40; memory <= 4000; memory *= 100) {
+                    run = (struct ram_run){.threads = threads, .max_memory = memory << 20};
+                    char *text = text_of(&opts, &run);
+                    assert_string_equal(text, first);
+                    free(text);
+                }
+            free(first);
+        }
+    }
+}
+
+static void settings_count(void **state)
+{
+    const struct make_opts make = {.arch = "qwen3_moe"};
+    const struct ram_run run = {.threads = 2};
+    const struct ram_analyze_opts closed = {0}, probes = {.output_probes = 32},
+                                  other = {.output_probes = 32, .seed = 7};
+    (void)state;
+
+    make_ckpt(dir, &make);
+    char *a = text_of(&closed, &run), *b = text_of(&probes, &run), *c = text_of(&other, &run);
+    assert_string_not_equal(a, b);
+    assert_string_not_equal(b, c);
+    free(a);
+    free(b);
+    free(c);
+}
+
+static void expert_samples(void **state)
+{
+    const struct make_opts make = {.arch = "qwen3_moe"};
+    static const char *const kept[] = {"1111", "1000", "1001", "1101", "1111", "1111"};
+    const struct ram_run run = {.threads = 2};
+    (void)state;
+
+    make_ckpt(dir, &make);
+    for (unsigned n = 0; n < 6; n++) {
+        const struct ram_analyze_opts opts = {.expert_sample = n};
+        struct ram_err err = {0};
+        struct stage stage;
+        if (sweep(&stage, &opts, &run, &err))
+            fail_msg("%s", err.message);
+        for (size_t i = 0; i < stage.manifest->n_entries; i++) {
+            const struct ram_entry *e = &stage.manifest->entries[i];
+            if (e->skip == RAM_SKIP_NONE)
+                assert_int_equal(e->measured, e->expert < 0 || kept[n][e->expert] == '1');
+        }
+        stage_close(&stage);
+    }
+}
+
+/* ---- interruptions ----------------------------------------------------------------------------
+ */
+
+static size_t size_of(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) ? 0 : (size_t)st.st_size;
+}
+
+/* Stopped after every number of matrices, by one thread and by several, and continued. */
+static void resumes_from_anywhere(void **state)
+{
+    const struct make_opts make = {.arch = "qwen3_moe", .layers = 1, .shards = 2};
+    struct ram_analyze_opts opts = {.partial = partial};
+    (void)state;
+
+    make_ckpt(dir, &make);
+    const struct ram_run plain = {.threads = 2};
+    char *whole = text_of(&opts, &plain);
+    assert_int_equal(access(partial, F_OK), -1); /* done: nothing is left */
+    int n_stopped = 0;
+    for (int at = 1;; at++) {
+        struct watch watch = {.stop_at = at};
+        const struct ram_run run = {
+            .threads = at % 3 ? 1 : 3, .user = &watch, .cancelled = stop, .notice = note};
+        struct ram_err err = {0};
+        struct stage stage;
+        opts.resume = false;
+        const int status = sweep(&stage, &opts, &run, &err);
+        stage_close(&stage);
+        if (at % 3 && !status && watch.polls < at) /* one thread polls at every matrix */
+            break;
+        assert_true(status == RAM_EINTERRUPT || (!status && at % 3 == 0));
+        n_stopped += status == RAM_EINTERRUPT;
+        opts.resume = true;
+        struct watch again = {0};
+        const struct ram_run rest = {.threads = 2, .user = &again, .notice = note};
+        char *text = text_of(&opts, &rest);
+        assert_string_equal(text, whole);
+        assert_string_equal(again.notice, "");
+        assert_int_equal(access(partial, F_OK), -1);
+        free(text);
+    }
+    assert_true(n_stopped > 10);
+    free(whole);
+}
+
+/* Leaves a partial file of an interrupted run behind, and returns its size. */
+static size_t interrupted(uint64_t seed)
+{
+    struct watch watch = {.stop_at = 9};
+    const struct ram_run run = {.threads = 1, .user = &watch, .cancelled = stop};
+    const struct ram_analyze_opts opts = {.partial = partial, .seed = seed};
+
+    refuse(&opts, &run, RAM_EINTERRUPT, "interrupted at tensor 'model.layers.0");
+    return size_of(partial);
+}
+
+static void append_text(const char *text)
+{
+    FILE *file = fopen(partial, "ab");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void resume_is(const char *whole, const char *notice)
+{
+    struct watch watch = {0};
+    const struct ram_run run = {.threads = 2, .user = &watch, .notice = note};
+    const struct ram_analyze_opts opts = {.partial = partial, .resume = true};
+
+    char *text = text_of(&opts, &run);
+    assert_string_equal(text, whole);
+    if (!strstr(watch.notice, notice) || (!*notice && *watch.notice))
+        fail_msg("'%s'", watch.notice);
+    free(text);
+}
+
+/* Torn lines, rubbish, somebody else's file, nothing at all. */
+static void survives_any_partial_file(void **state)
+{
+    static const char *const rubbish[] = {
+        "\n",
+        "{}\n",
+        "nonsense",
+        "nonsense\n",
+        "\xff\xfe\n",
+        "{\"entry\":-1,\"name\":\"x\"}\n",
+        "{\"entry\":0,\"name\":\"x\",\"figures\":[],\"errors\":[]}\n",
+        "{\"entry\":99999999999,\"name\":\"x\",\"figures\":[1,2,3,4,5,6,7,8,9],\"errors\":[]}\n"};
+    const struct make_opts make = {.arch = "qwen3_moe", .layers = 1};
+    const struct ram_analyze_opts opts = {0};
+    const struct ram_run run = {.threads = 2};
+    (void)state;
+
+    make_ckpt(dir, &make);
+    char *whole = text_of(&opts, &run);
+    for (size_t cut = 1; cut < 3000; cut += cut < 40 ? 1 : 397) {
+        const size_t size = interrupted(42);
+        assert_int_equal(truncate(partial, (off_t)(size - cut)), 0);
+        resume_is(whole, "");
+    }
+    for (size_t i = 0; i < sizeof rubbish / sizeof *rubbish; i++) {
+        interrupted(42);
+        append_text(rubbish[i]);
+        resume_is(whole, "");
+        append_text(rubbish[i]);
+        resume_is(whole, "starting over");
+    }
+    interrupted(7);
+    resume_is(whole, "starting over");
+    resume_is(whole, "");
+    append_text("");
+    resume_is(whole, "");
+    free(whole);
+}
+
+static void one_writer_at_a_time(void **state)
+{
+    const struct make_opts make = {.arch = "qwen3", .layers = 1};
+    const struct ram_analyze_opts opts = {.partial = partial};
+    const struct ram_run run = {.threads = 1};
+    (void)state;
+
+    make_ckpt(dir, &make);
+    const int fd = open(partial, O_WRONLY | O_CREAT, 0666);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    refuse(&opts, &run, RAM_EUSAGE, "another analysis");
+    close(fd);
+    char *text = text_of(&opts, &run);
+    free(text);
+    const struct ram_analyze_opts nowhere = {.partial = "/nonexistent/partial"};
+    refuse(&nowhere, &run, RAM_EIO, "/nonexistent/partial");
+}
+
+/* ---- what is refused --------------------------------------------------------------------------
+ */
+
+/* Overwrites weight i of a BF16 tensor in the file. */
+static void poke(const struct make_set *set, const char *name, size_t i, uint16_t bits)
+{
+    char path[300];
+    size_t at = 0, header = 0;
+
+    for (size_t k = 0; strcmp(set->tensors[k].name, name); k++)
+        at += set->tensors[k].size;
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    for (int k = 0; k < 8; k++)
+        header |= (size_t)fgetc(file) << (8 * k);
+    assert_int_equal(fseek(file, (long)(8 + header + at + 2 * i), SEEK_SET), 0);
+    assert_int_equal(fwrite(&bits, 2, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void names_what_is_not_finite(void **state)
+{
+    static const char kv_b[] = "model.layers.1.self_attn.kv_b_proj.weight";
+    static const char dropped[] = "model.layers.3.eh_proj.weight";
+    const struct make_opts make = {.arch = "glm4_moe_lite", .mtp = true};
+    const struct ram_analyze_opts opts = {0};
+    (void)state;
+
+    make_ckpt(dir, &make);
+    struct make_set set = make_tensors(&make);
+    for (unsigned threads = 1; threads <= 3; threads += 2) {
+        const struct ram_run run = {.threads = threads};
+        poke(&set, dropped, 0, 0x7fc0); /* nobody will see it */
+        free(text_of(&opts, &run));
+        poke(&set, kv_b, 5 * MAKE_KV_LORA + 3, 0x7fc0);
+        poke(&set, kv_b, 7 * MAKE_KV_LORA, 0xff80);
+        refuse(&opts, &run, RAM_EFORMAT, "'model.layers.1.self_attn.kv_b_proj.weight'");
+        refuse(&opts, &run, RAM_EFORMAT, "row 5, column 3 is nan; 2 such");
+        poke(&set, kv_b, 5 * MAKE_KV_LORA + 3, 0);
+        refuse(&opts, &run, RAM_EFORMAT, "row 7, column 0 is -inf; 1 such");
+        poke(&set, kv_b, 7 * MAKE_KV_LORA, 0);
+        poke(&set, "model.norm.weight", 63, 0x7f80);
+        refuse(&opts, &run, RAM_EFORMAT, "'model.norm.weight': weight at row 0, column 63 is inf");
+        poke(&set, "model.norm.weight", 63, 0x3f80);
+    }
+    make_release(&set);
+}
+
+/* ---- memory -----------------------------------------------------------------------------------
+ */
+
+/* A sparse checkpoint of one large matrix with one row in a thousand that is not zero. */
+static void make_large(size_t rows, size_t cols)
+{
+    char path[300], header[200];
+    static uint16_t row[131072];
+
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs("{\"model_type\": \"large\"}", file);
+    assert_int_equal(fclose(file), 0);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    file = fopen(path, "wb");
+    assert_non_null(file);
+    const uint64_t size = (uint64_t)snprintf(
+        header, sizeof header,
+        "{\"w\":{\"dtype\":\"BF16\",\"shape\":[%zu,%zu],\"data_offsets\":[0,%zu]}}", rows, cols,
+        rows * cols * 2);
+    assert_int_equal(fwrite(&size, 8, 1, file), 1);
+    assert_int_equal(fwrite(header, size, 1, file), 1);
+    for (size_t j = 0; j < cols; j++)
+        row[j] = (uint16_t)(0x3f80 + j * 7919 % 100);
+    for (size_t i = 0; i < rows; i += 1000) {
+        assert_int_equal(fseek(file, (long)(8 + size + i * cols * 2), SEEK_SET), 0);
+        assert_int_equal(fwrite(row, 2, cols, file), cols);
+    }
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(truncate(path, (off_t)(8 + size + rows * cols * 2)), 0);
+}
+
+/* Highest resident size of a process that does nothing but this, in MiB; -1: it failed. */
+static long peak_of(uint64_t memory, unsigned threads)
+{
+    struct rusage usage;
+    int result;
+
+    const pid_t child = fork();
+    if (child == 0) {
+        const struct ram_run run = {.threads = threads, .max_memory = memory};
+        const struct ram_analyze_opts opts = {0};
+        struct ram_err err = {0};
+        struct stage stage;
+        _exit(sweep(&stage, &opts, &run, &err) ? 1 : 0);
+    }
+    assert_int_equal(wait4(child, &result, 0, &usage), child);
+    return result ? -1 : usage.ru_maxrss / 1024;
+}
+
+static void stays_within_its_memory(void **state)
+{
+    static const struct {
+        size_t rows, cols;
+        uint64_t memory;
+    } cases[] = {{131072, 1024, 160}, {1024, 131072, 300}, {24576, 4096, 128}};
+    (void)state;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip();
+#endif
+    for (size_t i = 0; i < 3; i++) {
+        make_large(cases[i].rows, cases[i].cols);
+        for (unsigned threads = 1; threads <= 2; threads++) {
+            const long peak = peak_of(cases[i].memory << 20, threads);
+            if (peak < 0 || peak > (long)cases[i].memory)
+                fail_msg("case %zu, %u threads: %ld MiB, %llu allowed", i, threads, peak,
+                         (unsigned long long)cases[i].memory);
+        }
+    }
+    const struct ram_analyze_opts opts = {0};
+    const struct ram_run little = {.threads = 2, .max_memory = 40 << 20};
+    refuse(&opts, &little, RAM_ENOMEM, "'w' needs");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(figures, setup, teardown),
+        cmocka_unit_test_setup_teardown(fused_experts, setup, teardown),
+        cmocka_unit_test_setup_teardown(same_for_any_threads_and_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(settings_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(expert_samples, setup, teardown),
+        cmocka_unit_test_setup_teardown(resumes_from_anywhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(survives_any_partial_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_writer_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_what_is_not_finite, setup, teardown),
+        cmocka_unit_test_setup_teardown(stays_within_its_memory, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("analyze/sweep", tests, NULL, NULL);
+}
