@@ -16,6 +16,9 @@ static int check_model(const struct ram_layout *layout, const struct ram_plan *p
                         "quantised form; it can be inspected, analysed and allocated, not "
                         "converted",
                         layout->model_type);
+    if (layout->obstacle)
+        return ram_fail(err, RAM_EUNSUPPORTED, "the checkpoint cannot be converted: %s",
+                        layout->obstacle);
     if (plan->format && strcmp(plan->format, "mlx"))
         return ram_fail(err, RAM_EUNSUPPORTED, "the plan is for the format \"%s\", not \"mlx\"",
                         plan->format);

@@ -213,6 +213,11 @@ static void quarrels_are_named(void **state)
     assert_int_equal(outline_status(&c), RAM_EUNSUPPORTED);
     assert_says(c, "glm4_moe");
     c.layout->known = true;
+
+    c.layout->obstacle = "mlx_lm's glm4_moe has no place for 'visual.patch.weight'";
+    assert_int_equal(outline_status(&c), RAM_EUNSUPPORTED);
+    assert_says(c, "visual.patch.weight");
+    c.layout->obstacle = NULL;
     assert_int_equal(outline_status(&c), RAM_OK);
     case_close(&c);
 }
