@@ -15,6 +15,8 @@ static const struct {
 } tasks[] = {
     {"wikitext", ram_task_windows},
     {"text", ram_task_windows},
+    {"arc_challenge", ram_task_choice},
+    {"hellaswag", ram_task_choice},
 };
 enum { N_TASKS = sizeof tasks / sizeof *tasks };
 

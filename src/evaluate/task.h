@@ -23,6 +23,9 @@ typedef int ram_task_fn(struct ram_task *task, struct ram_err *err);
 /* Perplexity of a text in windows, and divergence from the reference. */
 ram_task_fn ram_task_windows;
 
+/* Accuracy on questions with given answers. */
+ram_task_fn ram_task_choice;
+
 /*
  * Runs opts->task: fills a new score with settings, results, tokens per second and peak memory. The
  * reference may be NULL.
