@@ -1,7 +1,4 @@
-/*
- * gptq.c - see gptq.h. Everything here is in the order of columns that the factor chose; rows come
- * in from W and go out as bytes in W's own order.
- */
+/* gptq.c - see gptq.h. */
 #include "codec/gptq.h"
 
 #include "base/mem.h"
@@ -22,7 +19,7 @@ struct rows {
     const struct ram_gptq_factor *factor;
     size_t m, cols, group, n_groups;
     float levels;
-    float *w;                      /* [m, cols] the weights */
+    const float *w;                /* [m, cols] the weights */
     float *q;                      /* [m, cols] codes */
     float *e;                      /* [m, cols] what a reader sees, less the weight */
     float *g;                      /* [m, cols] e H; before that the corrections of a group */
@@ -276,13 +273,6 @@ static int sweep(struct rows *s, struct ram_err *err)
 
 /* ---- in and out ------------------------------------------------------------------------- */
 
-static void take_rows(struct rows *s, const float *w, float *out)
-{
-    for (size_t i = 0; i < s->m; i++)
-        for (size_t j = 0; j < s->cols; j++)
-            out[i * s->cols + j] = w[i * s->cols + s->factor->order[j]];
-}
-
 /* codes [n], n a multiple of 8, as a stream of bits, lowest first. */
 static void pack(int bits, const uint8_t *codes, size_t n, uint8_t *out)
 {
@@ -303,43 +293,36 @@ static void put_scale(const struct ram_affine *form, float x, uint8_t *out)
     ram_float_narrow(types[form->scale_type], &x, 1, out);
 }
 
-/* A row to its bytes, in W's order; line is scratch [cols]. */
+/* line is scratch [cols]. */
 static void put_row(const struct rows *s, size_t row, uint8_t *line,
                     const struct ram_gptq_bytes *out)
 {
     const struct ram_affine *const form = &s->how->form;
-    const uint32_t *const order = s->factor->order;
     const size_t scale_row = ram_affine_scale_size(form, s->cols), size = scale_row / s->n_groups;
 
     for (size_t j = 0; j < s->cols; j++)
-        line[order[j]] = (uint8_t)s->q[row * s->cols + j];
+        line[j] = (uint8_t)s->q[row * s->cols + j];
     pack(form->bits, line, s->cols, out->codes + row * ram_affine_code_size(form, s->cols));
     for (size_t k = 0; k < s->n_groups; k++) {
-        const size_t to = row * scale_row + order[k * s->group] / s->group * size;
-        put_scale(form, s->scales[row * s->n_groups + k], out->scales + to);
-        put_scale(form, s->biases[row * s->n_groups + k], out->biases + to);
+        put_scale(form, s->scales[row * s->n_groups + k], out->scales + row * scale_row + k * size);
+        put_scale(form, s->biases[row * s->n_groups + k], out->biases + row * scale_row + k * size);
     }
 }
 
 /* The errors of what is in out, by the arithmetic that ours are found with. */
-static int find_plain_errors(struct rows *s, const float *w, const struct ram_gptq_bytes *out,
-                             struct ram_err *err)
+static int find_plain_errors(struct rows *s, const struct ram_gptq_bytes *out, struct ram_err *err)
 {
-    float *const decoded = s->q; /* not in use yet */
-
-    ram_affine_decode(&s->how->form, out->codes, out->scales, out->biases, s->m, s->cols, decoded);
+    ram_affine_decode(&s->how->form, out->codes, out->scales, out->biases, s->m, s->cols, s->e);
     for (size_t i = 0; i < s->m * s->cols; i++)
-        decoded[i] -= w[i];
-    take_rows(s, decoded, s->e);
+        s->e[i] -= s->w[i];
     return find_errors(s, s->plain_errors, err);
 }
 
-static int improve_rows(struct rows *s, const float *w, const struct ram_gptq_bytes *out,
-                        uint8_t *line, struct ram_err *err)
+static int improve_rows(struct rows *s, const struct ram_gptq_bytes *out, uint8_t *line,
+                        struct ram_err *err)
 {
-    int status = find_plain_errors(s, w, out, err);
+    int status = find_plain_errors(s, out, err);
 
-    take_rows(s, w, s->w);
     if (!status)
         status = code_columns(s, err);
     if (!status && s->how->sweeps)
@@ -397,7 +380,7 @@ int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t
                         cols);
     *squared_error =
         ram_search_encode(form, &plain, w, n, cols, out->codes, out->scales, out->biases);
-    if (!f || !f->order || n == 0 || cols == 0)
+    if (!f || !f->r || n == 0 || cols == 0)
         return RAM_OK;
 
     const size_t fit = ROWS_WEIGHTS / cols, limit = n < MAX_ROWS ? n : MAX_ROWS;
@@ -410,13 +393,12 @@ int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t
                      .levels = (float)((1 << form->bits) - 1)};
     const size_t wide = cols > BLOCK ? cols : BLOCK;
     float *const floats =
-        ram_calloc(most, (3 * cols + wide + 2 * s.n_groups + BLOCK) * sizeof *floats, err);
+        ram_calloc(most, (2 * cols + wide + 2 * s.n_groups + BLOCK) * sizeof *floats, err);
     double *const doubles = ram_calloc(most, 2 * sizeof *doubles, err);
     uint8_t *const line = ram_calloc(cols, 1, err);
     int status = floats && doubles && line ? RAM_OK : RAM_ENOMEM;
     s.g = floats;
-    s.w = s.g + most * wide;
-    s.q = s.w + most * cols;
+    s.q = s.g + most * wide;
     s.e = s.q + most * cols;
     s.target = s.e + most * cols;
     s.scales = s.target + most * BLOCK;
@@ -426,10 +408,11 @@ int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t
     for (size_t row = 0; !status && row < n; row += most) {
         const struct ram_gptq_bytes bytes = bytes_of(out, form, row, cols);
         s.m = n - row < most ? n - row : most;
-        status = improve_rows(&s, w + row * cols, &bytes, line, err);
+        s.w = w + row * cols;
+        status = improve_rows(&s, &bytes, line, err);
     }
     if (!status)
-        *squared_error = squared_errors(form, w, n, cols, out, s.w);
+        *squared_error = squared_errors(form, w, n, cols, out, s.g);
     free(floats);
     free(doubles);
     free(line);

@@ -25,17 +25,12 @@
 
 enum { RAM_GPTQ_BLOCK = 128 };
 
-/*
- * What is known of the inputs of a matrix: made once, read by all matrices that share the inputs.
- * Columns are in an order of their own, important ones first, but so that the groups of every size
- * stay together; it changes nothing in the format.
- */
+/* What is known of the inputs of a matrix: made once, read by all matrices that share them. */
 struct ram_gptq_factor {
     size_t cols;
-    float *importance; /* [cols] what an error in a column costs: H's diagonal, in the order of W */
-    uint32_t *order;   /* [cols] the column of W that stands at each place; NULL: no more than
+    float *importance; /* [cols] what an error in a column costs: H's diagonal */
+    float *h, *r;      /* [cols, cols] damped H; its factor, upper triangle. NULL: only the
                         * importance is known, and encoding is the search weighted by it */
-    float *h, *r;      /* [cols, cols] damped H; its factor, upper triangle */
     float *inverse;    /* [cols / 128 rounded up, 128, 128] of r's diagonal blocks */
     float *pivots;     /* [cols] squares of r's diagonal */
 };

@@ -1,5 +1,5 @@
 /*
- * gptq_factor.c - the order of columns and the triangular factor of gptq.h.
+ * gptq_factor.c - the triangular factor of gptq.h.
  *
  * H = R R^T with R upper is a Cholesky factorisation that begins at the last column. Blocks of 128
  * columns: a panel is H less the product of what is already factored (a matrix product, where the
@@ -15,67 +15,6 @@
 #include <string.h>
 
 enum { BLOCK = RAM_GPTQ_BLOCK };
-
-/* ---- order ------------------------------------------------------------------------------ */
-
-/* Sorts blocks of `size` columns among order[0, n) by what their columns weigh together, heaviest
- * first; n is a multiple of size. Insertion: there are few. Equal ones stay in their order. */
-static void sort_blocks(const float *weight, size_t size, uint32_t *order, size_t n)
-{
-    uint32_t moved[BLOCK];
-    double sums[BLOCK];
-
-    for (size_t i = 0; i < n; i += size) {
-        double sum = 0;
-        for (size_t k = 0; k < size; k++)
-            sum += (double)weight[order[i + k]];
-        memcpy(moved, order + i, size * sizeof *moved);
-        size_t at = i / size;
-        for (; at > 0 && sums[at - 1] < sum; at--) {
-            sums[at] = sums[at - 1];
-            memcpy(order + at * size, order + (at - 1) * size, size * sizeof *order);
-        }
-        sums[at] = sum;
-        memcpy(order + at * size, moved, size * sizeof *order);
-    }
-}
-
-/* Sizes are nested, so whole groups of every size stay together: columns within 32, 32 within 64,
- * 64 within 128. Blocks of 128 stay where they are. */
-static void find_order(const float *weight, size_t cols, uint32_t *order)
-{
-    static const size_t sizes[][2] = {{1, 32}, {32, 64}, {64, 128}};
-
-    for (size_t j = 0; j < cols; j++)
-        order[j] = (uint32_t)j;
-    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-        for (size_t at = 0; at < cols; at += sizes[s][1]) {
-            const size_t left = cols - at, n = left < sizes[s][1] ? left : sizes[s][1];
-            if (n % sizes[s][0] == 0)
-                sort_blocks(weight, sizes[s][0], order + at, n);
-        }
-}
-
-/* h in the new order, in place of the old; row is scratch [cols]. */
-static void permute_columns(float *h, size_t cols, const uint32_t *order, float *row)
-{
-    for (size_t i = 0; i < cols; i++) {
-        memcpy(row, h + i * cols, cols * sizeof *row);
-        for (size_t j = 0; j < cols; j++)
-            h[i * cols + j] = row[order[j]];
-    }
-}
-
-/* Rows change places only within a block of 128. */
-static void permute_rows(float *h, size_t cols, const uint32_t *order, float *rows)
-{
-    for (size_t at = 0; at < cols; at += BLOCK) {
-        const size_t n = cols - at < BLOCK ? cols - at : BLOCK;
-        memcpy(rows, h + at * cols, n * cols * sizeof *rows);
-        for (size_t i = 0; i < n; i++)
-            memcpy(h + (at + i) * cols, rows + (order[at + i] - at) * cols, cols * sizeof *rows);
-    }
-}
 
 /* ---- factor ----------------------------------------------------------------------------- */
 
@@ -241,20 +180,15 @@ static int fill(struct ram_gptq_factor *f, double damp, double mean, struct ram_
 
     if (!ram_mul_size(cols, cols, &n))
         return ram_fail(err, RAM_ENOMEM, "second moments of %zu columns", cols);
-    f->order = ram_calloc(cols, sizeof *f->order, err);
     f->r = ram_calloc(n, sizeof *f->r, err);
     f->inverse = ram_calloc(n_blocks * BLOCK, BLOCK * sizeof *f->inverse, err);
     f->pivots = ram_calloc(cols, sizeof *f->pivots, err);
-    if (!f->order || !f->r || !f->inverse || !f->pivots)
+    if (!f->r || !f->inverse || !f->pivots)
         return RAM_ENOMEM;
-    find_order(f->importance, cols, f->order);
-    permute_columns(f->h, cols, f->order, f->pivots);
-    permute_rows(f->h, cols, f->order, f->r);
     for (size_t i = 0; i < n; i++)
         f->h[i] = (float)((double)f->h[i] / mean);
     for (size_t j = 0; j < cols; j++)
         f->h[j * cols + j] += (float)damp;
-    memset(f->r, 0, n * sizeof *f->r);
     return factor(f, damp / 2, pool, err);
 }
 
@@ -288,7 +222,6 @@ void ram_gptq_factor_free(struct ram_gptq_factor *f)
     if (!f)
         return;
     free(f->importance);
-    free(f->order);
     free(f->h);
     free(f->r);
     free(f->inverse);

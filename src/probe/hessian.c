@@ -9,6 +9,10 @@
 
 enum { KAPPA_SHARE = 8 }; /* of the columns, in tokens */
 
+/* Of an embedding that is also the head: looked up, all columns count the same, and it may not be
+ * bent as far towards what the head alone would like (docs/allocation.md, Encoders). */
+#define TIED_DAMP 0.5
+
 /* What a unit's matrices are multiplied with. */
 enum input {
     INPUT_NONE,
@@ -31,7 +35,8 @@ struct place {
 
 struct rows {
     float *x; /* [n, cols] */
-    size_t n, cols, room;
+    size_t n, cols;
+    size_t room; /* floats: the next layer may have other columns */
 };
 
 /* A factor that somebody may be using. */
@@ -105,13 +110,13 @@ static int keep(struct rows *rows, const float *x, size_t n, size_t cols, struct
 {
     size_t floats, size;
 
-    if (rows->n + n > rows->room) {
-        const size_t room = rows->room ? 2 * (rows->n + n) : n;
-        float *grown = ram_mul_size(room, cols, &floats) && ram_mul_size(floats, sizeof *x, &size)
-                           ? realloc(rows->x, size)
-                           : NULL;
+    if (!ram_mul_size(rows->n + n, cols, &floats) || !ram_mul_size(floats, 2 * sizeof *x, &size))
+        return ram_fail(err, RAM_ENOMEM, "no memory for the inputs of %zu tokens", rows->n + n);
+    if (floats > rows->room) {
+        const size_t room = rows->n ? 2 * floats : floats;
+        float *grown = realloc(rows->x, room * sizeof *grown);
         if (!grown)
-            return ram_fail(err, RAM_ENOMEM, "no memory for the inputs of %zu tokens", room);
+            return ram_fail(err, RAM_ENOMEM, "no memory for the inputs of %zu tokens", rows->n + n);
         rows->x = grown;
         rows->room = room;
     }
@@ -331,7 +336,7 @@ static int make_factor(struct ram_hessians *h, const char *unit, enum input inpu
 
     if (!of_expert && rows->n == 0)
         return RAM_OK;
-    if (tied || ram_gptq_factor_size(cols) > h->max_memory / 8 * 5)
+    if (ram_gptq_factor_size(cols) > h->max_memory / 8 * 5)
         return of_expert ? RAM_OK : diagonal_factor(rows, unit, out, err);
     float *sums = ram_calloc(cols * cols, sizeof *sums, err);
     if (!sums)
@@ -342,7 +347,7 @@ static int make_factor(struct ram_hessians *h, const char *unit, enum input inpu
         free(sums);
         return status;
     }
-    return ram_gptq_factor_new(out, unit, sums, cols, h->damp, h->how.pool, err);
+    return ram_gptq_factor_new(out, unit, sums, cols, tied ? TIED_DAMP : h->damp, h->how.pool, err);
 }
 
 /* ---- face ------------------------------------------------------------------------------- */

@@ -9,9 +9,9 @@
  * Matrices that share an input share a factor: q, k, v; gate and up. An expert sees few tokens, so
  * that its moments are those of the rows it was given plus kappa tokens' worth of what the layer's
  * experts see on average, kappa being an eighth of its columns; an expert that no token chose has
- * the average. Known by their diagonal only: an embedding that is also the head (as a table that
- * is looked up it has no inputs), and inputs whose factor would not fit in memory. Unknown: an
- * embedding of its own, and the half of kv_b_proj that is stored turned.
+ * the average. An embedding that is also the head has the head's moments, damped more. Known by
+ * their diagonal only: inputs whose factor would not fit in memory. Unknown: those of an embedding
+ * of its own, and of the half of kv_b_proj that is stored turned.
  */
 #ifndef RAM_PROBE_HESSIAN_H
 #define RAM_PROBE_HESSIAN_H
