@@ -156,7 +156,8 @@ static bool after_three(void *user)
 static void cancelled(void **state)
 {
     int calls = 0;
-    const struct ram_run run = {.threads = 2, .cancelled = after_three, .user = &calls};
+    /* One thread: of two, the one that asks might be given too few blocks to ask so often. */
+    const struct ram_run run = {.threads = 1, .cancelled = after_three, .user = &calls};
     struct test_case c;
 
     (void)state;
