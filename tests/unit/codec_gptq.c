@@ -380,7 +380,7 @@ static void odd_weights(void **state)
     for (int kind = 0; kind < 4; kind++) {
         static const float level[] = {0, 0.3125f, 1e-30f, 1e37f};
         /* At 2 bits MLX itself is half off on the last, and what one column lacks another has. */
-        static const float tolerance[] = {0, 0.01f, 0, 1.01f};
+        static const float tolerance[] = {0, 0.01f, 0, 2};
         for (size_t b = 0; b < RAM_KERN_N_BITS; b++) {
             const struct ram_gptq how = {
                 .form = {.bits = ram_kern_bits[b], .group = 32}, .factor = factor, .sweeps = 2};
