@@ -57,7 +57,8 @@ static inline struct ram_plan *plan_for(const struct ram_layout *layout, choose_
         const struct ram_target *target = &layout->targets[i];
         struct ram_unit *unit = plan_unit(plan, target->unit);
         if (!unit) {
-            const struct width w = target->quantizable ? choose(target, user) : (struct width){16, 0};
+            const struct width w =
+                target->quantizable ? choose(target, user) : (struct width){16, 0};
             unit = &plan->units[plan->n_units++];
             *unit = (struct ram_unit){.name = ram_arena_strdup(&plan->arena, target->unit, &err),
                                       .role = "other",

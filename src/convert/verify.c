@@ -102,6 +102,12 @@ static const char *type_of(const json_t *config)
     return type ? type : "";
 }
 
+/* Is it known which tensors of the source became which of ours? */
+static bool comparable(const struct verify *v)
+{
+    return v->layout && v->layout->known && !v->layout->obstacle;
+}
+
 /* From the source if there is one, else from config.json; what that lacks is a difference. */
 static int expect(struct verify *v, struct ram_err *err)
 {
@@ -114,13 +120,13 @@ static int expect(struct verify *v, struct ram_err *err)
             ram_findings_add(&v->findings, RAM_CHECK_SOURCE, "config.json",
                              "model_type is \"%s\", the source's is \"%s\"", ours, theirs);
         status = ram_layout_new(&v->layout, v->source, err);
-        if (!status && v->layout->known)
-            return ram_expect_layout(&v->expectation, v->layout, err);
-        if (!status)
-            ram_findings_note(&v->findings, RAM_CHECK_SOURCE, false,
-                              "the architecture is not known");
         if (status)
             return status;
+        if (comparable(v))
+            return ram_expect_layout(&v->expectation, v->layout, err);
+        ram_findings_note(&v->findings, RAM_CHECK_SOURCE, false, "%s",
+                          v->layout->obstacle ? v->layout->obstacle
+                                              : "the architecture is not known");
     }
     status = ram_expect_config(&v->expectation, v->ckpt->config, "config.json", &found);
     if (status == RAM_ENOMEM)
@@ -271,7 +277,7 @@ static int tell(const struct verify *v, enum ram_form form, char **out, struct r
     if (form == RAM_JSON) {
         tell_json(v, &buf);
     } else {
-        if (v->layout && v->layout->known)
+        if (comparable(v))
             tell_errors(v, &buf);
         ram_findings_text(&v->findings, &buf);
         if (total)
@@ -297,11 +303,11 @@ static int run_checks(struct verify *v, const struct ram_plan *plan, const struc
     if (!status)
         status = ram_sidecar_read(&v->sidecar, v->ckpt->dir, &v->findings, err);
     if (!status)
-        status =
-            ram_compare(&v->list, v->ckpt, v->layout ? v->source : NULL, run, &v->findings, err);
+        status = ram_compare(&v->list, v->ckpt, comparable(v) ? v->source : NULL, run, &v->findings,
+                             err);
     if (status)
         return status;
-    ram_sidecar_check(&v->sidecar, &v->list, v->layout && v->layout->known, &v->findings);
+    ram_sidecar_check(&v->sidecar, &v->list, comparable(v), &v->findings);
     if (!plan)
         plan = v->sidecar.plan;
     if (plan)
