@@ -70,6 +70,58 @@ json out scores 1 ppl_change
 expect 0 compare one.json budget-score.json --markdown
 expect 3 compare m.json
 
+# Questions: three forms of the same, examples, a limit, and what must be given.
+options='"choices": {"text": ["one", "another thing"], "label": ["A", "B"]}'
+question="{\"question\": \"What is %s?\", $options, \"answerKey\": \"%s\"}"
+options='"choices": ["one", "another thing"]'
+ready="{\"query\": \"Question: What is %s?\\\\nAnswer:\", $options, \"gold\": %s}"
+for i in 1 2 3 4 5 6; do
+    printf "$question\\n" $i A $i$i B
+done >arc.jsonl
+for i in 1 2 3 4 5 6; do
+    printf "$ready\\n" $i 0 $i$i 1
+done >ready.jsonl
+choose() { expect 0 evaluate "$tiny" --task arc_challenge --precision f32 --shots 3 "$@"; }
+choose --data arc.jsonl --fewshot-data arc.jsonl -o arc.json --log-samples arc.log
+says out 'documents *12'
+is "$(wc -l <arc.log)" 12 "lines of samples"
+is "$(result arc.json documents)" 12 "documents"
+is "$("$JSON_GET" arc.json settings fewshot_seed)" 1234 "seed of the examples"
+if [ "$(result arc.json tokens_computed)" -lt "$(result arc.json tokens_asked)" ]; then
+    good
+else
+    bad "the choices share nothing"
+fi
+choose --data ready.jsonl --fewshot-data ready.jsonl --log-samples ready.log --threads 1
+same arc.log ready.log "two forms of the same questions"
+choose --data arc.jsonl --fewshot-data ready.jsonl --limit 5 --log-samples limit.log --threads 7
+head -5 arc.log >first
+same first limit.log "the first questions of a run"
+expect 2 evaluate "$tiny" --task arc_challenge --data arc.jsonl
+says err '--fewshot-data FILE'
+expect 2 evaluate "$tiny" --task arc_challenge --data arc.jsonl --no-shots --log-samples arc.log
+says err 'arc.log: exists'
+expect 2 evaluate "$tiny" --task arc_challenge --data arc.jsonl --no-shots --reference "$tiny"
+says err 'takes no reference'
+choose --data arc.jsonl --fewshot-data arc.jsonl -o again.json
+expect 0 compare arc.json again.json
+says out '0 questions lost, 0 won'
+
+i=0
+while [ $i -lt 12 ]; do
+    printf 'Cooking: A cook has %d eggs. he\n%d\nbreaks one.\nsings [x] loud.\nruns.\ncooks.\n' \
+        $i $((i % 4))
+    i=$((i + 1))
+done >six.txt
+expect 0 evaluate "$tiny" --task hellaswag --data six.txt --fewshot-data six.txt -o six.json
+is "$("$JSON_GET" six.json settings shots)" 10 "examples of HellaSwag"
+expect 0 evaluate "$tiny" --task hellaswag --data six.txt --no-shots
+expect 3 evaluate "$tiny" --task hellaswag --data arc.jsonl --no-shots
+says err 'arc.jsonl: line 1: .*not HellaSwag'
+head -7 six.txt >short.txt
+expect 3 evaluate "$tiny" --task hellaswag --data short.txt --no-shots
+says err 'inside a question'
+
 expect 0 generate "$tiny" --prompt 'The history of' --max-tokens 12
 says out '^The history of .'
 cp out first
