@@ -13,7 +13,8 @@ const struct opt convert_args_table[] = {
      "which of MLX's two rounding rules: gpu (default) or cpu", profiles},
     {"encoder", 0, OPT_TEXT, AT(encoder), "E",
      "rtn (default): round to nearest, as MLX itself does; search: scales and biases "
-     "searched for the least error, some 50 times as long",
+     "searched for the least error, some 50 times as long; gptq: the least error of what a layer "
+     "gives, on text of the model's own making",
      NULL},
     {"shard-size", 0, OPT_SIZE, AT(shard_size), "SIZE",
      "most bytes in one weight file (default: 5GiB)", NULL},

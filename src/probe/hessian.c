@@ -13,6 +13,9 @@ enum { KAPPA_SHARE = 8 }; /* of the columns, in tokens */
  * bent as far towards what the head alone would like (docs/allocation.md, Encoders). */
 #define TIED_DAMP 0.5
 
+/* What a thread of a forward pass packs matrices into, while it runs. */
+#define WORKER_BYTES (UINT64_C(24) << 20)
+
 /* What a unit's matrices are multiplied with. */
 enum input {
     INPUT_NONE,
@@ -193,7 +196,8 @@ static void drop_layer(struct ram_hessians *h)
 
 static int restart(struct ram_hessians *h, struct ram_err *err)
 {
-    const struct ram_forward_opts opts = {.pool = h->how.pool, .max_memory = h->max_memory / 8};
+    const uint64_t share = h->max_memory / 8 + WORKER_BYTES * ram_pool_threads(h->how.pool);
+    const struct ram_forward_opts opts = {.pool = h->how.pool, .max_memory = share};
     struct ram_span *spans = ram_calloc(h->what.n, sizeof *spans, err);
     int status = spans ? RAM_OK : RAM_ENOMEM;
 

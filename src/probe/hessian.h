@@ -24,7 +24,7 @@ struct ram_hessians;
 /*
  * Makes the tokens, in what->rounds passes over the model; fewer sequences than what->n if their
  * inputs in one layer took more than a quarter of max_memory. A factor takes at most five
- * eighths, a forward pass an eighth. damp: as ram_gptq_factor_new has it.
+ * eighths, a forward pass an eighth and 24 MiB a thread. damp: as ram_gptq_factor_new has it.
  */
 int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
                       const struct ram_synthetic *what, double damp,
