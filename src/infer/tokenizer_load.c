@@ -106,7 +106,7 @@ static int load_model(const struct ram_load *load, const json_t *root)
 {
     struct ram_bpe_model *bpe = &load->tokenizer->model;
     const json_t *type;
-    json_t *model, *vocab, *merges;
+    json_t *model = NULL, *vocab = NULL, *merges = NULL;
 
     int status = ram_json_get_object(root, "model", &model, load->where, load->err);
     if (status)
@@ -124,7 +124,7 @@ static int load_model(const struct ram_load *load, const json_t *root)
         status = load_model_options(load, model);
     if (!status)
         status = ram_merges_init(&bpe->merges, json_array_size(merges), load->err);
-    for (size_t i = 0; i < json_array_size(merges) && !status; i++)
+    for (size_t i = 0; !status && i < json_array_size(merges); i++)
         status = load_merge(load, json_array_get(merges, i), (uint32_t)i);
     return status;
 }

@@ -16,7 +16,7 @@ static int type_of(const struct ram_load *load, const json_t *obj, const char *f
 int ram_load_normalizer(const struct ram_load *load, const json_t *item)
 {
     const char *type;
-    json_t *list;
+    json_t *list = NULL;
 
     if (!item)
         return RAM_OK;
@@ -144,7 +144,7 @@ int ram_load_pre_tokenizer(const struct ram_load *load, const json_t *item, bool
     enum ram_split_behavior behavior = RAM_SPLIT_ISOLATED;
     struct ram_tokenizer *tokenizer = load->tokenizer;
     const char *type;
-    json_t *list;
+    json_t *list = NULL;
     bool alone;
 
     int status = type_of(load, item, "pre_tokenizer", &type);
@@ -210,7 +210,7 @@ static int load_template(const struct ram_load *load, const json_t *item)
     struct ram_tokenizer *tokenizer = load->tokenizer;
     const json_t *table = json_object_get(item, "special_tokens");
     unsigned n_texts = 0;
-    json_t *single;
+    json_t *single = NULL;
 
     int status = ram_json_get_array(item, "single", &single, load->where, load->err);
     for (size_t i = 0; !status && i < json_array_size(single); i++) {
@@ -240,7 +240,7 @@ int ram_load_post_processor(const struct ram_load *load, const json_t *item)
 {
     struct ram_tokenizer *tokenizer = load->tokenizer;
     const char *type;
-    json_t *list;
+    json_t *list = NULL;
 
     if (!item)
         return RAM_OK;
