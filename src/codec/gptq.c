@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = RAM_GPTQ_BLOCK, MAX_ROWS = 512, ROWS_WEIGHTS = 1 << 20 };
+enum { BLOCK = RAM_GPTQ_BLOCK, MAX_ROWS = 512, ROWS_WEIGHTS = 1 << 20, ERROR_COLUMNS = 512 };
 
 /* m rows at work. */
 struct rows {
@@ -22,7 +22,7 @@ struct rows {
     const float *w;                /* [m, cols] the weights */
     float *q;                      /* [m, cols] codes */
     float *e;                      /* [m, cols] what a reader sees, less the weight */
-    float *g;                      /* [m, cols] e H; before that the corrections of a group */
+    float *g;                      /* [m, cols] e H; at other times products of blocks */
     float *scales, *biases;        /* [m, n_groups] as a reader sees them */
     double *errors, *plain_errors; /* [m] e H e^T, of this and of the plain search */
     float *target;                 /* [m, BLOCK] a group's corrected weights; its changes */
@@ -148,15 +148,23 @@ static int find_gradient(struct rows *s, struct ram_err *err)
     return ram_gemm(RAM_GEMM_F32, s->m, s->cols, s->cols, e, h, s->g, s->cols, false, NULL, err);
 }
 
+/* |e R|^2: half the work of e H e^T, and never below 0. */
 static int find_errors(struct rows *s, double *errors, struct ram_err *err)
 {
-    const int status = find_gradient(s, err);
+    int status = RAM_OK;
 
-    for (size_t i = 0; !status && i < s->m; i++) {
-        const float *const e = s->e + i * s->cols, *const g = s->g + i * s->cols;
-        errors[i] = 0;
-        for (size_t j = 0; j < s->cols; j++)
-            errors[i] += (double)e[j] * (double)g[j];
+    memset(errors, 0, s->m * sizeof *errors);
+    for (size_t at = 0, n; !status && at < s->cols; at += n) {
+        n = s->cols - at < ERROR_COLUMNS ? s->cols - at : ERROR_COLUMNS;
+        const struct ram_mat e = {s->e, RAM_ELEM_F32, s->cols, 1};
+        const struct ram_mat r = {s->factor->r + at, RAM_ELEM_F32, s->cols, 1};
+        status =
+            ram_gemm(RAM_GEMM_F32, s->m, n, at + n, e, r, s->g, ERROR_COLUMNS, false, NULL, err);
+        for (size_t i = 0; !status && i < s->m; i++)
+            for (size_t j = 0; j < n; j++) {
+                const double x = (double)s->g[i * ERROR_COLUMNS + j];
+                errors[i] += x * x;
+            }
     }
     return status;
 }
@@ -391,7 +399,7 @@ int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t
                      .group = (size_t)form->group,
                      .n_groups = cols / (size_t)form->group,
                      .levels = (float)((1 << form->bits) - 1)};
-    const size_t wide = cols > BLOCK ? cols : BLOCK;
+    const size_t wide = cols > ERROR_COLUMNS ? cols : ERROR_COLUMNS;
     float *const floats =
         ram_calloc(most, (2 * cols + wide + 2 * s.n_groups + BLOCK) * sizeof *floats, err);
     double *const doubles = ram_calloc(most, 2 * sizeof *doubles, err);
