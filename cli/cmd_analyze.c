@@ -5,6 +5,7 @@
 #include "message.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 struct args {
     struct ram_analyze_opts analyze;
@@ -91,6 +92,8 @@ static int run(const char *model, const struct args *args, struct job *job, bool
             job, ram_probe(ckpt, manifest, &(struct ram_probe_opts){0}, &job->run, err));
     if (!status)
         status = ram_manifest_write(manifest, args->output, force, err);
+    if (!status)
+        unlink(partial);
     if (!status && job->form == RAM_JSON)
         status = print_json(manifest, job, err);
     if (!status && !job->progress.quiet) {

@@ -48,7 +48,41 @@ struct work {
     struct ram_manifest *manifest;
     struct ram_plan *plan;
     char *plan_text, *convert_text, *verify_text;
+    bool resumable; /* the partial file is there */
 };
+
+/* What can be refused is refused before hours are spent: options that make no sense, an
+ * architecture that cannot be written. Weights are not looked at. */
+static int preflight(struct work *w, struct ram_err *err)
+{
+    const struct ram_allocate_opts uniform = {.method = "uniform"};
+    const struct ram_run silent = {.threads = w->job->run.threads};
+    struct ram_convert_opts opts = convert_args_opts(&w->args->convert, w->force);
+    struct ram_manifest *survey = NULL;
+    struct ram_plan *plan = NULL;
+    struct ram_err tried = {0};
+
+    opts.dry_run = true;
+    int status = ram_survey(w->ckpt, &survey, err);
+    if (!status) {
+        /* That nothing is measured yet (RAM_EFORMAT) is no reason to refuse. */
+        const int early = ram_allocate(survey, &w->args->alloc.opts, &plan, &tried);
+        ram_plan_free(plan);
+        plan = NULL;
+        if (early == RAM_EUSAGE) {
+            *err = tried;
+            status = early;
+        }
+    }
+    if (!status)
+        status = ram_allocate(survey, &uniform, &plan, err);
+    if (!status)
+        status = ram_convert(w->ckpt, plan, w->args->convert.output, &opts, &silent, RAM_TEXT, NULL,
+                             err);
+    ram_plan_free(plan);
+    ram_manifest_free(survey);
+    return status;
+}
 
 static int measure(struct work *w, const char *partial, struct ram_err *err)
 {
@@ -65,14 +99,20 @@ static int probe(struct work *w, struct ram_err *err)
 {
     const char *method = w->args->alloc.opts.method;
     const struct ram_probe_opts opts = {0};
+    struct ram_plan *trial = NULL;
 
     if (!method || strcmp(method, "budget"))
         return RAM_OK;
-    const int status =
-        job_stage_done(w->job, ram_probe(w->ckpt, w->manifest, &opts, &w->job->run, err));
+    /* A budget that is too small does not become larger by what a probe finds. */
+    int status = ram_allocate(w->manifest, &w->args->alloc.opts, &trial, err);
+    ram_plan_free(trial);
+    if (status)
+        return status;
+    status = job_stage_done(w->job, ram_probe(w->ckpt, w->manifest, &opts, &w->job->run, err));
     if (status != RAM_EUNSUPPORTED)
         return status;
-    message("note: %s; deciding by the weights alone", err->message);
+    if (!w->job->progress.quiet)
+        message("note: %s; deciding by the weights alone", err->message);
     *err = (struct ram_err){0};
     return RAM_OK;
 }
@@ -172,6 +212,8 @@ static int run(const char *model, struct work *w, struct ram_err *err)
     if (!status)
         status = ram_ckpt_open(&w->ckpt, model, err);
     if (!status)
+        status = preflight(w, err);
+    if (!status)
         status = measure(w, partial, err);
     if (!status)
         status = probe(w, err);
@@ -185,6 +227,7 @@ static int run(const char *model, struct work *w, struct ram_err *err)
         print_outcome(w);
     if (!status && partial)
         unlink(partial);
+    w->resumable = partial && access(partial, F_OK) == 0;
     free(partial);
     return status;
 }
@@ -214,8 +257,8 @@ int cmd_quantize(char **argv, size_t n)
         status = run(argv[0], &w, &err);
         if (status)
             message_failure(&err);
-        if (status == RAM_EINTERRUPT && !args.convert.dry_run)
-            message("the same command with --resume continues");
+        if (w.resumable)
+            message("what was measured is kept: the same command with --resume continues");
         status = ram_exit_code(status);
         free(w.plan_text);
         free(w.convert_text);

@@ -99,8 +99,10 @@ struct ram_analyze_opts {
     unsigned expert_sample; /* score only so many experts of a stack, spread evenly; 0: all */
     unsigned output_probes; /* columns of the sampled `output` metric; 0: closed form */
     uint64_t seed;          /* of every random draw; 0: 42 */
-    const char *partial;    /* file that holds finished tensors while the run lasts; NULL: none */
-    bool resume;            /* continue from `partial` if it fits this model and settings */
+    /* A file for finished tensors, so that nothing is measured twice; NULL: none. It stays when
+     * the run ends: the caller removes it when the manifest is in a safe place. */
+    const char *partial;
+    bool resume; /* continue from `partial` if it fits this model and settings */
 };
 
 /* What a checkpoint holds, with nothing measured: every tensor's role, unit and stored form. */

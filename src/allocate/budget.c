@@ -231,8 +231,9 @@ static int add_options(struct budget *b, size_t i, struct ram_err *err)
     size_t n = 0;
 
     if (isnan(weight))
-        return ram_fail(err, RAM_EUSAGE, "unit %s was not measured: analyze the checkpoint%s first",
-                        unit->name, b->probed ? " with --probe" : "");
+        return ram_fail(err, RAM_EFORMAT,
+                        "unit %s was not measured: analyze the checkpoint%s first", unit->name,
+                        b->probed ? " with --probe" : "");
     for (size_t k = 0; k + 1 < N_OPTIONS; k++) {
         const int bits = ram_bits_grid[k / RAM_N_GROUPS], group = ram_group_grid[k % RAM_N_GROUPS];
         const double error = ram_case_error(problem, i, bits, group) *

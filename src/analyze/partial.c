@@ -205,7 +205,7 @@ int ram_partial_open(struct ram_partial **out, const char *path, bool resume,
     if (!status)
         status = begin(partial, resume, manifest, n, stale, err);
     if (status) {
-        ram_partial_close(partial, false);
+        ram_partial_close(partial);
         return status;
     }
     *out = partial;
@@ -224,12 +224,10 @@ int ram_partial_add(struct ram_partial *partial, size_t i, struct ram_err *err)
     return status;
 }
 
-void ram_partial_close(struct ram_partial *partial, bool done)
+void ram_partial_close(struct ram_partial *partial)
 {
     if (!partial)
         return;
-    if (done)
-        unlink(partial->path);
     if (partial->fd >= 0)
         close(partial->fd);
     free(partial->path);

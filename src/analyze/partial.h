@@ -23,7 +23,7 @@ int ram_partial_open(struct ram_partial **out, const char *path, bool resume,
 /* Appends entry i of the manifest; any thread. */
 int ram_partial_add(struct ram_partial *partial, size_t i, struct ram_err *err);
 
-/* Closes it; removes the file if the sweep is done. NULL is fine. */
-void ram_partial_close(struct ram_partial *partial, bool done);
+/* Closes it and leaves the file: who has put the result in a safe place removes it. NULL is fine. */
+void ram_partial_close(struct ram_partial *partial);
 
 #endif

@@ -400,7 +400,7 @@ int ram_sweep(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
     if (!status)
         status = work(&sweep, err);
 done:
-    ram_partial_close(sweep.partial, !status);
+    ram_partial_close(sweep.partial);
     release_rooms(&sweep);
     free(sweep.rooms);
     free(sweep.items);

@@ -307,7 +307,7 @@ static void without_measures_there_are_no_scores(void **state)
     (void)state;
     m->entries[3].measured = m->entries[9].measured = false;
     assert_int_equal(ram_allocate(m, &(struct ram_allocate_opts){.method = "v2"}, &plan, &err),
-                     RAM_EUSAGE);
+                     RAM_EFORMAT);
     assert_non_null(strstr(err.message, "2 of 60 matrices were not (w03): analyze"));
     assert_null(plan);
     /* What the user sets needs no score. */
