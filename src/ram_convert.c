@@ -60,8 +60,9 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
     struct inputs in = {.ckpt = ckpt, .run = run ? run : &no_run};
     const struct ram_weight_inputs inputs = {&in, open_inputs, factor_of, forget, settings_of};
 
-    const int status = ram_convert_informed(ckpt, plan, dir, opts ? opts : &no_opts, in.run,
-                                            &inputs, form, out, err);
+    const struct ram_convert_how how = {opts ? opts : &no_opts, in.run, &inputs};
+
+    const int status = ram_convert_informed(ckpt, plan, dir, &how, form, out, err);
     ram_hessians_close(in.hessians);
     ram_model_close(in.model);
     ram_pool_free(in.pool);

@@ -15,10 +15,10 @@
 struct block {
     size_t module;
     const struct ram_view *view; /* of the source, or NULL */
-    size_t view_row, n;
-    uint64_t row; /* of the module */
-    bool last;    /* of its view, or of the module */
-    bool bad[3];  /* a value of this part is not finite */
+    size_t view_row, n;          /* of the view; without one, of the module */
+    uint64_t row;                /* of the module */
+    bool last;                   /* of its view, or of the module */
+    bool bad[3];                 /* a value of this part is not finite */
     double squared_error, squared, worst;
     uint64_t worst_row, worst_col;
     struct ram_checksum sums[3];
@@ -98,17 +98,19 @@ static void measure(const struct ram_found *found, struct block *block, const fl
     const size_t cols = (size_t)found->cols;
     const size_t group = found->quantized ? (size_t)found->affine.group : cols;
 
-    for (size_t i = 0; i < block->n * cols; i += group) {
-        double sum = 0;
-        for (size_t k = i; k < i + group; k++) {
-            const double d = (double)ours[k] - (double)theirs[k];
-            sum += d * d;
-        }
-        block->squared_error += sum;
-        if (sum > block->worst) {
-            block->worst = sum;
-            block->worst_row = block->row + i / cols;
-            block->worst_col = i % cols;
+    for (size_t row = 0; row < block->n; row++, ours += cols, theirs += cols) {
+        for (size_t col = 0; col < cols; col += group) {
+            double sum = 0;
+            for (size_t k = col; k < col + group; k++) {
+                const double d = (double)ours[k] - (double)theirs[k];
+                sum += d * d;
+            }
+            block->squared_error += sum;
+            if (sum > block->worst) {
+                block->worst = sum;
+                block->worst_row = block->row + row;
+                block->worst_col = col;
+            }
         }
     }
 }
@@ -116,13 +118,12 @@ static void measure(const struct ram_found *found, struct block *block, const fl
 static void forget(const struct compare *c, const struct ram_found *found,
                    const struct block *block)
 {
+    /* Pages that two blocks share go with the last of them, all of the view's at once. */
+    const size_t before = block->last ? block->view_row : 0;
+
     for (size_t k = 0; k < ram_found_parts(found); k++) {
         const struct ram_view whole = ram_view_whole(found->parts[k]);
-        const size_t rows = whole.rows;
-        if (block->last || rows != found->rows)
-            ram_view_forget(c->ckpt, &whole, 0, rows);
-        else
-            ram_view_forget(c->ckpt, &whole, (size_t)block->row, block->n);
+        ram_view_forget(c->ckpt, &whole, (size_t)block->row - before, block->n + before);
     }
     if (!block->view)
         return;

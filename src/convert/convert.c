@@ -175,38 +175,45 @@ static void notice_fallbacks(const struct ram_conversion *c, const struct ram_ru
     }
 }
 
+/* Everything that can be refused before a byte is written. */
+static int prepare(struct ram_conversion *c, struct ram_err *err)
+{
+    const struct ram_convert_opts *opts = c->opts;
+
+    int status = ram_weight_encoder_find(&c->encoder, opts->encoder, err);
+    if (!status && opts->format && strcmp(opts->format, "mlx"))
+        status = ram_fail(err, RAM_EUSAGE, "unknown format \"%s\"; there is: mlx", opts->format);
+    if (!status && opts->profile != RAM_PROFILE_GPU && opts->profile != RAM_PROFILE_CPU)
+        status = ram_fail(err, RAM_EUSAGE, "unknown profile %d", (int)opts->profile);
+    if (!status && c->encoder->wants_inputs && !c->inputs)
+        status = ram_fail(err, RAM_EUSAGE, "encoder \"%s\": nobody says what flows into a matrix",
+                          c->encoder->name);
+    if (!status)
+        status = check_source(c->ckpt, err);
+    if (!status)
+        status = ram_layout_new(&c->layout, c->ckpt, err);
+    if (!status)
+        status = ram_outline_new(&c->outline, c->layout, c->plan, opts, err);
+    if (!status)
+        status = ram_carried_find(&c->carried, c->ckpt->dir, err);
+    if (!status && !opts->dry_run)
+        status = check_target(c->ckpt, c->dir, opts->force, err);
+    return status;
+}
+
 int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                         const struct ram_convert_opts *opts, const struct ram_run *run,
-                         const struct ram_weight_inputs *inputs, enum ram_form form, char **out,
+                         const struct ram_convert_how *how, enum ram_form form, char **out,
                          struct ram_err *err)
 {
     struct ram_conversion c = {
-        .ckpt = ckpt, .plan = plan, .opts = opts, .dir = dir, .inputs = inputs};
+        .ckpt = ckpt, .plan = plan, .opts = how->opts, .dir = dir, .inputs = how->inputs};
 
-    if (opts->format && strcmp(opts->format, "mlx"))
-        return ram_fail(err, RAM_EUSAGE, "unknown format \"%s\"; there is: mlx", opts->format);
-    if (opts->profile != RAM_PROFILE_GPU && opts->profile != RAM_PROFILE_CPU)
-        return ram_fail(err, RAM_EUSAGE, "unknown profile %d", (int)opts->profile);
     c.output_name = last_part(dir, err);
-    int status =
-        c.output_name ? ram_weight_encoder_find(&c.encoder, opts->encoder, err) : RAM_ENOMEM;
-    if (!status && c.encoder->wants_inputs && !inputs)
-        status = ram_fail(err, RAM_EUSAGE, "encoder \"%s\": nobody says what flows into a matrix",
-                          c.encoder->name);
+    int status = c.output_name ? prepare(&c, err) : RAM_ENOMEM;
     if (!status)
-        status = check_source(ckpt, err);
-    if (!status)
-        status = ram_layout_new(&c.layout, ckpt, err);
-    if (!status)
-        status = ram_outline_new(&c.outline, c.layout, plan, opts, err);
-    if (!status)
-        status = ram_carried_find(&c.carried, ckpt->dir, err);
-    if (!status && !opts->dry_run)
-        status = check_target(ckpt, dir, opts->force, err);
-    if (!status)
-        notice_fallbacks(&c, run);
-    if (!status && !opts->dry_run)
-        status = write_all(&c, run, err);
+        notice_fallbacks(&c, how->run);
+    if (!status && !how->opts->dry_run)
+        status = write_all(&c, how->run, err);
     if (!status && out)
         status = ram_conversion_describe(&c, form, out, err);
     free(c.results);
@@ -221,5 +228,6 @@ int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, co
                     const struct ram_convert_opts *opts, const struct ram_run *run,
                     enum ram_form form, char **out, struct ram_err *err)
 {
-    return ram_convert_informed(ckpt, plan, dir, opts, run, NULL, form, out, err);
+    const struct ram_convert_how how = {opts, run, NULL};
+    return ram_convert_informed(ckpt, plan, dir, &how, form, out, err);
 }

@@ -13,9 +13,14 @@ int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, co
                     enum ram_form form, char **out, struct ram_err *err);
 
 /* The same by somebody who can say what flows into the matrices, for the encoders that ask. */
+struct ram_convert_how {
+    const struct ram_convert_opts *opts;
+    const struct ram_run *run;
+    const struct ram_weight_inputs *inputs; /* NULL: nobody can say */
+};
+
 int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                         const struct ram_convert_opts *opts, const struct ram_run *run,
-                         const struct ram_weight_inputs *inputs, enum ram_form form, char **out,
+                         const struct ram_convert_how *how, enum ram_form form, char **out,
                          struct ram_err *err);
 
 #endif
