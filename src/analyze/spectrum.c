@@ -50,6 +50,10 @@ enum { PLAIN_EXPONENT = 15 };
 #define CLEAR_PIVOT 1e-3
 #define LEAST_PIVOT 1e-14
 
+/* From here on a basis of G R is so far from dependent that nothing need be orthonormalised: bf16
+ * holds it and its next power well enough, and so it does G. (Figures in docs/metrics.md.) */
+#define EASY_PIVOT 0.05
+
 /* A column of T whose square lies to 1 - 1e-4 in the span of the others adds nothing to that span
  * but its own rounding to bf16 (2^-18 / 3). */
 #define NEW_PIVOT 1e-4
@@ -68,6 +72,7 @@ struct work {
     enum way way;
     bool in_place;          /* bf16, multiplied where it lies */
     float scale;            /* of copied weights: a power of two */
+    float unit;             /* about the inverse of an eigenvalue of A^T A: a power of two */
     size_t step;            /* rows of the view to a block */
     float *block;           /* [step, cols] unless in place */
     float *g;               /* [m, stride] */
@@ -262,14 +267,15 @@ static int multiply_wide(const struct work *work, enum ram_gemm_mode mode, bool 
     return status;
 }
 
-/* x = A^T A z; with_m1 as well m1 = (A z)^T (A z) = z^T x. */
-static int multiply(const struct work *work, bool with_m1, struct ram_err *err)
+/* x = A^T A z; with_m1 as well m1 = (A z)^T (A z) = z^T x. easy: bf16 is enough for G. */
+static int multiply(const struct work *work, bool easy, bool with_m1, struct ram_err *err)
 {
     if (work->way == WAY_GRAM) {
-        int status = ram_gemm(RAM_GEMM_F32, work->m, Q, work->m, floats(work->g, work->m),
+        const enum ram_gemm_mode mode = easy ? RAM_GEMM_BF16 : RAM_GEMM_F32;
+        int status = ram_gemm(mode, work->m, Q, work->m, floats(work->g, work->m),
                               floats(work->z, Q), work->x, Q, false, work->job->pool, err);
         if (!status && with_m1)
-            status = ram_gemm(RAM_GEMM_F32, Q, Q, work->m, transposed(floats(work->z, Q)),
+            status = ram_gemm(mode, Q, Q, work->m, transposed(floats(work->z, Q)),
                               floats(work->x, Q), work->m1, Q, false, work->job->pool, err);
         return status;
     }
@@ -279,18 +285,21 @@ static int multiply(const struct work *work, bool with_m1, struct ram_err *err)
                       : multiply_tall(work, mode, with_m1, err);
 }
 
-/* a = x^T x of x [m, Q] in f32 sums; the second form in f64. */
-static int columns_gram(const struct work *work, const float *x, float *a, struct ram_err *err)
+/* a = x^T x of x [m, Q]. */
+static int columns_gram(const struct work *work, enum ram_gemm_mode mode, float *a,
+                        struct ram_err *err)
 {
-    return ram_gram(RAM_GEMM_F32, Q, work->m, transposed(floats(x, Q)), a, Q, false,
-                    work->job->pool, err);
+    return ram_gram(mode, Q, work->m, transposed(floats(work->x, Q)), a, Q, false, work->job->pool,
+                    err);
 }
 
-static double whiten(const struct work *work, const float *s, double drop)
+/* small = w with w^T s w = 1 (ram_dense_whiten), or only the pivot. */
+static double whiten(const struct work *work, const float *s, double drop, bool only_pivot)
 {
     for (size_t i = 0; i < (size_t)Q * Q; i++)
         work->scratch[i] = (double)s[i];
-    return ram_dense_whiten(work->scratch, Q, drop, work->small, work->scratch + (size_t)Q * Q);
+    return ram_dense_whiten(work->scratch, Q, drop, only_pivot ? NULL : work->small,
+                            work->scratch + (size_t)Q * Q);
 }
 
 /* to = from small, [m, Q]. */
@@ -304,11 +313,11 @@ static int recombine(const struct work *work, const float *from, float *to, stru
  * rounds in f64 (CholeskyQR2, Yamamoto et al., 2015). */
 static int orthonormalise(const struct work *work, struct ram_err *err)
 {
-    int status = columns_gram(work, work->x, work->m2, err);
+    int status = columns_gram(work, RAM_GEMM_F32, work->m2, err);
 
     if (status)
         return status;
-    if (whiten(work, work->m2, LEAST_PIVOT) >= CLEAR_PIVOT)
+    if (whiten(work, work->m2, LEAST_PIVOT, false) >= CLEAR_PIVOT)
         return recombine(work, work->x, work->z, err);
     ram_dense_gram(work->x, work->m, Q, work->scratch);
     ram_dense_whiten(work->scratch, Q, LEAST_PIVOT, work->small, work->scratch + (size_t)Q * Q);
@@ -334,16 +343,17 @@ static void leave_out_weak(float *m1)
 }
 
 /* Eigenvalues of m2 over m1, from x = A^T T and m1. */
-static int quotient(const struct work *work, struct ram_dense_spectrum *out, struct ram_err *err)
+static int quotient(const struct work *work, bool easy, struct ram_dense_spectrum *out,
+                    struct ram_err *err)
 {
     struct ram_pool *pool = work->job->pool;
     float *const w = work->small, *const p = work->m1; /* m1 is not needed any more */
 
-    int status = columns_gram(work, work->x, work->m2, err);
+    int status = columns_gram(work, easy ? RAM_GEMM_BF16 : RAM_GEMM_F32, work->m2, err);
     if (status)
         return status;
     leave_out_weak(work->m1);
-    whiten(work, work->m1, NEW_PIVOT);
+    whiten(work, work->m1, NEW_PIVOT, false);
     status =
         ram_gemm(RAM_GEMM_F32, Q, Q, Q, floats(work->m2, Q), floats(w, Q), p, Q, false, pool, err);
     if (!status)
@@ -354,19 +364,44 @@ static int quotient(const struct work *work, struct ram_dense_spectrum *out, str
     return status;
 }
 
+/* z = x, back to the order of one. */
+static void carry_on(const struct work *work)
+{
+    for (size_t i = 0; i < work->m * Q; i++)
+        work->z[i] = work->x[i] * work->unit;
+}
+
+/* x = A^T A R, and whether that is an easy basis. */
+static int first_power(const struct work *work, bool *easy, struct ram_err *err)
+{
+    *easy = true;
+    draw(work, work->z);
+    int status = multiply(work, true, false, err);
+    if (!status)
+        status = columns_gram(work, RAM_GEMM_BF16, work->m2, err);
+    if (status)
+        return status;
+    *easy = whiten(work, work->m2, LEAST_PIVOT, true) >= EASY_PIVOT;
+    if (*easy || work->way != WAY_GRAM)
+        return RAM_OK;
+    draw(work, work->z);
+    return multiply(work, false, false, err);
+}
+
 static int randomised(const struct work *work, struct ram_dense_spectrum *out, struct ram_err *err)
 {
-    int status = RAM_OK;
+    bool easy;
 
-    draw(work, work->z);
-    for (int power = 0; power < RAM_SPECTRUM_POWERS && !status; power++) {
-        status = multiply(work, false, err);
-        if (!status)
+    int status = first_power(work, &easy, err);
+    for (int power = 1; power <= RAM_SPECTRUM_POWERS && !status; power++) {
+        if (easy && power == 1)
+            carry_on(work);
+        else
             status = orthonormalise(work, err);
+        if (!status)
+            status = multiply(work, easy, power == RAM_SPECTRUM_POWERS, err);
     }
-    if (!status)
-        status = multiply(work, true, err);
-    return status ? status : quotient(work, out, err);
+    return status ? status : quotient(work, easy, out, err);
 }
 
 /* ---- choice, room -------------------------------------------------------------------------- */
@@ -398,7 +433,7 @@ static size_t plan(struct work *work, const struct ram_view *view, bool in_place
     work->m = work->wide ? view->rows : view->cols;
     work->way = way_of(work->n, work->m);
     work->in_place = in_place;
-    work->scale = 1;
+    work->scale = work->unit = 1;
     work->step = step_of(view, work->way, in_place);
     if (!in_place)
         work->block = carve(base, &used, work->step * view->cols, sizeof *work->block);
@@ -455,7 +490,9 @@ int ram_spectrum(const struct ram_spectrum_job *job, double *out, struct ram_err
     frexp(job->rms * sqrt((double)length), &exponent);
     const bool plain = abs(exponent) <= PLAIN_EXPONENT;
     plan(&work, &job->view, plain && job->view.tensor->dtype == RAM_BF16, job->room);
-    if (!plain)
+    if (plain)
+        work.unit = ldexpf(1, -2 * exponent);
+    else
         work.scale = ldexpf(1, -exponent);
     if (work.way == WAY_ALL) {
         const size_t stride = ram_dense_stride(work.m), k = work.m / 10;

@@ -1,0 +1,23 @@
+/* dense_table.h - the loops of dense.c, one table for each instruction set; for src/analyze/dense*
+ * only. What they do is said in dense_lanes.inc. */
+#ifndef RAM_ANALYZE_DENSE_TABLE_H
+#define RAM_ANALYZE_DENSE_TABLE_H
+
+#include "analyze/dense.h"
+
+#include <stdint.h>
+
+enum { RAM_DENSE_SHIFTS = 32 };
+
+struct ram_dense_table {
+    void (*gram)(const float *x, size_t rows, size_t n, double *s);
+    double (*cholesky)(double *a, size_t n, double drop);
+    void (*invert)(const double *u, size_t n, double *v);
+    void (*tridiagonal)(float *a, size_t n, double *d, double *e);
+    void (*count_above)(const double *d, const double *e2, size_t n, const double *x,
+                        double *count);
+};
+
+extern const struct ram_dense_table ram_dense_base, ram_dense_avx2, ram_dense_avx512;
+
+#endif
