@@ -1,6 +1,6 @@
 """ARC-Challenge and HellaSwag against the real lm-evaluation-harness, task by task.
 
-Needs lm_eval 0.4.11 and datasets (lm_eval's API moves; 0.4.13 agrees as well). What is used of it:
+Needs lm_eval 0.4.11 and datasets (pip install lm_eval==0.4.11 datasets). What is used of it:
 its own arc_challenge.yaml and hellaswag.yaml, process_docs included, as ConfigurableTasks whose
 data set is a local JSON-lines file instead of the hub's; its sampler, its prompts, its HFLM in
 float32, its metrics: simple_evaluate() from end to end. Compared: the prompt's digest, every
@@ -40,7 +40,7 @@ def arc_rows(name):
 # activity, ctx_a, ctx_b, endings
 ODD = [
     ("Odd", "[header] How [title] do", "", ["a [step] b.", "[x] c", "d   e", "\u3000f\u00a0 "]),
-    ("Odd", "Spaces   three", "ΟΔΟΣ ΣΑΣ, İZMİR", ["\u2003straße", "naïve", "日本語 です", "😀 ok"]),
+    ("Odd", "Spaces   three", "ΟΔΟΣ, İZMİR", ["\u2003straße", "naïve", "日本語 です", "😀 ok"]),
     ("Odd", "An open [ bracket", "ßtart ŉ", ["x [a\nb] y", "[[z] w]", "\u001cq", "r\u0085"]),
     ("Odd", "Ends in white space [y]", "ǆ and Ǆ [z]", ["[title] one", " [title] two", "3", "4"]),
 ]  # fmt: skip
@@ -117,7 +117,8 @@ def ours(name, data, fewshot, shots, documents=DOCUMENTS):
     log, score = out / "samples.jsonl", out / "score.json"
     common.ram(
         "evaluate", MODEL, "--task", name, "--data", data, "--fewshot-data", fewshot,
-        "--shots", shots, "--limit", documents, "--precision", "f32",
+        *(["--shots", shots] if shots else ["--no-shots"]),
+        "--limit", documents, "--precision", "f32",
         "--log-samples", log, "-o", score, "-q",
     )  # fmt: skip
     samples = [json.loads(line) for line in log.read_text().splitlines()]
