@@ -27,12 +27,10 @@ if ! "$venv/bin/python" -c "$modules" 2>/dev/null; then
     mkdir -p "$build"
     echo "interop: installing mlx, mlx-lm, transformers, torch into $venv (log: $log)"
     python3 -m venv "$venv" >"$log" 2>&1 || skip "python3 -m venv failed, see $log"
-    # torch without CUDA is a tenth of the size (PyPI's is 6 GB with what it needs), but lies on a
-    # server of its own; where that is out of reach, PyPI's does.
-    "$venv/bin/pip" install -q --timeout 15 --retries 1 torch \
-        --index-url https://download.pytorch.org/whl/cpu >>"$log" 2>&1 || true
     "$venv/bin/pip" install -q 'mlx[cpu]' mlx-lm transformers torch safetensors tokenizers numpy \
         >>"$log" 2>&1 || skip "PyPI cannot be reached, see $log"
+    # Only the choice tasks need the harness, of exactly this version; without it they say SKIP.
+    "$venv/bin/pip" install -q 'lm_eval==0.4.11' datasets >>"$log" 2>&1 || true
     "$venv/bin/python" -c "$modules" >>"$log" 2>&1 || skip "the packages do not run here, see $log"
 fi
 mkdir -p "$RAM_INTEROP_WORK"
