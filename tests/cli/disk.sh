@@ -39,6 +39,14 @@ says err 'limited/dir'
 (ulimit -f 4 && "$RAM" allocate m.json -o limited/p.json) >out 2>err
 is $? 1 "exit code of allocate under a limit of 2 kB a file"
 empty limited
+# What was measured outlives a conversion that failed.
+(ulimit -f 2000 && "$RAM" quantize "$tiny" -o limited/q) >out 2>err
+is $? 1 "exit code of quantize under a limit of 1 MB a file"
+says err '\-\-resume continues'
+is "$(ls limited)" "q.manifest.partial" "what a failed quantize left"
+expect 0 quantize "$tiny" -o limited/q --resume
+is "$(ls limited)" "q" "what a resumed quantize left"
+rm -r limited/q
 
 # A full and a read-only file system need a mount, and so a namespace of our own.
 mkdir small

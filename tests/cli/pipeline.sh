@@ -90,6 +90,12 @@ json out
 expect 5 verify dir --plan uniform.json
 expect 5 verify dir --plan v1.json --against "$tiny"
 
+# What makes no sense is refused before anything is measured.
+for mistake in '--method v9' '--encoder none' '--format none' '--set (=4' '--protect [' '--bits 3' \
+    '--method v1 --size 3MB' '--expert-rule median'; do
+    expect 2 quantize "$tiny" -o q $mistake
+    absent q q.manifest.partial
+done
 expect 0 quantize "$tiny" -o q --dry-run
 absent q q.manifest.partial
 expect 0 quantize "$tiny" -o q
