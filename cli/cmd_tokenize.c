@@ -108,7 +108,9 @@ static int parse_ids(const struct text *text, uint32_t **ids, size_t *n, struct 
         errno = 0;
         const unsigned long long id = strtoull(p, &end, 10);
         if (end == p || errno || id > UINT32_MAX || !strchr(" \t\r\n,", *end)) {
-            snprintf(err->message, sizeof err->message, "\"%.20s\" is not a token id", p);
+            const size_t n_shown = strcspn(p, " \t\r\n,");
+            snprintf(err->message, sizeof err->message, "\"%.*s\" is not a token id",
+                     (int)(n_shown < 40 ? n_shown : 40), p);
             return err->status = RAM_EFORMAT;
         }
         (*ids)[(*n)++] = (uint32_t)id;

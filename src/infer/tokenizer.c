@@ -51,8 +51,8 @@ static int normalise_added(struct ram_tokenizer *tokenizer, struct ram_added *to
 int ram_tokenizer_finish(struct ram_tokenizer *tokenizer, struct ram_err *err)
 {
     const size_t n = tokenizer->n_added;
-    const struct ram_added **raw = ram_calloc(n, sizeof *raw, err);
-    const struct ram_added **normal = ram_calloc(n, sizeof *normal, err);
+    const struct ram_added **raw = ram_calloc(n, sizeof(const struct ram_added *), err);
+    const struct ram_added **normal = ram_calloc(n, sizeof(const struct ram_added *), err);
     size_t n_raw = 0, n_normal = 0;
     int status = raw && normal ? RAM_OK : RAM_ENOMEM;
 
@@ -61,7 +61,7 @@ int ram_tokenizer_finish(struct ram_tokenizer *tokenizer, struct ram_err *err)
         if (tokenizer->n_ids <= tokenizer->added[i].id)
             tokenizer->n_ids = (size_t)tokenizer->added[i].id + 1;
     if (!status) {
-        tokenizer->by_id = ram_calloc(tokenizer->n_ids, sizeof *tokenizer->by_id, err);
+        tokenizer->by_id = ram_calloc(tokenizer->n_ids, sizeof(const struct ram_added *), err);
         status = tokenizer->by_id ? RAM_OK : RAM_ENOMEM;
     }
     for (size_t i = 0; i < n && !status; i++) {

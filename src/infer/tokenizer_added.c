@@ -30,7 +30,7 @@ void ram_added_set_init(struct ram_added_set *set, const struct ram_added **item
     size_t i = 0;
 
     if (n)
-        qsort(items, n, sizeof *items, by_text);
+        qsort(items, n, sizeof(const struct ram_added *), by_text);
     set->items = items;
     set->n = n;
     for (size_t b = 0; b < 256; b++) {

@@ -55,14 +55,14 @@ static int encode_word(const struct encode *run, const uint8_t *word, size_t siz
     if (size > CACHED_BYTES)
         return merge_word(run, word, size);
     struct cached_word *pair = run->encoder->cache[ram_tok_hash(word, size) % CACHE_PAIRS];
-    const struct cached_word *hit = is_cached(&pair[0], word, size)   ? &pair[0]
-                                    : is_cached(&pair[1], word, size) ? &pair[1]
-                                                                      : NULL;
-    if (hit) {
+    const size_t way = is_cached(&pair[0], word, size)   ? 0
+                       : is_cached(&pair[1], word, size) ? 1
+                                                         : 2;
+    if (way < 2) {
         if (ids->cap - ids->n < CACHED_IDS && ram_ids_reserve(ids, CACHED_IDS, run->err))
             return RAM_ENOMEM;
-        memcpy(ids->items + ids->n, hit->ids, sizeof hit->ids); /* n_ids of them count */
-        ids->n += hit->n_ids;
+        memcpy(ids->items + ids->n, pair[way].ids, sizeof pair->ids); /* n_ids of them count */
+        ids->n += pair[way].n_ids;
         return RAM_OK;
     }
     const int status = merge_word(run, word, size);
@@ -160,9 +160,9 @@ static int split_by_regex(const struct encode *run, size_t i_step, const uint8_t
     int status = RAM_OK;
 
     while (from <= size) {
-        struct ram_span match;
+        struct ram_span match = {from, from};
         const int found =
-            ram_split_rx_find(rx, run->encoder->scratch, text, size, from, &match, run->err);
+            ram_split_rx_find(rx, run->encoder->scratch, text, size, &match, run->err);
         if (found < 0)
             return found;
         if (!found)

@@ -266,7 +266,7 @@ int ram_tokenizer_read(struct ram_tokenizer **out, const char *dir, struct ram_e
     else
         status = ram_fail(err, RAM_EFORMAT, "%s: no tokenizer.json, nor vocab.json with merges.txt",
                           dir);
-    if (!status) {
+    if (tokenizer) {
         tokenizer->bos = named_token(tokenizer, config, "bos_token");
         tokenizer->eos = named_token(tokenizer, config, "eos_token");
         *out = tokenizer;

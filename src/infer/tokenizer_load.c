@@ -70,7 +70,7 @@ static int load_model_options(const struct ram_load *load, const json_t *model)
     struct ram_bpe_model *bpe = &load->tokenizer->model;
     const json_t *unk = ram_load_member(model, "unk_token"),
                  *vocab = json_object_get(model, "vocab");
-    bool byte_fallback;
+    bool byte_fallback = false;
 
     int status = ram_load_flag(load, model, "ignore_merges", false, &bpe->ignore_merges);
     if (!status)

@@ -326,11 +326,11 @@ void ram_split_scratch_free(struct ram_split_scratch *scratch)
 }
 
 int ram_split_rx_find(const struct ram_split_rx *rx, struct ram_split_scratch *scratch,
-                      const uint8_t *text, size_t size, size_t from, struct ram_span *match,
-                      struct ram_err *err)
+                      const uint8_t *text, size_t size, struct ram_span *match, struct ram_err *err)
 {
     PCRE2_UCHAR why[128];
-    const size_t left = size - from, most = (UINT32_MAX - MATCH_LIMIT) / MATCH_LIMIT_BYTE;
+    const size_t from = match->end, left = size - from,
+                 most = (UINT32_MAX - MATCH_LIMIT) / MATCH_LIMIT_BYTE;
 
     pcre2_set_match_limit(scratch->context,
                           (uint32_t)(MATCH_LIMIT + MATCH_LIMIT_BYTE * (left < most ? left : most)));

@@ -41,10 +41,10 @@ struct ram_span {
     size_t start, end;
 };
 
-/* The first match at or after `from`: 1, 0 if there is none, or a negative status (RAM_ERANGE: it
- * takes too many steps or too much memory). */
+/* The first match at or after match->end: 1 and where it lies, 0 if there is none, or a negative
+ * status (RAM_ERANGE: it takes too many steps or too much memory). */
 int ram_split_rx_find(const struct ram_split_rx *rx, struct ram_split_scratch *scratch,
-                      const uint8_t *text, size_t size, size_t from, struct ram_span *match,
+                      const uint8_t *text, size_t size, struct ram_span *match,
                       struct ram_err *err);
 
 #endif

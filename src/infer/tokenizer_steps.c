@@ -15,7 +15,7 @@ static int type_of(const struct ram_load *load, const json_t *obj, const char *f
 /* NFC, or a Sequence of it; nesting is bounded by the JSON reader's. */
 int ram_load_normalizer(const struct ram_load *load, const json_t *item)
 {
-    const char *type;
+    const char *type = "";
     json_t *list = NULL;
 
     if (!item)
@@ -59,7 +59,7 @@ static int load_behavior(const struct ram_load *load, const json_t *item,
 {
     static const char *const names[RAM_SPLIT_N_BEHAVIORS] = {
         "Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"};
-    const char *name;
+    const char *name = NULL;
 
     const int status = ram_json_get_string(item, "behavior", &name, load->where, load->err);
     if (status)
@@ -98,8 +98,8 @@ static int load_split(const struct ram_load *load, const json_t *item)
     const json_t *pattern = json_object_get(item, "pattern");
     const char *regex = json_string_value(json_object_get(pattern, "Regex"));
     const char *literal = json_string_value(json_object_get(pattern, "String"));
-    enum ram_split_behavior behavior;
-    bool invert;
+    enum ram_split_behavior behavior = RAM_SPLIT_ISOLATED;
+    bool invert = false;
 
     int status = load_behavior(load, item, &behavior);
     if (!status)
@@ -119,7 +119,7 @@ static int load_split(const struct ram_load *load, const json_t *item)
 static int load_byte_level(const struct ram_load *load, const json_t *item)
 {
     struct ram_tokenizer *tokenizer = load->tokenizer;
-    bool prefix, regex;
+    bool prefix = false, regex = false;
 
     int status = ram_load_flag(load, item, "add_prefix_space", true, &prefix);
     if (!status)
@@ -143,9 +143,9 @@ int ram_load_pre_tokenizer(const struct ram_load *load, const json_t *item, bool
     static const char punctuation[] = "[!-/:-@\\[-`{-~]|\\p{P}";
     enum ram_split_behavior behavior = RAM_SPLIT_ISOLATED;
     struct ram_tokenizer *tokenizer = load->tokenizer;
-    const char *type;
+    const char *type = "";
     json_t *list = NULL;
-    bool alone;
+    bool alone = false;
 
     int status = type_of(load, item, "pre_tokenizer", &type);
     if (status)
@@ -239,7 +239,7 @@ static int load_template(const struct ram_load *load, const json_t *item)
 int ram_load_post_processor(const struct ram_load *load, const json_t *item)
 {
     struct ram_tokenizer *tokenizer = load->tokenizer;
-    const char *type;
+    const char *type = "";
     json_t *list = NULL;
 
     if (!item)

@@ -250,7 +250,7 @@ static int normalise(const uint8_t *text, size_t size, size_t n, struct ram_buf 
     size_t n_codes = 0, step;
 
     if (n > SMALL_SEGMENT) {
-        codes = ram_calloc(n, 2 * MAX_DECOMPOSED * sizeof *codes, err);
+        codes = ram_calloc(n, sizeof *codes * 2 * MAX_DECOMPOSED, err);
         if (!codes)
             return RAM_ENOMEM;
     }

@@ -194,7 +194,8 @@ static bool find(const struct ram_split_rx *rx, const char *text, size_t size, s
 
     if (!scratch)
         assert_int_equal(ram_split_scratch_new(&scratch, &err), RAM_OK);
-    const int found = ram_split_rx_find(rx, scratch, (const uint8_t *)text, size, from, span, &err);
+    *span = (struct ram_span){from, from};
+    const int found = ram_split_rx_find(rx, scratch, (const uint8_t *)text, size, span, &err);
     if (found < 0)
         fail_msg("%s", err.message);
     return found;
@@ -357,14 +358,14 @@ static void hopeless_patterns_stop(void **state)
     struct ram_split_rx *rx = compile("(?:a+)+\\z");
     struct ram_split_scratch *scratch = NULL;
     struct ram_err err = {0};
-    struct ram_span span;
+    struct ram_span span = {0};
     uint8_t text[64];
     (void)state;
 
     memset(text, 'a', sizeof text);
     text[63] = 'b';
     assert_int_equal(ram_split_scratch_new(&scratch, &err), RAM_OK);
-    assert_int_equal(ram_split_rx_find(rx, scratch, text, sizeof text, 0, &span, &err), RAM_ERANGE);
+    assert_int_equal(ram_split_rx_find(rx, scratch, text, sizeof text, &span, &err), RAM_ERANGE);
     assert_non_null(strstr(err.message, "at byte 0 of a piece of 64 bytes"));
     ram_split_scratch_free(scratch);
     ram_split_rx_free(rx);
