@@ -145,7 +145,7 @@ int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_form for
     int status = add_ladder(&candidates, manifest, &defaults, err);
     if (!status)
         status = add_methods(&candidates, manifest, &defaults, err);
-    if (status == RAM_EUSAGE) { /* measured in part: no reason not to look at it */
+    if (status == RAM_EFORMAT) { /* measured in part: no reason not to look at it */
         *err = (struct ram_err){0};
         status = RAM_OK;
     }
