@@ -191,7 +191,7 @@ static void print_outcome(const struct work *w)
         printf("\nNothing was written.\n");
         return;
     }
-    printf("\nThe result is in %s: %.2f %s, %.2f bits a weight, %.2f times smaller than 16-bit.\n"
+    printf("\nThe result is in %s: %.2f %s, %.2f bits a weight, %.2f times smaller.\n"
            "Verified against the original: no difference. Try it:\n\nmlx_lm.generate --model ",
            dir, size, large ? "GiB" : "MiB", totals.effective_bits, totals.compression);
     result_print_shell_word(dir);

@@ -12,10 +12,17 @@
 
 static volatile sig_atomic_t interrupted;
 
+/* A stage asks between tensors, and a tensor may be large: somebody who waits is told at once. */
 static void on_signal(int number)
 {
-    (void)number;
+    static const char text[] = "\nram: stopping when this tensor is done; again to stop at once\n";
+
+    const int saved = errno;
+
     interrupted = 1;
+    if (number == SIGINT && isatty(STDERR_FILENO))
+        (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    errno = saved;
 }
 
 static bool was_interrupted(void *user)

@@ -100,11 +100,14 @@ static double rate_of(const struct progress *p, double now)
 
 void progress_line(const struct progress *p, double now, int columns, char *out, size_t room)
 {
-    char cells[64], rate[24], eta[24] = "-:--", item[256] = "", left[64];
+    char cells[64], rate[32] = "-", eta[24] = "-:--", item[256] = "", left[64];
     const double share = p->total ? fmin((double)p->done / (double)p->total, 1) : 0;
     const double speed = rate_of(p, now);
 
-    print_bytes(rate, sizeof rate, speed);
+    if (speed > 0) {
+        print_bytes(rate, sizeof rate - 2, speed);
+        strcat(rate, "/s");
+    }
     if (speed > 0 && p->total >= p->done)
         print_time(eta, sizeof eta, (double)(p->total - p->done) / speed);
     snprintf(left, sizeof left, "%-8s %3.0f%%", p->stage, floor(share * 100));
@@ -115,8 +118,8 @@ void progress_line(const struct progress *p, double now, int columns, char *out,
     for (int i = 0; i < cut; i++)
         cells[i] = i < (int)(share * cut + 0.5) ? '=' : ' ';
     cells[cut] = '\0';
-    int n = cut ? snprintf(out, room, "%s [%s] %9s/s  ETA %-5s", left, cells, rate, eta)
-                : snprintf(out, room, "%s %9s/s  ETA %-5s", left, rate, eta);
+    int n = cut ? snprintf(out, room, "%s [%s] %11s  ETA %-5s", left, cells, rate, eta)
+                : snprintf(out, room, "%s %11s  ETA %-5s", left, rate, eta);
     if (n < 0 || (size_t)n >= room)
         return;
     /* Two columns stay free for the "^C" that a terminal echoes, so that no line wraps. */
