@@ -1,6 +1,7 @@
 /*
- * tokenizer_split.c - the published pre-tokenizer patterns, by hand: thirty times as fast as a
- * regular expression. tests/unit/infer_tokenizer.c holds them against PCRE2 on random text.
+ * tokenizer_split.c - the published pre-tokenizer patterns, by hand: three times as fast as the
+ * same through PCRE2's compiler (240 MB/s and 75 of English), and of a newer Unicode.
+ * tests/unit/infer_tokenizer_parts.c holds them against PCRE2 on random text.
  *
  * Each function below is one alternative of a pattern and returns the bytes it matches at the
  * start of the text, 0 for no match. Alternatives are tried in the order of the pattern; the
