@@ -20,6 +20,8 @@
 enum {
     SMALL = 1 << 23,  /* weights up to which a matrix is one thread's work */
     AHEAD = 64 << 20, /* bytes that the system is asked to read ahead */
+    PRODUCT_SHARED = 4 << 20,
+    PRODUCT_OWN = 1 << 20,
     SEED = 42
 };
 
@@ -39,10 +41,11 @@ struct item {
     unsigned file; /* where its first weight lies */
     size_t offset;
     size_t bytes;
-    bool scored; /* otherwise it is only checked */
-    bool alone;  /* all threads work on it */
-    bool frugal; /* see measure.h */
-    size_t room, mapped;
+    bool scored;   /* otherwise it is only checked */
+    bool alone;    /* all threads work on it */
+    bool frugal;   /* see measure.h */
+    size_t room;   /* see measure.h */
+    size_t beside; /* what else is resident meanwhile: mapped weights, operands of products */
 };
 
 struct sweep {
@@ -57,11 +60,17 @@ struct sweep {
     struct item *items;
     size_t n_items;
     struct room *rooms; /* of every worker */
-    uint64_t memory;    /* for weights and working memory; 0: not even the rest fits */
+    uint64_t base;      /* bytes that are not weights and working memory ... */
+    uint64_t memory;    /* ... and those that may be */
     uint64_t total;
     atomic_uint_least64_t done;
     atomic_bool cancelled;
 };
+
+static uint64_t memory_limit(const struct ram_run *run)
+{
+    return run->max_memory ? run->max_memory : MAX_MEMORY;
+}
 
 /* ---- settings ------------------------------------------------------------------------------ */
 
@@ -138,35 +147,41 @@ static struct ram_measure job_of(const struct sweep *sweep, const struct item *i
                                 .room = room};
 }
 
+/* What a matrix product may allocate (kern/gemm.c): a block for all threads and one for each. */
+static size_t product_memory(const struct ram_source *source, unsigned threads)
+{
+    const size_t weights = source->view.rows * source->view.cols;
+    const size_t shared = 8 * weights < PRODUCT_SHARED ? 8 * weights : PRODUCT_SHARED;
+    const size_t own = 8 * weights < PRODUCT_OWN ? 8 * weights : PRODUCT_OWN;
+
+    return shared + threads * own;
+}
+
 /* Decides how an item is worked on: one of many, alone, or alone and frugal. */
 static int settle(const struct sweep *sweep, struct item *item, struct ram_err *err)
 {
     const struct ram_source *source = &sweep->layout->sources[item->index];
     const unsigned threads = ram_pool_threads(sweep->pool);
-    const uint64_t share = sweep->memory / threads;
     struct ram_measure job = job_of(sweep, item, NULL, NULL);
 
     item->room = ram_measure_room(&job, item->scored, 1);
-    item->mapped = ram_measure_mapped(&job, 1);
-    if (source->view.rows * source->view.cols <= SMALL && item->room + item->mapped <= share)
+    item->beside = ram_measure_mapped(&job, 1) + product_memory(source, 1);
+    if (source->view.rows * source->view.cols <= SMALL &&
+        item->room + item->beside <= sweep->memory / threads)
         return RAM_OK;
     item->alone = true;
     item->room = ram_measure_room(&job, item->scored, threads);
-    item->mapped = ram_measure_mapped(&job, threads);
-    if (item->room + item->mapped > sweep->memory) {
-        job.frugal = item->frugal = true;
-        item->mapped = ram_measure_mapped(&job, threads);
+    for (int frugal = 0; frugal < 2; frugal++) {
+        job.frugal = item->frugal = frugal;
+        item->beside = ram_measure_mapped(&job, threads) + product_memory(source, threads);
+        if (item->room + item->beside <= sweep->memory)
+            return RAM_OK;
     }
-    const uint64_t need = item->room + item->mapped;
-    if (need <= sweep->memory)
-        return RAM_OK;
-    const uint64_t limit = sweep->run->max_memory ? sweep->run->max_memory : MAX_MEMORY;
+    const uint64_t need = sweep->base + item->room + item->beside, mebi = 1 << 20;
     return ram_fail(err, RAM_ENOMEM,
-                    "tensor '%s' needs %llu MiB of memory, %llu MiB are allowed: raise the limit "
-                    "or use fewer threads than %u",
-                    source->tensor->name,
-                    (unsigned long long)((limit - sweep->memory + need + (1 << 20) - 1) >> 20),
-                    (unsigned long long)(limit >> 20), threads);
+                    "tensor '%s' needs %llu MiB of memory with %u threads, %llu MiB are allowed",
+                    source->tensor->name, (unsigned long long)((need + mebi - 1) / mebi), threads,
+                    (unsigned long long)(memory_limit(sweep->run) / mebi));
 }
 
 static int by_place(const void *a, const void *b)
@@ -226,12 +241,12 @@ static void release_rooms(struct sweep *sweep)
     }
 }
 
-/* The first n workers get `size` bytes each, beside so many bytes of mapped weights in all. Rooms
- * are kept from one matrix to the next, unless they would be in the way. */
-static int prepare_rooms(struct sweep *sweep, unsigned n, size_t size, uint64_t mapped,
+/* The first n workers get `size` bytes each, beside so many bytes of other things. Rooms are kept
+ * from one matrix to the next, unless they would be in the way. */
+static int prepare_rooms(struct sweep *sweep, unsigned n, size_t size, uint64_t beside,
                          struct ram_err *err)
 {
-    uint64_t sum = mapped;
+    uint64_t sum = beside;
 
     for (unsigned k = 0; k < ram_pool_threads(sweep->pool); k++) {
         const size_t have = sweep->rooms[k].size;
@@ -318,7 +333,7 @@ static int work_alone(struct sweep *sweep, size_t i, struct ram_err *err)
     const struct item *item = &sweep->items[i];
 
     read_ahead(sweep, item);
-    const int status = prepare_rooms(sweep, 1, item->room, item->mapped, err);
+    const int status = prepare_rooms(sweep, 1, item->room, item->beside, err);
     return status ? status : work_on(sweep, item, sweep->pool, 0, err);
 }
 
@@ -327,13 +342,13 @@ static int work_side_by_side(struct sweep *sweep, size_t first, size_t end, stru
 {
     const unsigned threads = ram_pool_threads(sweep->pool);
     struct batch batch = {sweep, first};
-    size_t room = 0, mapped = 0;
+    size_t room = 0, beside = 0;
 
     for (size_t i = first; i < end; i++) {
         room = sweep->items[i].room > room ? sweep->items[i].room : room;
-        mapped = sweep->items[i].mapped > mapped ? sweep->items[i].mapped : mapped;
+        beside = sweep->items[i].beside > beside ? sweep->items[i].beside : beside;
     }
-    const int status = prepare_rooms(sweep, threads, room, (uint64_t)mapped * threads, err);
+    const int status = prepare_rooms(sweep, threads, room, (uint64_t)beside * threads, err);
     return status ? status : ram_pool_for(sweep->pool, end - first, work_on_one, &batch, err);
 }
 
@@ -378,10 +393,10 @@ int ram_sweep(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
 {
     struct sweep sweep = {
         .ckpt = ckpt, .layout = layout, .run = run, .opts = *opts, .manifest = manifest};
-    const uint64_t limit = run->max_memory ? run->max_memory : MAX_MEMORY;
-    const uint64_t base = BASE_MEMORY + ENTRY_MEMORY * layout->n_sources;
+    const uint64_t limit = memory_limit(run);
 
-    sweep.memory = limit > base ? limit - base : 0;
+    sweep.base = BASE_MEMORY + ENTRY_MEMORY * layout->n_sources;
+    sweep.memory = limit > sweep.base ? limit - sweep.base : 0;
     sweep.opts.seed = opts->seed ? opts->seed : SEED;
     int status = write_settings(&sweep, err);
     if (!status)
