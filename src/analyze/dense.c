@@ -40,25 +40,24 @@ void ram_dense_gram(const float *x, size_t rows, size_t n, double *s)
     table()->gram(x, rows, n, s);
 }
 
+void ram_dense_widen(const float *s, size_t n, double *out)
+{
+    table()->widen(s, n, out);
+}
+
 double ram_dense_whiten(double *s, size_t n, double drop, float *w, double *scratch)
 {
-    double scale[RAM_DENSE_MAX];
+    _Alignas(64) double scale[RAM_DENSE_MAX];
 
     for (size_t i = 0; i < n; i++) {
         const double x = s[i * n + i];
         scale[i] = x > 0 && isfinite(x) ? 1 / sqrt(x) : 0;
     }
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = i; j < n; j++)
-            s[i * n + j] *= scale[i] * scale[j];
+    table()->balance(s, n, scale);
     const double smallest = table()->cholesky(s, n, drop);
-    if (!w)
-        return smallest;
     memset(scratch, 0, n * n * sizeof *scratch);
     table()->invert(s, n, scratch);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < n; j++)
-            w[i * n + j] = (float)(scale[i] * scratch[i * n + j]);
+    table()->narrow(scratch, n, scale, w);
     return smallest;
 }
 

@@ -21,12 +21,14 @@ size_t ram_dense_stride(size_t n);
  * means something. All pointers here are 64-byte aligned. */
 void ram_dense_gram(const float *x, size_t rows, size_t n, double *s);
 
+/* The upper triangle of s [n, n] as f64. */
+void ram_dense_widen(const float *s, size_t n, double *out);
+
 /*
  * w [n, n]: upper triangular with w^T s w = 1, for the upper triangle s [n, n] of a symmetric,
  * positive semidefinite matrix; s is destroyed, scratch holds n^2 doubles, n is a multiple of 8.
  * Columns with a pivot of at most `drop` become zero. A pivot is what of a column of s, scaled to
- * a unit diagonal, lies outside the span of those before it; the smallest is returned. w may be
- * NULL, if only that is wanted.
+ * a unit diagonal, lies outside the span of those before it; the smallest is returned.
  */
 double ram_dense_whiten(double *s, size_t n, double drop, float *w, double *scratch);
 

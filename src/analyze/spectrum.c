@@ -34,6 +34,7 @@
 
 enum {
     Q = RAM_SPECTRUM_RANK,
+    HALF = Q / 2,
     TABLE = 1 << 15,
     IN_PLACE_BLOCK = 1 << 24, /* weights of a row block that is multiplied where it lies ... */
     WIDE_BLOCK = 1 << 27,     /* ... of a wide matrix whose blocks each pack all of T again */
@@ -117,19 +118,20 @@ uint16_t *ram_spectrum_table(struct ram_err *err)
     return table;
 }
 
-/* z [m, Q]: each 64-bit draw gives four values of 15 bits and a sign. */
-static void draw(const struct work *work, float *z)
+/* The test matrix [m, Q], where z is needed later: each 64-bit draw gives four values of 15 bits
+ * and a sign. */
+static struct ram_mat draw(const struct work *work)
 {
     const struct ram_rng rng = ram_rng_for(work->job->seed, work->job->name);
+    const uint16_t *table = work->job->table;
+    uint16_t *r = (uint16_t *)(void *)work->z;
 
     for (size_t i = 0; i < work->m * Q; i += 4) {
-        const uint64_t bits = ram_rng_u64(rng, i / 4);
-        for (size_t j = 0; j < 4; j++) {
-            const uint32_t part = (uint32_t)(bits >> (16 * j)) & 0xffff;
-            const uint32_t value = ((uint32_t)work->job->table[part >> 1] | (part & 1) << 15) << 16;
-            memcpy(&z[i + j], &value, sizeof value);
-        }
+        uint64_t bits = ram_rng_u64(rng, i / 4);
+        for (size_t j = 0; j < 4; j++, bits >>= 16)
+            r[i + j] = (uint16_t)(table[bits & (TABLE - 1)] | (bits & TABLE));
     }
+    return (struct ram_mat){r, RAM_ELEM_BF16, Q, 1};
 }
 
 /* ---- weights ------------------------------------------------------------------------------- */
@@ -171,6 +173,14 @@ static void forget(const struct work *work, const struct ram_view *view, size_t 
 static struct ram_mat transposed(struct ram_mat a)
 {
     return (struct ram_mat){a.data, a.elem, a.col_stride, a.row_stride};
+}
+
+static struct ram_mat rows_from(struct ram_mat a, size_t row)
+{
+    const size_t size = a.elem == RAM_ELEM_F32 ? sizeof(float) : sizeof(uint16_t);
+
+    a.data = (const char *)a.data + row * a.row_stride * size;
+    return a;
 }
 
 static struct ram_mat floats(const float *data, size_t stride)
@@ -218,12 +228,12 @@ static int add_m1(const struct work *work, enum ram_gemm_mode mode, size_t n, bo
                     err);
 }
 
-static int multiply_tall(const struct work *work, enum ram_gemm_mode mode, bool with_m1,
-                         struct ram_err *err)
+static int multiply_tall(const struct work *work, enum ram_gemm_mode mode, struct ram_mat z,
+                         bool with_m1, struct ram_err *err)
 {
     const struct ram_view *view = &work->view;
     struct ram_pool *pool = work->job->pool;
-    const struct ram_mat z = floats(work->z, Q), t = floats(work->t, Q);
+    const struct ram_mat t = floats(work->t, Q);
     int status = RAM_OK;
 
     for (size_t row = 0; row < view->rows && !status; row += work->step) {
@@ -242,8 +252,8 @@ static int multiply_tall(const struct work *work, enum ram_gemm_mode mode, bool 
     return status;
 }
 
-static int multiply_wide(const struct work *work, enum ram_gemm_mode mode, bool with_m1,
-                         struct ram_err *err)
+static int multiply_wide(const struct work *work, enum ram_gemm_mode mode, struct ram_mat z,
+                         bool with_m1, struct ram_err *err)
 {
     const struct ram_view *view = &work->view;
     struct ram_pool *pool = work->job->pool;
@@ -255,8 +265,8 @@ static int multiply_wide(const struct work *work, enum ram_gemm_mode mode, bool 
             struct ram_mat a;
             status = load(work, view, row, n, &a, err);
             if (!status && pass == 0)
-                status = ram_gemm(mode, work->n, Q, n, transposed(a), floats(work->z + row * Q, Q),
-                                  work->t, Q, row > 0, pool, err);
+                status = ram_gemm(mode, work->n, Q, n, transposed(a), rows_from(z, row), work->t, Q,
+                                  row > 0, pool, err);
             else if (!status)
                 status = ram_gemm(mode, n, Q, work->n, a, floats(work->t, Q), work->x + row * Q, Q,
                                   false, pool, err);
@@ -268,22 +278,34 @@ static int multiply_wide(const struct work *work, enum ram_gemm_mode mode, bool 
     return status;
 }
 
+/* m1 = z^T x, the upper triangle: what lies in its lower left quarter means nothing. */
+static int cross_gram(const struct work *work, enum ram_gemm_mode mode, struct ram_mat z,
+                      struct ram_err *err)
+{
+    struct ram_pool *pool = work->job->pool;
+    struct ram_mat left = transposed(z), right = floats(work->x, Q);
+
+    int status = ram_gemm(mode, HALF, Q, work->m, left, right, work->m1, Q, false, pool, err);
+    left = rows_from(left, HALF);
+    right.data = work->x + HALF;
+    return status ? status
+                  : ram_gemm(mode, HALF, HALF, work->m, left, right, work->m1 + HALF * Q + HALF, Q,
+                             false, pool, err);
+}
+
 /* x = A^T A z; with_m1 as well m1 = (A z)^T (A z) = z^T x. mode: of the products with G. */
-static int multiply(const struct work *work, enum ram_gemm_mode mode, bool with_m1,
-                    struct ram_err *err)
+static int multiply(const struct work *work, enum ram_gemm_mode mode, struct ram_mat z,
+                    bool with_m1, struct ram_err *err)
 {
     if (work->way == WAY_GRAM) {
-        int status = ram_gemm(mode, work->m, Q, work->m, floats(work->g, work->m),
-                              floats(work->z, Q), work->x, Q, false, work->job->pool, err);
-        if (!status && with_m1)
-            status = ram_gemm(mode, Q, Q, work->m, transposed(floats(work->z, Q)),
-                              floats(work->x, Q), work->m1, Q, false, work->job->pool, err);
-        return status;
+        const int status = ram_gemm(mode, work->m, Q, work->m, floats(work->g, work->m), z, work->x,
+                                    Q, false, work->job->pool, err);
+        return status || !with_m1 ? status : cross_gram(work, mode, z, err);
     }
     /* The iterations only turn the subspace; in the last product every digit counts. */
     mode = work->in_place || !with_m1 ? RAM_GEMM_BF16 : RAM_GEMM_F32;
-    return work->wide ? multiply_wide(work, mode, with_m1, err)
-                      : multiply_tall(work, mode, with_m1, err);
+    return work->wide ? multiply_wide(work, mode, z, with_m1, err)
+                      : multiply_tall(work, mode, z, with_m1, err);
 }
 
 /* ---- bases --------------------------------------------------------------------------------- */
@@ -298,8 +320,7 @@ static int columns_gram(const struct work *work, enum ram_gemm_mode mode, struct
 /* w with w^T s w = 1, s of f32 sums (ram_dense_whiten). */
 static double whiten(const struct work *work, const float *s, double drop)
 {
-    for (size_t i = 0; i < (size_t)Q * Q; i++)
-        work->scratch[i] = (double)s[i];
+    ram_dense_widen(s, Q, work->scratch);
     return ram_dense_whiten(work->scratch, Q, drop, work->w, work->scratch + (size_t)Q * Q);
 }
 
@@ -315,8 +336,6 @@ static int recombine(const struct work *work, enum ram_gemm_mode mode, size_t ro
                      struct ram_mat from, float *to, struct ram_err *err)
 {
     struct ram_pool *pool = work->job->pool;
-    enum { HALF = Q / 2 };
-
     const int status =
         ram_gemm(mode, rows, HALF, HALF, from, floats(work->w, Q), to, Q, false, pool, err);
     return status ? status
@@ -386,14 +405,13 @@ static int easily(const struct work *work, struct ram_dense_spectrum *out, bool 
                   struct ram_err *err)
 {
     const enum ram_gemm_mode mode = RAM_GEMM_BF16;
-    int status = RAM_OK;
+    const struct ram_mat z = floats(work->z, Q);
 
     *done = false;
-    draw(work, work->z);
-    for (int power = 0; power < RAM_SPECTRUM_POWERS && !status; power++) {
-        if (power)
-            carry_on(work);
-        status = multiply(work, mode, false, err);
+    int status = multiply(work, mode, draw(work), false, err);
+    for (int power = 1; power < RAM_SPECTRUM_POWERS && !status; power++) {
+        carry_on(work);
+        status = multiply(work, mode, z, false, err);
     }
     if (!status)
         status = columns_gram(work, mode, err);
@@ -402,26 +420,25 @@ static int easily(const struct work *work, struct ram_dense_spectrum *out, bool 
     *done = true;
     status = recombine(work, mode, work->m, floats(work->x, Q), work->z, err);
     if (!status)
-        status = multiply(work, mode, true, err);
+        status = multiply(work, mode, z, true, err);
     return status ? status : quotient(work, mode, out, err);
 }
 
 static int randomised(const struct work *work, struct ram_dense_spectrum *out, struct ram_err *err)
 {
+    const enum ram_gemm_mode mode = RAM_GEMM_F32;
     bool done = false;
-    int status = work->way == WAY_GRAM ? easily(work, out, &done, err) : RAM_OK;
 
+    int status = work->way == WAY_GRAM ? easily(work, out, &done, err) : RAM_OK;
     if (status || done)
         return status;
-    draw(work, work->z);
-    for (int power = 0; power < RAM_SPECTRUM_POWERS && !status; power++) {
-        status = multiply(work, RAM_GEMM_F32, false, err);
+    status = multiply(work, mode, draw(work), false, err);
+    for (int power = 1; power <= RAM_SPECTRUM_POWERS && !status; power++) {
+        status = orthonormalise(work, err);
         if (!status)
-            status = orthonormalise(work, err);
+            status = multiply(work, mode, floats(work->z, Q), power == RAM_SPECTRUM_POWERS, err);
     }
-    if (!status)
-        status = multiply(work, RAM_GEMM_F32, true, err);
-    return status ? status : quotient(work, RAM_GEMM_F32, out, err);
+    return status ? status : quotient(work, mode, out, err);
 }
 
 /* ---- choice, room -------------------------------------------------------------------------- */

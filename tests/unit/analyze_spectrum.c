@@ -205,14 +205,16 @@ static void scale_and_type(void **state)
     static const int exponents[] = {0, 7, -9, 60, -60, 100, -100};
     (void)state;
 
-    for (size_t s = 0; s < 3; s++) {
-        const size_t rows = shapes[s][0], cols = shapes[s][1];
-        const double c = measure_whole("spiked", RAM_BF16, rows, cols, 0);
+    for (size_t s = 0; s < 6; s++) {
+        const size_t rows = shapes[s / 2][0], cols = shapes[s / 2][1];
+        /* One for each of the two ways with a Gram matrix. */
+        const char *kind = s % 2 ? "bell" : "spiked";
+        const double c = measure_whole(kind, RAM_BF16, rows, cols, 0);
         for (size_t k = 0; k < sizeof exponents / sizeof *exponents; k++) {
-            /* The energy is about 1e9 times 4^exponent: it falls under 1e-12 from -35 on. */
+            /* The energy is about 1e8 times 4^exponent: it falls under 1e-12 from -35 on. */
             const double expected = exponents[k] < -35 ? 0 : c;
-            const double bf16 = measure_whole("spiked", RAM_BF16, rows, cols, exponents[k]);
-            const double f32 = measure_whole("spiked", RAM_F32, rows, cols, exponents[k]);
+            const double bf16 = measure_whole(kind, RAM_BF16, rows, cols, exponents[k]);
+            const double f32 = measure_whole(kind, RAM_F32, rows, cols, exponents[k]);
             assert_true(fabs(bf16 - expected) < 1e-5);
             assert_true(fabs(f32 - expected) < 1e-5);
         }
