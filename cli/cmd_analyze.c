@@ -11,13 +11,23 @@ struct args {
     struct ram_analyze_opts analyze;
     const char *output;
     bool probe;
+    struct ram_probe_opts probing;
 };
+
+static const char *const tiers[] = {[RAM_TIER_KL] = "kl", [RAM_TIER_LOCAL] = "local", NULL};
 
 static const struct opt table[] = {
     {"output", 'o', OPT_TEXT, offsetof(struct args, output), "MANIFEST", "the file to write", NULL},
     {"probe", 0, OPT_FLAG, offsetof(struct args, probe), NULL,
      "also run the model on tokens it makes itself, and measure what each matrix costs it: what "
      "the budget method wants",
+     NULL},
+    {"tier", 0, OPT_CHOICE, offsetof(struct args, probing.tier), "T",
+     "with --probe: kl (default), the divergence of the model with one matrix coarse, or local, "
+     "what its layer then gives, which takes less time",
+     tiers},
+    {"calibration", 0, OPT_TEXT, offsetof(struct args, probing.text), "FILE",
+     "with --probe: a text instead of tokens of the model's own; not data-free, and not needed",
      NULL},
     {0},
 };
@@ -88,8 +98,7 @@ static int run(const char *model, const struct args *args, struct job *job, bool
         status = job_stage_done(job, ram_analyze(ckpt, &opts, &job->run, &manifest, err));
     }
     if (!status && args->probe)
-        status = job_stage_done(
-            job, ram_probe(ckpt, manifest, &(struct ram_probe_opts){0}, &job->run, err));
+        status = job_stage_done(job, ram_probe(ckpt, manifest, &args->probing, &job->run, err));
     if (!status)
         status = ram_manifest_write(manifest, args->output, force, err);
     if (!status)

@@ -98,7 +98,7 @@ static int measure(struct work *w, const char *partial, struct ram_err *err)
 static int probe(struct work *w, struct ram_err *err)
 {
     const char *method = w->args->alloc.opts.method;
-    const struct ram_probe_opts opts = {0};
+    const struct ram_probe_opts opts = {.text = w->args->convert.text};
     struct ram_plan *trial = NULL;
 
     if (!method || strcmp(method, "budget"))

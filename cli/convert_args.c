@@ -16,6 +16,10 @@ const struct opt convert_args_table[] = {
      "searched for the least error, some 50 times as long; gptq: the least error of what a layer "
      "gives, on text of the model's own making",
      NULL},
+    {"calibration", 0, OPT_TEXT, AT(text), "FILE",
+     "a text instead of tokens of the model's own, for what runs the model; not data-free, and "
+     "not needed",
+     NULL},
     {"shard-size", 0, OPT_SIZE, AT(shard_size), "SIZE",
      "most bytes in one weight file (default: 5GiB)", NULL},
     {0},
@@ -31,5 +35,6 @@ struct ram_convert_opts convert_args_opts(const struct convert_args *args, bool 
         .shard_size = args->shard_size,
         .force = force,
         .dry_run = args->dry_run,
+        .text = args->text,
     };
 }

@@ -7,7 +7,7 @@
 
 struct convert_args {
     const char *output;
-    const char *format, *encoder;
+    const char *format, *encoder, *text;
     int profile; /* index in the choices: enum ram_profile */
     uint64_t shard_size;
     bool dry_run;

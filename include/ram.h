@@ -122,10 +122,19 @@ void ram_manifest_free(struct ram_manifest *manifest);
 int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_form form, bool tensors,
                           char **out, struct ram_err *err);
 
+/* How what a unit costs the model is measured. */
+enum ram_tier {
+    RAM_TIER_KL,   /* by the divergence of the model with that unit alone stored coarsely */
+    RAM_TIER_LOCAL /* by what its own layer then gives: a few forward passes, whatever the depth */
+};
+
 struct ram_probe_opts {
+    enum ram_tier tier;
     unsigned sequences, length; /* of synthetic tokens; 0: 4 of 128, for experts 8 of 256 */
     unsigned rounds;            /* of resampling; 0: 4 */
     uint64_t seed;              /* 0: 42 */
+    bool coarse;                /* products in bf16 instead of f32 */
+    const char *text; /* a file of text instead of the model's own: what data would change */
 };
 
 /*
@@ -202,6 +211,7 @@ struct ram_convert_opts {
     uint64_t shard_size; /* bytes; 0: 5 GiB */
     bool force;          /* replace an existing directory */
     bool dry_run;        /* describe only; nothing is written */
+    const char *text;    /* for gptq: a file of text instead of what the model makes itself */
 };
 
 /*

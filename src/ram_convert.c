@@ -10,6 +10,7 @@ enum { SEQUENCES = 16, LENGTH = 256, ROUNDS = 4, SEED = 42 };
 struct inputs {
     const struct ram_ckpt *ckpt;
     const struct ram_run *run;
+    const char *text;
     struct ram_pool *pool;
     struct ram_model *model;
     struct ram_hessians *hessians;
@@ -18,14 +19,14 @@ struct inputs {
 static int open_inputs(void *ctx, struct ram_err *err)
 {
     struct inputs *in = ctx;
-    const struct ram_synthetic what = {SEQUENCES, LENGTH, ROUNDS, SEED};
+    const struct ram_synthetic what = {SEQUENCES, LENGTH, ROUNDS, SEED, in->text};
 
     int status = ram_pool_new(&in->pool, in->run->threads, err);
     if (!status)
         status = ram_model_open(&in->model, in->ckpt, err);
     if (status)
         return status;
-    const struct ram_probe_run how = {in->pool, in->run->max_memory, in->run};
+    const struct ram_probe_run how = {in->pool, in->run->max_memory, in->run, true};
     return ram_hessians_open(&in->hessians, in->model, &what, DAMP, &how, err);
 }
 
@@ -46,8 +47,8 @@ static json_t *settings_of(void *ctx)
 {
     const struct inputs *in = ctx;
     const struct ram_synthetic *what = ram_hessians_tokens(in->hessians);
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "tokens", "synthetic", "sequences",
-                     (json_int_t)what->n, "length", (json_int_t)what->length, "rounds",
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "tokens", in->text ? "text" : "synthetic",
+                     "sequences", (json_int_t)what->n, "length", (json_int_t)what->length, "rounds",
                      (json_int_t)what->rounds, "seed", (json_int_t)what->seed, "damp", DAMP);
 }
 
@@ -57,7 +58,7 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
 {
     static const struct ram_convert_opts no_opts;
     static const struct ram_run no_run;
-    struct inputs in = {.ckpt = ckpt, .run = run ? run : &no_run};
+    struct inputs in = {.ckpt = ckpt, .run = run ? run : &no_run, .text = opts ? opts->text : NULL};
     const struct ram_weight_inputs inputs = {&in, open_inputs, factor_of, forget, settings_of};
 
     const struct ram_convert_how how = {opts ? opts : &no_opts, in.run, &inputs};

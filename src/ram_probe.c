@@ -18,22 +18,26 @@ static struct ram_synthetic defaults(const struct ram_probe_opts *opts, bool spa
                                : 128,
         .rounds = opts->rounds ? opts->rounds : ROUNDS,
         .seed = opts->seed ? opts->seed : SEED,
+        .text = opts->text,
     };
     return what;
 }
 
 static int put(struct ram_manifest *manifest, const struct ram_model *model,
-               const struct ram_synthetic *what, const double *alpha, struct ram_err *err)
+               const struct ram_synthetic *what, const struct ram_probe_opts *opts,
+               const struct ram_sensitivities *found, struct ram_err *err)
 {
+    const char *tier = opts->tier == RAM_TIER_LOCAL ? "local" : "kl";
     json_t *units = json_object();
 
     for (size_t i = 1; units && i < model->n_units; i++)
-        json_object_set_new(units, model->units[i].name, ram_json_real(alpha[i]));
-    json_t *all =
-        json_pack("{s:s, s:{s:I, s:I, s:I, s:I, s:i, s:i}, s:o}", "tier", "kl", "settings",
-                  "sequences", (json_int_t)what->n, "length", (json_int_t)what->length, "rounds",
-                  (json_int_t)what->rounds, "seed", (json_int_t)what->seed, "bits", RAM_PROBE_BITS,
-                  "group", RAM_PROBE_GROUP, "units", units);
+        json_object_set_new(units, model->units[i].name, ram_json_real(found->alpha[i]));
+    json_t *all = json_pack(
+        "{s:s, s:{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:s}, s:o, s:o}", "tier", tier, "settings",
+        "tokens", opts->text ? "text" : "synthetic", "sequences", (json_int_t)what->n, "length",
+        (json_int_t)what->length, "rounds", (json_int_t)what->rounds, "seed",
+        (json_int_t)what->seed, "bits", RAM_PROBE_BITS, "group", RAM_PROBE_GROUP, "products",
+        opts->coarse ? "bf16" : "f32", "joint", ram_json_real(found->joint), "units", units);
     if (!all)
         return ram_fail(err, RAM_ENOMEM, "no memory for sensitivities");
     json_decref(manifest->sensitivities);
@@ -44,10 +48,11 @@ static int put(struct ram_manifest *manifest, const struct ram_model *model,
 int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
               const struct ram_probe_opts *opts, const struct ram_run *run, struct ram_err *err)
 {
-    struct ram_probe_run how = {.max_memory = run ? run->max_memory : 0, .run = run};
+    struct ram_probe_run how = {
+        .max_memory = run ? run->max_memory : 0, .run = run, .coarse = opts->coarse};
+    struct ram_sensitivities found = {0};
     struct ram_model *model = NULL;
     uint32_t *tokens = NULL;
-    double *alpha = NULL;
 
     int status = ram_model_open(&model, ckpt, err);
     if (!status)
@@ -55,16 +60,17 @@ int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
     if (!status) {
         const struct ram_synthetic what = defaults(opts, model->hp.moe.n_experts > 0);
         tokens = ram_calloc(what.n * what.length, sizeof *tokens, err);
-        alpha = ram_calloc(model->n_units, sizeof *alpha, err);
-        status =
-            tokens && alpha ? ram_synthetic_tokens(model, &what, &how, tokens, err) : RAM_ENOMEM;
+        found.alpha = ram_calloc(model->n_units, sizeof *found.alpha, err);
+        status = tokens && found.alpha ? ram_synthetic_tokens(model, &what, &how, tokens, err)
+                                       : RAM_ENOMEM;
         if (!status)
-            status = ram_sensitivities(model, tokens, what.n, what.length, &how, alpha, err);
+            status = ram_sensitivities(model, tokens, what.n, what.length, opts->tier, &how, &found,
+                                       err);
         if (!status)
-            status = put(manifest, model, &what, alpha, err);
+            status = put(manifest, model, &what, opts, &found, err);
     }
     free(tokens);
-    free(alpha);
+    free(found.alpha);
     ram_pool_free(how.pool);
     ram_model_close(model);
     return status;

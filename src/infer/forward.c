@@ -224,9 +224,10 @@ static int copy_spans(struct ram_forward *f, const struct ram_span *spans, struc
 }
 
 int ram_forward_embed(struct ram_forward *f, size_t span, const uint32_t *tokens,
-                      const struct ram_affine *form, struct ram_err *err)
+                      const struct ram_affine *as_if, struct ram_err *err)
 {
     const struct ram_hparams *hp = &f->model->hp;
+    const struct ram_affine *form = as_if ? &as_if[f->model->embed_unit] : NULL;
     const struct ram_place *place = &f->places[span];
     float *buffer = f->block.scratch.normed, *row;
     int status = RAM_OK;
@@ -239,7 +240,7 @@ int ram_forward_embed(struct ram_forward *f, size_t span, const uint32_t *tokens
         status = ram_rows_load(&f->rows, at, 1, buffer, &row, err);
         if (!status)
             status = ram_weight_read(&f->model->embed, tokens[t], 1, row, err);
-        if (!status && form)
+        if (!status && form && form->bits)
             status = ram_linear_perturb(form, row, 1, hp->hidden, err);
         if (!status)
             status = ram_rows_store(&f->rows, at, 1, row, err);
@@ -345,25 +346,23 @@ static int run_chunk(struct ram_forward *f, size_t layer, size_t begin, size_t e
     return status;
 }
 
-int ram_forward_part(struct ram_forward *f, size_t layer, size_t first, size_t n, unsigned unit,
-                     const struct ram_affine *form, struct ram_err *err)
+int ram_forward_part(struct ram_forward *f, size_t layer, size_t first, size_t n,
+                     const struct ram_affine *as_if, struct ram_err *err)
 {
     int status = RAM_OK;
 
-    f->block.compute.probe = unit;
-    if (unit)
-        f->block.compute.probe_form = *form;
+    f->block.compute.as_if = as_if;
     for (size_t i = first, end; !status && i < first + n; i = end) {
         chunk_rows(f, i, first + n, f->block.scratch.rows, &end);
         status = run_chunk(f, layer, i, end, err);
     }
-    f->block.compute.probe = 0;
+    f->block.compute.as_if = NULL;
     return status;
 }
 
 int ram_forward_layer(struct ram_forward *f, size_t layer, struct ram_err *err)
 {
-    return ram_forward_part(f, layer, 0, f->n_places, 0, NULL, err);
+    return ram_forward_part(f, layer, 0, f->n_places, NULL, err);
 }
 
 int ram_forward_copy(struct ram_forward *f, size_t from, size_t to, struct ram_err *err)
@@ -381,6 +380,29 @@ int ram_forward_copy(struct ram_forward *f, size_t from, size_t to, struct ram_e
         if (!status) {
             memcpy(y, x, hidden * sizeof *y);
             status = ram_rows_store(&f->rows, b->row + t, 1, y, err);
+        }
+    }
+    return status;
+}
+
+int ram_forward_distance(struct ram_forward *f, size_t from, size_t to, double *difference,
+                         double *energy, struct ram_err *err)
+{
+    const struct ram_place *a = &f->places[from], *b = &f->places[to];
+    const size_t hidden = f->model->hp.hidden;
+    float *x, *y;
+    int status =
+        a->n == b->n ? RAM_OK : ram_fail(err, RAM_EINTERNAL, "spans of %zu and %zu", a->n, b->n);
+
+    *difference = *energy = 0;
+    for (size_t t = 0; !status && t < a->n; t++) {
+        status = ram_rows_load(&f->rows, a->row + t, 1, f->block.scratch.normed, &x, err);
+        if (!status)
+            status = ram_rows_load(&f->rows, b->row + t, 1, f->block.scratch.part, &y, err);
+        for (size_t j = 0; !status && j < hidden; j++) {
+            const double apart = (double)y[j] - (double)x[j];
+            *difference += apart * apart;
+            *energy += (double)x[j] * (double)x[j];
         }
     }
     return status;
@@ -418,13 +440,14 @@ int ram_forward_normed(struct ram_forward *f, const size_t *rows, size_t n, floa
     return status;
 }
 
-int ram_forward_logits(struct ram_forward *f, const size_t *rows, size_t n, float *logits,
-                       struct ram_err *err)
+int ram_forward_logits(struct ram_forward *f, const size_t *rows, size_t n,
+                       const struct ram_affine *as_if, float *logits, struct ram_err *err)
 {
     const size_t vocab = f->model->hp.vocab;
     struct ram_scratch *s = &f->block.scratch;
     int status = RAM_OK;
 
+    f->block.compute.as_if = as_if;
     for (size_t done = 0, step; !status && done < n; done += step) {
         step = n - done < s->mlp_rows ? n - done : s->mlp_rows;
         status = ram_forward_normed(f, rows + done, step, s->gathered, err);
@@ -432,15 +455,6 @@ int ram_forward_logits(struct ram_forward *f, const size_t *rows, size_t n, floa
             status = ram_linear_apply(&f->block.compute, &f->model->head, s->gathered, step,
                                       logits + done * vocab, vocab, err);
     }
-    return status;
-}
-
-int ram_forward_probe_head(struct ram_forward *f, const struct ram_affine *form, const size_t *rows,
-                           size_t n, float *logits, struct ram_err *err)
-{
-    f->block.compute.probe = f->model->head.unit;
-    f->block.compute.probe_form = *form;
-    const int status = ram_forward_logits(f, rows, n, logits, err);
-    f->block.compute.probe = 0;
+    f->block.compute.as_if = NULL;
     return status;
 }

@@ -47,17 +47,22 @@ void ram_forward_free(struct ram_forward *forward);
 int ram_forward_layer(struct ram_forward *forward, size_t layer, struct ram_err *err);
 
 /*
- * For probes: the layer over spans [first, first + n) only, with a unit computed as if it were
- * stored in `form` (unit 0: none); and the activations of span `from` given to span `to` of the
- * same length.
+ * For probes: the layer over spans [first, first + n) only, with units computed as if they were
+ * stored in other forms (as_if [n_units] of the model, bits 0: as it is; NULL: none); and the
+ * activations of span `from` given to span `to` of the same length.
  */
 int ram_forward_part(struct ram_forward *forward, size_t layer, size_t first, size_t n,
-                     unsigned unit, const struct ram_affine *form, struct ram_err *err);
+                     const struct ram_affine *as_if, struct ram_err *err);
 int ram_forward_copy(struct ram_forward *forward, size_t from, size_t to, struct ram_err *err);
 
-/* The embeddings of span, from an embedding matrix stored in `form`. */
+/* The embeddings of span, from an embedding matrix as if it were stored in that unit's form. */
 int ram_forward_embed(struct ram_forward *forward, size_t span, const uint32_t *tokens,
-                      const struct ram_affine *form, struct ram_err *err);
+                      const struct ram_affine *as_if, struct ram_err *err);
+
+/* What lies between the activations of two spans of the same length: the sum of squares of their
+ * difference, and of `from` itself. */
+int ram_forward_distance(struct ram_forward *forward, size_t from, size_t to, double *difference,
+                         double *energy, struct ram_err *err);
 
 /* From now on the observer (linear.h) sees the inputs of every layer that is run; NULL: no more. */
 struct ram_observer;
@@ -66,16 +71,12 @@ void ram_forward_observe(struct ram_forward *forward, const struct ram_observer 
 /* Row of a span's first token among all rows. */
 size_t ram_forward_row(const struct ram_forward *forward, size_t span);
 
-/* After the last layer: logits [n, vocab] of these rows. */
-int ram_forward_logits(struct ram_forward *forward, const size_t *rows, size_t n, float *logits,
-                       struct ram_err *err);
+/* After the last layer: logits [n, vocab] of these rows; as_if as above, for the head. */
+int ram_forward_logits(struct ram_forward *forward, const size_t *rows, size_t n,
+                       const struct ram_affine *as_if, float *logits, struct ram_err *err);
 
 /* The inputs of the head instead: the final norm's output [n, hidden] of these rows. */
 int ram_forward_normed(struct ram_forward *forward, const size_t *rows, size_t n, float *out,
                        struct ram_err *err);
-
-/* The logits with the head computed as if it were stored in `form`. */
-int ram_forward_probe_head(struct ram_forward *forward, const struct ram_affine *form,
-                           const size_t *rows, size_t n, float *logits, struct ram_err *err);
 
 #endif

@@ -67,7 +67,7 @@ int ram_generator_next(struct ram_generator *g, const uint32_t *tokens, size_t n
     for (size_t layer = 0; !status && layer < g->model->hp.n_layers; layer++)
         status = ram_forward_layer(forward, layer, err);
     if (!status)
-        status = ram_forward_logits(forward, &row, 1, g->logits, err);
+        status = ram_forward_logits(forward, &row, 1, NULL, g->logits, err);
     ram_forward_free(forward);
     if (status)
         return status;

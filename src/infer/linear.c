@@ -62,15 +62,17 @@ static int decode_rows(void *ctx, size_t i, unsigned worker, struct ram_err *err
     return status || !d->form ? status : ram_linear_perturb(d->form, out, n, d->weight->cols, err);
 }
 
+/* The form that a matrix is computed as if it were stored in, or NULL. */
+static const struct ram_affine *as_if(const struct ram_compute *c, const struct ram_linear *linear)
+{
+    return c->as_if && c->as_if[linear->unit].bits ? &c->as_if[linear->unit] : NULL;
+}
+
 static int decode(const struct ram_compute *c, const struct ram_linear *linear, size_t row,
                   size_t n, struct ram_err *err)
 {
-    const bool probed = c->probe && linear->unit == c->probe;
-    struct decode d = {.weight = &linear->weight,
-                       .row = row,
-                       .n = n,
-                       .out = c->tile,
-                       .form = probed ? &c->probe_form : NULL};
+    struct decode d = {
+        .weight = &linear->weight, .row = row, .n = n, .out = c->tile, .form = as_if(c, linear)};
     return ram_pool_for(c->pool, (n + DECODE_ROWS - 1) / DECODE_ROWS, decode_rows, &d, err);
 }
 
@@ -103,7 +105,7 @@ int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linea
 {
     const size_t in = linear->in, out = linear->out;
     const struct ram_mat a = {x, RAM_ELEM_F32, in, 1};
-    const bool direct = in_place(linear) && (!c->probe || linear->unit != c->probe);
+    const bool direct = in_place(linear) && !as_if(c, linear);
     size_t step = direct ? (c->forget ? FORGET_BYTES / (2 * in) : out) : c->tile_size / in;
     int status = RAM_OK;
 

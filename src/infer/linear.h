@@ -17,9 +17,9 @@ struct ram_compute {
     const struct ram_ckpt *ckpt;
     struct ram_pool *pool;
     enum ram_gemm_mode mode;
-    bool forget;    /* let go of a matrix's pages once it was used: the model exceeds memory */
-    unsigned probe; /* this unit is computed as if it were stored in probe_form; 0: none */
-    struct ram_affine probe_form;
+    bool forget; /* let go of a matrix's pages once it was used: the model exceeds memory */
+    /* [n_units] how units are computed as if they were stored; bits 0: as they are. NULL: all. */
+    const struct ram_affine *as_if;
     const struct ram_observer *observer; /* or NULL */
     float *tile;                         /* [tile_size]: holds at least one row of any matrix */
     size_t tile_size;

@@ -1,10 +1,15 @@
 /*
- * sensitivity.h - what it costs the model, in nats a token, when one unit alone is stored coarsely.
+ * sensitivity.h - what it costs the model, in nats a token, when a unit is stored coarsely: at 3
+ * bits in groups of 64, rounded to nearest.
  *
- * For every unit: KL(P || P') averaged over synthetic tokens, where P' is the model with that unit
- * coded at 3 bits in groups of 64. All probes run in step, layer by layer, so the weights are read
- * once: a probe begins as a copy of the clean activations at its layer and is then one more
- * sequence for the layers behind it.
+ * RAM_TIER_KL measures KL(P || P') for every unit alone. All probes run in step, layer by layer, so
+ * the weights are read once: a probe begins as a copy of the clean activations at its layer and is
+ * then one more sequence for the layers behind it.
+ *
+ * RAM_TIER_LOCAL sees only how far the output of the unit's own layer moves, relative to what flows
+ * there: a pass over the model costs some eight forward passes, whatever its depth. The figures
+ * are scaled so that they sum to the divergence of the model with all units coarse at once, which
+ * is measured; a head is measured itself.
  */
 #ifndef RAM_PROBE_SENSITIVITY_H
 #define RAM_PROBE_SENSITIVITY_H
@@ -13,9 +18,20 @@
 
 enum { RAM_PROBE_BITS = 3, RAM_PROBE_GROUP = 64 };
 
-/* alpha [model->n_units], alpha[0] unused; tokens [n, length]. */
+struct ram_sensitivities {
+    double *alpha; /* [model->n_units], [0] unused: nats a token */
+    double joint;  /* of all units at once, routers apart: near their sum */
+};
+
+/* tokens [n, length]; alpha is the caller's. */
 int ram_sensitivities(const struct ram_model *model, const uint32_t *tokens, size_t n,
-                      size_t length, const struct ram_probe_run *how, double *alpha,
-                      struct ram_err *err);
+                      size_t length, enum ram_tier tier, const struct ram_probe_run *how,
+                      struct ram_sensitivities *out, struct ram_err *err);
+
+/* KL(P || P') in nats a token, P' the model with its units as if they were stored in other forms:
+ * as_if [model->n_units], bits 0 for what stays as it is. */
+int ram_divergence_as_if(const struct ram_model *model, const uint32_t *tokens, size_t n,
+                         size_t length, const struct ram_affine *as_if,
+                         const struct ram_probe_run *how, double *kld, struct ram_err *err);
 
 #endif

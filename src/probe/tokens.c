@@ -1,12 +1,16 @@
 /* tokens.c - see tokens.h. */
 #include "probe/tokens.h"
 
+#include "base/file.h"
 #include "base/rng.h"
+#include "infer/tokenizer.h"
 #include "kern/nn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+enum { MAX_TEXT = 1 << 30 };
 enum { LOGIT_BYTES_SHARE = 8, MAX_BLOCK = 256 };
 
 int ram_probe_report(const struct ram_probe_run *how, const char *stage, const char *item,
@@ -112,7 +116,7 @@ static int run_round(const struct ram_model *model, const struct ram_synthetic *
         const size_t n = n_rows - r.first < block ? n_rows - r.first : block;
         for (size_t i = 0; i < n; i++)
             rows[i] = r.first + i;
-        status = ram_forward_logits(forward, rows, n, r.logits, err);
+        status = ram_forward_logits(forward, rows, n, NULL, r.logits, err);
         if (!status)
             status = ram_pool_for(how->pool, n, resample_row, &r, err);
     }
@@ -122,9 +126,50 @@ static int run_round(const struct ram_model *model, const struct ram_synthetic *
     return status;
 }
 
+static int cut_windows(const struct ram_synthetic *what, const struct ram_ids *ids,
+                       uint32_t *tokens, struct ram_err *err)
+{
+    const size_t available = ids->n / what->length;
+
+    if (available < what->n)
+        return ram_fail(err, RAM_EUSAGE, "%s: %zu tokens, %zu are needed (%zu of %zu)", what->text,
+                        ids->n, what->n * what->length, what->n, what->length);
+    for (size_t i = 0; i < what->n; i++)
+        memcpy(tokens + i * what->length, ids->items + available * i / what->n * what->length,
+               what->length * sizeof *tokens);
+    return RAM_OK;
+}
+
+static int tokens_of_text(const struct ram_model *model, const struct ram_synthetic *what,
+                          uint32_t *tokens, struct ram_err *err)
+{
+    struct ram_tokenizer *tokenizer = NULL;
+    struct ram_encoder *encoder = NULL;
+    struct ram_ids ids = {0};
+    char *text = NULL;
+    size_t size = 0;
+
+    int status = ram_file_read(what->text, MAX_TEXT, &text, &size, err);
+    if (!status)
+        status = ram_tokenizer_read(&tokenizer, model->ckpt->dir, err);
+    if (!status)
+        status = ram_encoder_new(&encoder, tokenizer, err);
+    if (!status)
+        status = ram_encoder_run(encoder, text, size, RAM_ENCODE_PLAIN, &ids, err);
+    if (!status)
+        status = cut_windows(what, &ids, tokens, err);
+    ram_ids_release(&ids);
+    ram_encoder_free(encoder);
+    ram_tokenizer_free(tokenizer);
+    free(text);
+    return status;
+}
+
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
                          const struct ram_probe_run *how, uint32_t *tokens, struct ram_err *err)
 {
+    if (what->text)
+        return tokens_of_text(model, what, tokens, err);
     const size_t n = what->n * what->length;
     uint32_t *next = ram_calloc(n, sizeof *next, err);
     int status = next ? RAM_OK : RAM_ENOMEM;

@@ -16,16 +16,20 @@ struct ram_synthetic {
     size_t n, length; /* sequences, tokens of each */
     unsigned rounds;
     uint64_t seed;
+    /* A file whose text is used instead, n windows spread over it: what being without data costs
+     * is measured against that. NULL: none. */
+    const char *text;
 };
 
 struct ram_probe_run {
     struct ram_pool *pool;
     uint64_t max_memory;       /* 0: 2 GiB */
     const struct ram_run *run; /* progress, cancellation; may be NULL */
+    bool coarse;               /* products in bf16: for models that are too large for f32 */
 };
 
-/* tokens [n, length]. Deterministic for one instruction set; sampled tokens may differ between
- * instruction sets where a random number falls on an edge. */
+/* tokens [n, length]. RAM_EUSAGE if a text has too few. Deterministic for one instruction set;
+ * sampled tokens may differ between instruction sets where a random number falls on an edge. */
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
                          const struct ram_probe_run *how, uint32_t *tokens, struct ram_err *err);
 

@@ -1,0 +1,223 @@
+/*
+ * What a unit costs the model, against the conversion itself: the divergence of a checkpoint that
+ * was written with that unit alone at 3 bits in groups of 64, on the same tokens.
+ */
+#include "base/json.h"
+#include "ckpt_make.h"
+#include "infer/likelihood.h"
+#include "probe/sensitivity.h"
+#include "ram.h"
+
+#include <math.h>
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+enum { N = 2, LENGTH = 24, TOKENS = N * LENGTH };
+
+struct subject {
+    char dir[32];
+    struct ram_ckpt *ckpt;
+    struct ram_model *model;
+    struct ram_pool *pool;
+    uint32_t tokens[TOKENS];
+};
+
+static const struct make_opts subjects[] = {{.arch = "llama"},
+                                            {.arch = "qwen3", .tied = true},
+                                            {.arch = "qwen3_moe", .experts = MAKE_FUSED},
+                                            {.arch = "glm4_moe_lite"}};
+
+static void ok(int status, const struct ram_err *err)
+{
+    if (status)
+        fail_msg("%s", err->message);
+}
+
+static void open_subject(struct subject *s, const struct make_opts *opts)
+{
+    const struct ram_synthetic what = {.n = N, .length = LENGTH, .rounds = 1, .seed = 7};
+    struct ram_err err = {0};
+
+    strcpy(s->dir, "/tmp/ram-test-XXXXXX");
+    assert_non_null(mkdtemp(s->dir));
+    make_ckpt(s->dir, opts);
+    ok(ram_ckpt_open(&s->ckpt, s->dir, &err), &err);
+    ok(ram_model_open(&s->model, s->ckpt, &err), &err);
+    ok(ram_pool_new(&s->pool, 2, &err), &err);
+    const struct ram_probe_run how = {.pool = s->pool};
+    ok(ram_synthetic_tokens(s->model, &what, &how, s->tokens, &err), &err);
+}
+
+static void close_subject(struct subject *s)
+{
+    ram_pool_free(s->pool);
+    ram_model_close(s->model);
+    ram_ckpt_close(s->ckpt);
+    make_remove_dir(s->dir);
+}
+
+/* Mean divergence of the checkpoint in dir from the subject, over every position. */
+static double divergence(const struct subject *s, const char *dir)
+{
+    const struct ram_likelihood_opts opts = {.f32 = true, .pool = s->pool};
+    struct ram_span spans[N];
+    struct ram_query queries[TOKENS];
+    struct ram_answer answers[TOKENS];
+    struct ram_ckpt *ckpt = NULL;
+    struct ram_model *model = NULL;
+    struct ram_err err = {0};
+    double sum = 0;
+
+    for (size_t i = 0; i < N; i++)
+        spans[i] = (struct ram_span){s->tokens + i * LENGTH, LENGTH, RAM_NO_PARENT};
+    for (size_t i = 0; i < TOKENS; i++)
+        queries[i] = (struct ram_query){i / LENGTH, i % LENGTH, 0};
+    ok(ram_ckpt_open(&ckpt, dir, &err), &err);
+    ok(ram_model_open(&model, ckpt, &err), &err);
+    ok(ram_likelihood(model, s->model, spans, N, queries, TOKENS, &opts, answers, &err), &err);
+    for (size_t i = 0; i < TOKENS; i++)
+        sum += answers[i].kld / TOKENS;
+    ram_model_close(model);
+    ram_ckpt_close(ckpt);
+    return sum;
+}
+
+/* The same with one unit (NULL: every one) at the probe's form and the others as they are. */
+static double converted(const struct subject *s, const char *unit)
+{
+    char rule[160] = ".=3g64", dir[] = "/tmp/ram-test-XXXXXX";
+    const char *const rules[] = {rule};
+    const struct ram_allocate_opts opts = {
+        .method = "uniform", .bits = 16, .set = rules, .n_set = unit ? 1 : 0};
+    const struct ram_allocate_opts all = {.method = "uniform", .bits = 3, .group = 64};
+    const struct ram_convert_opts how = {.force = true};
+    struct ram_manifest *manifest = NULL;
+    struct ram_plan *plan = NULL;
+    struct ram_err err = {0};
+
+    if (unit)
+        snprintf(rule, sizeof rule, "^\\Q%s\\E$=3g64", unit);
+    assert_non_null(mkdtemp(dir));
+    ok(ram_survey(s->ckpt, &manifest, &err), &err);
+    ok(ram_allocate(manifest, unit ? &opts : &all, &plan, &err), &err);
+    ok(ram_convert(s->ckpt, plan, dir, &how, NULL, RAM_TEXT, NULL, &err), &err);
+    const double kld = divergence(s, dir);
+    ram_plan_free(plan);
+    ram_manifest_free(manifest);
+    make_remove_dir(dir);
+    return kld;
+}
+
+/* Some matrices are stored in another shape than they are multiplied in. */
+static bool same_form(const char *unit)
+{
+    return !strstr(unit, "kv_b_proj") && !strstr(unit, "mlp.gate.");
+}
+
+static void agrees_with_conversion(void **state)
+{
+    struct ram_err err = {0};
+
+    (void)state;
+    for (size_t k = 0; k < sizeof subjects / sizeof *subjects; k++) {
+        double alpha[64];
+        struct subject s;
+        open_subject(&s, &subjects[k]);
+        const struct ram_probe_run how = {.pool = s.pool};
+        struct ram_sensitivities found = {.alpha = alpha};
+        assert_true(s.model->n_units <= 64);
+        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &found, &err), &err);
+        for (size_t u = 1; u < s.model->n_units; u++) {
+            const char *unit = s.model->units[u].name;
+            const double kld = same_form(unit) ? converted(&s, unit) : alpha[u];
+            if (fabs(alpha[u] - kld) > 1e-3 * kld + 1e-9)
+                fail_msg("%s %s: %.9g, converted %.9g", subjects[k].arch, unit, alpha[u], kld);
+            assert_true(alpha[u] >= 0);
+        }
+        close_subject(&s);
+    }
+}
+
+static void joint_agrees_with_conversion(void **state)
+{
+    double alpha[64];
+    struct subject s;
+    struct ram_err err = {0};
+
+    (void)state;
+    open_subject(&s, &subjects[1]);
+    const struct ram_probe_run how = {.pool = s.pool};
+    struct ram_sensitivities kl = {.alpha = alpha};
+    ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &kl, &err), &err);
+    const double kld = converted(&s, NULL);
+    assert_true(fabs(kl.joint - kld) <= 1e-3 * kld);
+
+    struct ram_affine as_if[64] = {{0}};
+    for (size_t u = 1; u < s.model->n_units; u++)
+        as_if[u] = (struct ram_affine){
+            .bits = 3, .group = 64, .profile = RAM_PROFILE_GPU, .scale_type = RAM_SCALE_BF16};
+    double again;
+    ok(ram_divergence_as_if(s.model, s.tokens, N, LENGTH, as_if, &how, &again, &err), &err);
+    assert_true(again == kl.joint);
+    close_subject(&s);
+}
+
+/* The local tier shares out the joint divergence: the head by what it is, the rest by distances. */
+static void local_adds_up(void **state)
+{
+    struct ram_err err = {0};
+
+    (void)state;
+    for (size_t k = 0; k < sizeof subjects / sizeof *subjects; k++) {
+        double alpha[64], exact[64], sum = 0;
+        struct subject s;
+        open_subject(&s, &subjects[k]);
+        const struct ram_probe_run how = {.pool = s.pool};
+        struct ram_sensitivities local = {.alpha = alpha}, kl = {.alpha = exact};
+        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_LOCAL, &how, &local, &err),
+           &err);
+        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &kl, &err), &err);
+        assert_true(local.joint == kl.joint);
+        for (size_t u = 1; u < s.model->n_units; u++)
+            sum += alpha[u];
+        assert_true(fabs(sum - local.joint) < 1e-9 + 1e-6 * sum);
+        const unsigned head = s.model->head.unit;
+        if (head != s.model->embed_unit)
+            assert_true(alpha[head] == exact[head]);
+        close_subject(&s);
+    }
+}
+
+static void threads_change_nothing(void **state)
+{
+    double one[64], three[64];
+    struct subject s;
+    struct ram_pool *pool = NULL;
+    struct ram_err err = {0};
+
+    (void)state;
+    for (int tier = RAM_TIER_KL; tier <= RAM_TIER_LOCAL; tier++) {
+        open_subject(&s, &subjects[2]);
+        ok(ram_pool_new(&pool, 3, &err), &err);
+        const struct ram_probe_run a = {.pool = NULL}, b = {.pool = pool, .max_memory = UINT64_C(256) << 20};
+        struct ram_sensitivities first = {.alpha = one}, second = {.alpha = three};
+        const enum ram_tier t = (enum ram_tier)tier;
+        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, t, &a, &first, &err), &err);
+        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, t, &b, &second, &err), &err);
+        assert_memory_equal(one + 1, three + 1, (s.model->n_units - 1) * sizeof *one);
+        ram_pool_free(pool);
+        close_subject(&s);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_with_conversion),
+        cmocka_unit_test(joint_agrees_with_conversion),
+        cmocka_unit_test(local_adds_up),
+        cmocka_unit_test(threads_change_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
