@@ -358,13 +358,13 @@ static int work(struct sweep *sweep, struct ram_err *err)
 
     for (size_t i = 0, end; i < sweep->n_items && !status; i = end) {
         end = i + 1;
-        if (sweep->items[i].alone) {
-            status = work_alone(sweep, i, err);
-            continue;
-        }
-        while (end < sweep->n_items && !sweep->items[end].alone)
+        while (!sweep->items[i].alone && end < sweep->n_items && !sweep->items[end].alone)
             end++;
-        status = work_side_by_side(sweep, i, end, err);
+        status = sweep->items[i].alone ? work_alone(sweep, i, err)
+                                       : work_side_by_side(sweep, i, end, err);
+        /* The other threads may have left this one nothing to do. */
+        if (!status)
+            report(sweep, &sweep->items[end - 1]);
     }
     return status;
 }
