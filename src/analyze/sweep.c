@@ -365,6 +365,9 @@ static int work(struct sweep *sweep, struct ram_err *err)
         /* The other threads may have left this one nothing to do. */
         if (!status)
             report(sweep, &sweep->items[end - 1]);
+        if (!status && atomic_load(&sweep->cancelled))
+            status = ram_fail(err, RAM_EINTERRUPT, "interrupted behind tensor '%s'",
+                              sweep->manifest->entries[sweep->items[end - 1].index].name);
     }
     return status;
 }
