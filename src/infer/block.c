@@ -191,15 +191,15 @@ static struct ram_keys keys_of(const struct ram_block *b, const struct ram_place
                              .n = place->n};
 }
 
-static int attend_places(struct ram_block *b, const struct ram_place *places, size_t n_places,
-                         struct ram_err *err)
+static int attend_places(struct ram_block *b, size_t window, const struct ram_place *places,
+                         size_t n_places, struct ram_err *err)
 {
     const struct ram_hparams *hp = &b->model->hp;
     const struct ram_attention a = {.n_heads = hp->n_heads,
                                     .n_kv_heads = hp->n_kv_heads,
                                     .qk_dim = hp->qk_dim,
                                     .v_dim = hp->v_dim,
-                                    .window = hp->sliding_window,
+                                    .window = window,
                                     .scale = (float)hp->attention_scale,
                                     .mode = b->compute.mode};
     int status = RAM_OK;
@@ -270,7 +270,7 @@ int ram_block_apply(struct ram_block *b, const struct ram_layer *layer,
         status = hp->mla ? project_latent(b, a, places, n_places, n, err)
                          : project_plain(b, a, places, n_places, n, err);
     if (!status)
-        status = attend_places(b, places, n_places, err);
+        status = attend_places(b, layer->window, places, n_places, err);
     if (!status)
         status = ram_linear_apply(&b->compute, &a->o, s->attended, n, s->normed, hidden, err);
     if (status)

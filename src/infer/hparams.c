@@ -10,7 +10,6 @@
 #include <string.h>
 
 enum {
-    MAX_LAYERS = 4096,
     MAX_WIDTH = 1 << 20, /* any width: hidden, vocabulary, heads x dimensions */
     MAX_VOCAB = 1 << 24,
     MAX_POSITIONS = 1 << 28
@@ -66,6 +65,11 @@ static bool flag(const json_t *obj, const char *key, bool otherwise)
 {
     const json_t *value = json_object_get(obj, key);
     return json_is_boolean(value) ? json_is_true(value) : otherwise;
+}
+
+static bool is_word(const json_t *value, const char *word)
+{
+    return json_is_string(value) && !strcmp(json_string_value(value), word);
 }
 
 #define COUNT(r, min, max, otherwise, ...)                                                         \
@@ -186,24 +190,66 @@ static void read_moe(struct reader *r, struct ram_hparams *hp, bool glm)
     moe->normalise = flag(r->config, "norm_topk_prob", glm);
     moe->scale = 1;
     moe->n_groups = moe->top_groups = 1;
-    moe->step = 1;
     if (glm) {
         moe->router = RAM_ROUTER_SIGMOID;
         moe->n_shared = COUNT(r, 0, 4096, 1, "n_shared_experts");
         moe->scale = number(r->config, "routed_scaling_factor", 1);
         moe->n_groups = COUNT(r, 1, moe->n_experts, 1, "n_group");
         moe->top_groups = COUNT(r, 1, moe->n_groups, 1, "topk_group");
-        moe->first_layer = COUNT(r, 0, MAX_LAYERS, 1, "first_k_dense_replace");
         if (moe->n_experts % moe->n_groups || moe->n_experts / moe->n_groups < 2)
             ram_fail(r->err, RAM_EFORMAT, "%s: %zu experts cannot form %zu groups", r->where,
                      moe->n_experts, moe->n_groups);
     } else {
         moe->router = RAM_ROUTER_SOFTMAX;
-        moe->step = COUNT(r, 1, MAX_LAYERS, 1, "decoder_sparse_step");
-        if (json_array_size(json_object_get(r->config, "mlp_only_layers")))
-            ram_fail(r->err, RAM_EUNSUPPORTED, "%s: \"mlp_only_layers\" is not supported",
-                     r->where);
     }
+}
+
+/* Which layers have experts: by counting (GLM's leading layers are plain, of Qwen's every step-th
+ * is not), by list, or by the words of transformers 5, which a count that is there outranks. */
+static void mark_sparse(struct reader *r, struct ram_hparams *hp, bool glm)
+{
+    const json_t *types = json_object_get(r->config, "mlp_layer_types"), *value;
+    const size_t usual = glm && !types ? 1 : 0;
+    const size_t first = COUNT(r, 0, RAM_MAX_LAYERS, usual, "first_k_dense_replace");
+    const size_t step = COUNT(r, 1, RAM_MAX_LAYERS, 1, "decoder_sparse_step");
+    const size_t every = COUNT(r, 1, RAM_MAX_LAYERS, 1, "moe_layer_freq");
+    const bool counted = find(
+        r->config, (const char *const[]){"first_k_dense_replace", "decoder_sparse_step", NULL});
+    size_t i;
+
+    for (i = first; i < hp->n_layers; i++)
+        if ((i + 1) % step == 0 && i % every == 0)
+            hp->layers[i] |= RAM_LAYER_SPARSE;
+    json_array_foreach(json_object_get(r->config, "mlp_only_layers"), i, value)
+    {
+        const json_int_t layer = json_integer_value(value);
+        if (json_is_integer(value) && layer >= 0 && layer < (json_int_t)hp->n_layers)
+            hp->layers[layer] &= (uint8_t)~RAM_LAYER_SPARSE;
+    }
+    for (i = 0; !counted && i < hp->n_layers; i++)
+        if (is_word(json_array_get(types, i), "dense"))
+            hp->layers[i] &= (uint8_t)~RAM_LAYER_SPARSE;
+}
+
+/* Which layers slide: all of mistral and qwen3_moe, those from max_window_layers on of qwen2 and
+ * qwen3, or by the words of transformers 5. Llama and GLM never do. */
+static void read_sliding(struct reader *r, struct ram_hparams *hp)
+{
+    const json_t *types = json_object_get(r->config, "layer_types");
+    const json_t *window = json_object_get(r->config, "sliding_window");
+    const bool mistral = !strcmp(hp->model_type, "mistral");
+    const bool by_layer = !strcmp(hp->model_type, "qwen2") || !strcmp(hp->model_type, "qwen3");
+
+    if ((!mistral && strncmp(hp->model_type, "qwen", 4)) || json_is_null(window) ||
+        !flag(r->config, "use_sliding_window", mistral))
+        return;
+    hp->sliding_window = COUNT(r, 1, MAX_POSITIONS, 4096, "sliding_window");
+    const size_t first = by_layer ? COUNT(r, 0, RAM_MAX_LAYERS, 28, "max_window_layers") : 0;
+    for (size_t i = 0; i < hp->n_layers; i++)
+        if (by_layer && json_is_array(types)
+                ? is_word(json_array_get(types, i), "sliding_attention")
+                : i >= first)
+            hp->layers[i] |= RAM_LAYER_SLIDES;
 }
 
 static void read_mla(struct reader *r, struct ram_hparams *hp)
@@ -242,15 +288,14 @@ int ram_hparams_read(struct ram_hparams *out, const json_t *config, const char *
                         "qwen3_moe, glm4_moe and glm4_moe_lite can be run",
                         where, type);
     hp->model_type = type;
-    hp->n_layers = COUNT(&r, 1, MAX_LAYERS, SIZE_MAX, "num_hidden_layers");
+    hp->n_layers = COUNT(&r, 1, RAM_MAX_LAYERS, SIZE_MAX, "num_hidden_layers");
     hp->hidden = COUNT(&r, 1, MAX_WIDTH, SIZE_MAX, "hidden_size");
     hp->vocab = COUNT(&r, 1, MAX_VOCAB, SIZE_MAX, "vocab_size");
     hp->mlp_hidden = COUNT(&r, 1, MAX_WIDTH, SIZE_MAX, "intermediate_size");
     hp->n_heads = COUNT(&r, 1, 65536, SIZE_MAX, "num_attention_heads");
     hp->n_kv_heads = COUNT(&r, 1, hp->n_heads, hp->n_heads, "num_key_value_heads");
     hp->max_positions = COUNT(&r, 1, MAX_POSITIONS, 2048, "max_position_embeddings");
-    if (flag(r.config, "use_sliding_window", !strcmp(type, "mistral")))
-        hp->sliding_window = COUNT(&r, 0, MAX_POSITIONS, 0, "sliding_window");
+    read_sliding(&r, hp);
     hp->norm_eps = number(r.config, "rms_norm_eps", 1e-6);
     hp->latent_norm_eps = 1e-6; /* transformers' default, whatever rms_norm_eps says */
     hp->tied = flag(r.config, "tie_word_embeddings", false);
@@ -265,8 +310,10 @@ int ram_hparams_read(struct ram_hparams *out, const json_t *config, const char *
         hp->v_dim = hp->qk_dim;
         rotary_dim = hp->qk_dim;
     }
-    if (!strcmp(type, "qwen3_moe") || !strncmp(type, "glm4_moe", 8))
+    if (!strcmp(type, "qwen3_moe") || !strncmp(type, "glm4_moe", 8)) {
         read_moe(&r, hp, *type == 'g');
+        mark_sparse(&r, hp, *type == 'g');
+    }
     if (err->status)
         return err->status;
     if (hp->n_heads % hp->n_kv_heads)
@@ -278,6 +325,10 @@ int ram_hparams_read(struct ram_hparams *out, const json_t *config, const char *
 
 bool ram_layer_is_sparse(const struct ram_hparams *hp, size_t layer)
 {
-    const struct ram_moe *moe = &hp->moe;
-    return moe->n_experts && layer >= moe->first_layer && (layer + 1) % moe->step == 0;
+    return hp->layers[layer] & RAM_LAYER_SPARSE;
+}
+
+size_t ram_layer_window(const struct ram_hparams *hp, size_t layer)
+{
+    return hp->layers[layer] & RAM_LAYER_SLIDES ? hp->sliding_window : 0;
 }

@@ -10,7 +10,13 @@
 
 #include "base/json.h"
 
-enum { RAM_MAX_ROTARY = 512 }; /* rotary pairs of a head */
+enum { RAM_MAX_ROTARY = 512 /* rotary pairs of a head */, RAM_MAX_LAYERS = 4096 };
+
+/* What distinguishes a layer from others of its model. */
+enum ram_layer_kind {
+    RAM_LAYER_SPARSE = 1, /* a mixture of experts, where the model has any */
+    RAM_LAYER_SLIDES = 2  /* sees the last sliding_window positions only */
+};
 
 enum ram_router { RAM_ROUTER_SOFTMAX, RAM_ROUTER_SIGMOID };
 
@@ -28,7 +34,6 @@ struct ram_moe {
     bool normalise;              /* chosen weights are divided by their sum */
     double scale;                /* and multiplied by this */
     size_t n_groups, top_groups; /* experts are chosen from the best groups; 1: no groups */
-    size_t first_layer, step;    /* layer l is sparse from first_layer on, every step-th */
 };
 
 struct ram_hparams {
@@ -44,6 +49,7 @@ struct ram_hparams {
     bool tied;
     struct ram_rope rope;
     struct ram_moe moe;
+    uint8_t layers[RAM_MAX_LAYERS]; /* of ram_layer_kind */
 };
 
 /* where names the file in messages. RAM_EUNSUPPORTED for an architecture or a kind of rotary
@@ -52,5 +58,8 @@ int ram_hparams_read(struct ram_hparams *out, const json_t *config, const char *
                      struct ram_err *err);
 
 bool ram_layer_is_sparse(const struct ram_hparams *hp, size_t layer);
+
+/* Positions that a token of this layer sees, its own included; 0: all before it. */
+size_t ram_layer_window(const struct ram_hparams *hp, size_t layer);
 
 #endif

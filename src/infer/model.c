@@ -367,6 +367,7 @@ static int find_layer(struct finder *f, size_t index)
 
     snprintf(f->prefix, sizeof f->prefix, "model.layers.%zu.", index);
     f->layer = index;
+    layer->window = ram_layer_window(hp, index);
     if ((status = find_vector(f, "input_layernorm.weight", hp->hidden, true, &layer->norm1)) ||
         (status =
              find_vector(f, "post_attention_layernorm.weight", hp->hidden, true, &layer->norm2)) ||

@@ -41,6 +41,7 @@ struct ram_attention_weights {
 
 struct ram_layer {
     const float *norm1, *norm2; /* [hidden]: before attention, before the MLP */
+    size_t window;              /* see ram_layer_window */
     struct ram_attention_weights attention;
     struct ram_mlp mlp;       /* dense layers */
     struct ram_linear router; /* sparse layers: [n_experts, hidden] */
