@@ -6,28 +6,44 @@
 #include <math.h>
 #include <stdlib.h>
 
-int ram_json_parse(json_t **out, const char *text, size_t size, const char *where,
-                   struct ram_err *err)
+static int parse(json_t **out, const char *text, size_t size, size_t flags, const char *where,
+                 struct ram_err *err)
 {
     json_error_t at;
 
-    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &at);
+    *out = json_loadb(text, size, flags | JSON_REJECT_DUPLICATES, &at);
     if (!*out)
         return ram_fail(err, RAM_EFORMAT, "%s: line %d, column %d: %s", where, at.line, at.column,
                         at.text);
     return RAM_OK;
 }
 
-int ram_json_read(json_t **out, const char *path, size_t max, struct ram_err *err)
+int ram_json_parse(json_t **out, const char *text, size_t size, const char *where,
+                   struct ram_err *err)
+{
+    return parse(out, text, size, 0, where, err);
+}
+
+static int read_file(json_t **out, const char *path, size_t max, size_t flags, struct ram_err *err)
 {
     char *text = NULL;
     size_t size = 0;
 
     int status = ram_file_read(path, max, &text, &size, err);
     if (!status)
-        status = ram_json_parse(out, text, size, path, err);
+        status = parse(out, text, size, flags, path, err);
     free(text);
     return status;
+}
+
+int ram_json_read(json_t **out, const char *path, size_t max, struct ram_err *err)
+{
+    return read_file(out, path, max, 0, err);
+}
+
+int ram_json_read_reals(json_t **out, const char *path, size_t max, struct ram_err *err)
+{
+    return read_file(out, path, max, JSON_DECODE_INT_AS_REAL, err);
 }
 
 static const char *type_name(const json_t *value)

@@ -20,6 +20,10 @@ int ram_json_parse(json_t **out, const char *text, size_t size, const char *wher
 /* Reads a file of at most max bytes. json_decref the result. */
 int ram_json_read(json_t **out, const char *path, size_t max, struct ram_err *err);
 
+/* The same with every number as a real, for a file that may hold integers beyond 64 bits: Python
+ * writes them, and tokenizer_config.json is known to have them. */
+int ram_json_read_reals(json_t **out, const char *path, size_t max, struct ram_err *err);
+
 /* Members of an object; absent, or of another type: RAM_EFORMAT "where: key: ...". Strings are
  * borrowed from the object. An integer may not be given as a real. */
 int ram_json_get_string(const json_t *obj, const char *key, const char **out, const char *where,

@@ -30,10 +30,13 @@ static bool exists(const char *dir, const char *name, struct ram_err *err)
     return found;
 }
 
-static int read_json(json_t **out, const char *dir, const char *name, struct ram_err *err)
+typedef int read_fn(json_t **out, const char *path, size_t max, struct ram_err *err);
+
+static int read_json(json_t **out, const char *dir, const char *name, read_fn *read,
+                     struct ram_err *err)
 {
     char *path = ram_path_join(dir, name, err);
-    const int status = path ? ram_json_read(out, path, RAM_TOK_MAX_FILE, err) : RAM_ENOMEM;
+    const int status = path ? read(out, path, RAM_TOK_MAX_FILE, err) : RAM_ENOMEM;
     free(path);
     return status;
 }
@@ -157,7 +160,7 @@ static int read_added(struct ram_tokenizer *tokenizer, const char *dir, const js
     if (!status && json_is_object(decoder))
         status = add_decoder(tokenizer, decoder, known, "tokenizer_config.json", err);
     if (!status && exists(dir, "added_tokens.json", err)) {
-        status = read_json(&list, dir, "added_tokens.json", err);
+        status = read_json(&list, dir, "added_tokens.json", ram_json_read, err);
         if (!status)
             status = add_listed(tokenizer, list, known, "added_tokens.json", err);
     }
@@ -250,8 +253,10 @@ int ram_tokenizer_read(struct ram_tokenizer **out, const char *dir, struct ram_e
     json_t *config = NULL;
     int status = RAM_OK;
 
+    /* "model_max_length" is 10^30 where transformers knows none; only texts, flags and keys of this
+     * file are needed. */
     if (exists(dir, "tokenizer_config.json", err))
-        status = read_json(&config, dir, "tokenizer_config.json", err);
+        status = read_json(&config, dir, "tokenizer_config.json", ram_json_read_reals, err);
     if (status)
         return status;
     if (exists(dir, "tokenizer.json", err))

@@ -438,6 +438,7 @@ static void files_of_a_directory(void **state)
     assert_int_equal(read_dir(&tokenizer, "\"LlamaTokenizer\""), RAM_EUNSUPPORTED);
     put("tokenizer_config.json",
         "{\"tokenizer_class\": \"Qwen2Tokenizer\", \"eos_token\": {\"content\": \"<e>\"}, "
+        "\"model_max_length\": 1000000000000000019884624838656, "
         "\"added_tokens_decoder\": {\"9\": {\"content\": \"<e>\", \"special\": true}}}");
     put("added_tokens.json", "{\"<e>\": 9, \"<f>\": 12}");
     assert_int_equal(read_dir(&tokenizer, ""), RAM_OK);
