@@ -3,6 +3,7 @@
 #include "job.h"
 #include "message.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,9 +11,8 @@ enum precision { PRECISION_BF16, PRECISION_F32 };
 
 struct args {
     struct ram_evaluate_opts evaluate;
-    int shots;
+    unsigned shots; /* UINT_MAX: not given */
     int precision;
-    bool no_shots;
     const char *reference, *output;
 };
 
@@ -38,11 +38,10 @@ static const struct opt table[] = {
      precisions},
     {"fewshot-data", 0, OPT_TEXT, AT(evaluate.fewshot_data), "FILE",
      "where the examples of a choice task are drawn from", NULL},
-    {"shots", 0, OPT_INT, AT(shots), "K",
+    {"shots", 0, OPT_UNSIGNED, AT(shots), "K",
      "examples before a question (default: the task's, 25 or 10)", NULL},
-    {"no-shots", 0, OPT_FLAG, AT(no_shots), NULL, "no examples", NULL},
     {"log-samples", 0, OPT_TEXT, AT(evaluate.log_samples), "FILE",
-     "write one JSON object a document", NULL},
+     "write one JSON object a window or document", NULL},
     {0},
 };
 #undef AT
@@ -91,10 +90,18 @@ static int run(const char *path, const struct args *args, struct job *job, bool 
     return status;
 }
 
+/* As ram.h counts them: 0 for the task's own number, -1 for none. */
+static int shots_of(unsigned given)
+{
+    if (given == UINT_MAX)
+        return 0;
+    return given == 0 ? -1 : given > INT_MAX ? INT_MAX : (int)given;
+}
+
 int cmd_evaluate(char **argv, size_t n)
 {
     struct opt_common common = {0};
-    struct args args = {0};
+    struct args args = {.shots = UINT_MAX};
     const struct opt_group groups[] = {{"Options", table, &args},
                                        {"Options of every verb", opt_common_table, &common}};
     struct ram_err err = {0};
@@ -108,7 +115,7 @@ int cmd_evaluate(char **argv, size_t n)
     if (status != OPT_GO)
         return status;
     args.evaluate.f32 = args.precision == PRECISION_F32;
-    args.evaluate.shots = args.no_shots ? -1 : args.shots;
+    args.evaluate.shots = shots_of(args.shots);
     job_init(&job, &common);
     status = run(argv[0], &args, &job, common.force, &err);
     return status ? message_failure(&err) : 0;

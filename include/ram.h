@@ -239,7 +239,7 @@ struct ram_evaluate_opts {
     const char *task;         /* wikitext, text, arc_challenge, hellaswag */
     const char *data;         /* the text, or the task's documents as JSON lines */
     const char *fewshot_data; /* where examples are drawn from; NULL: the task's default */
-    const char *log_samples;  /* a file for one JSON object a document; NULL: none */
+    const char *log_samples;  /* a file for one JSON object a window or document; NULL: none */
     int shots;                /* of the choice tasks; 0: the task's default; -1: none */
     uint64_t limit;           /* only the first windows or documents; 0: all */
     uint64_t seq_len;         /* tokens of a window; 0: 2048 */

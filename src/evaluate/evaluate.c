@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -107,6 +108,9 @@ int ram_evaluate_models(const struct ram_model *model, const struct ram_model *r
     ram_task_fn *answer = NULL;
 
     int status = find_task(opts->task, &answer, err);
+    if (!status && opts->log_samples && access(opts->log_samples, F_OK) == 0)
+        status = ram_fail(err, RAM_EEXIST, "%s: exists; samples are not written over it",
+                          opts->log_samples);
     if (!status)
         status = ram_pool_new(&pool, run ? run->threads : 0, err);
     if (!status)

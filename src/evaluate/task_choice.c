@@ -17,7 +17,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Documents go through the model together until they have so many tokens: each batch reads all
  * weights once, and its activations must find room (f32, hidden size 4,096: 4 GiB). */
@@ -370,11 +369,8 @@ static int check_opts(const struct ram_task *task, size_t shots, struct ram_err 
     if (shots && !opts->fewshot_data)
         return ram_fail(err, RAM_EUSAGE,
                         "%zu examples before each question come from the data set's training "
-                        "split: give it with --fewshot-data FILE, or ask for --no-shots",
+                        "split: give it with --fewshot-data FILE, or ask for none with --shots 0",
                         shots);
-    if (opts->log_samples && access(opts->log_samples, F_OK) == 0)
-        return ram_fail(err, RAM_EEXIST, "%s: exists; samples are not written over it",
-                        opts->log_samples);
     return RAM_OK;
 }
 

@@ -40,6 +40,7 @@ int ram_task_windows(struct ram_task *task, struct ram_err *err)
     const uint32_t seed = opts->seed ? opts->seed : DEFAULT_SEED;
     struct ram_windows windows = {0};
     struct ram_ids ids = {0};
+    struct ram_buf samples = {0};
 
     if (!opts->data)
         return ram_fail(err, RAM_EUSAGE,
@@ -54,9 +55,13 @@ int ram_task_windows(struct ram_task *task, struct ram_err *err)
         status = ram_windows_cut(&windows, ids.n, length, most, seed, opts->limit, err);
     if (!status) {
         task->n_tokens = windows.n * length;
+        windows.samples = opts->log_samples ? &samples : NULL;
         status = ram_windows_score(&windows, ids.items, task->model, task->reference,
                                    &task->likelihood, task->results, err);
     }
+    if (!status && opts->log_samples)
+        status = ram_file_write(opts->log_samples, samples.data, samples.size, false, err);
+    ram_buf_release(&samples);
     ram_windows_release(&windows);
     ram_ids_release(&ids);
     return status;

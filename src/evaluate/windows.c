@@ -160,6 +160,35 @@ static void put_windows(const struct figures *f, const struct ram_windows *windo
         json_object_set_new(results, "window_kld", number_array(f->window_kld, f->n, mean));
 }
 
+/* Tokens of a window and what all but the first got, as a line of JSON. */
+static int put_sample(const struct ram_windows *windows, size_t w, const uint32_t *tokens,
+                      const struct ram_answer *answers, bool reference, struct ram_err *err)
+{
+    const size_t first = windows->first[w];
+    json_t *ids = json_array(), *nll = json_array(), *kld = json_array();
+    char *text = NULL;
+
+    for (size_t t = 0; t < windows->length; t++)
+        json_array_append_new(ids, json_integer(tokens[first + t]));
+    for (size_t t = 0; t + 1 < windows->length; t++) {
+        json_array_append_new(nll, ram_json_real(answers[t].nll));
+        json_array_append_new(kld, ram_json_real(answers[t].kld));
+    }
+    json_t *sample = json_pack("{s:I, s:o, s:o}", "window", (json_int_t)(first / windows->length),
+                               "tokens", ids, "nll", nll);
+    if (reference)
+        json_object_set(sample, "kld", kld);
+    json_decref(kld);
+    const int status = ram_json_text(sample, 0, false, &text, err);
+    json_decref(sample);
+    if (status)
+        return status;
+    ram_buf_printf(windows->samples, "%s\n", text);
+    free(text);
+    return windows->samples->failed ? ram_fail(err, RAM_ENOMEM, "no memory for the samples")
+                                    : RAM_OK;
+}
+
 static int gather(struct figures *f, const struct ram_answer *answers, struct ram_err *err)
 {
     const size_t n = f->n * f->per_window;
@@ -205,6 +234,8 @@ int ram_windows_score(const struct ram_windows *windows, const uint32_t *tokens,
     if (!status)
         status =
             ram_likelihood(model, reference, spans, windows->n, queries, n, opts, answers, err);
+    for (size_t w = 0; windows->samples && !status && w < windows->n; w++)
+        status = put_sample(windows, w, tokens, answers + w * per_window, reference, err);
     if (!status)
         status = gather(&f, answers, err);
     if (!status)

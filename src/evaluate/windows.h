@@ -13,6 +13,8 @@ struct ram_windows {
     size_t n;
     size_t *first;      /* [n] token at which a window begins, increasing */
     size_t n_available; /* windows that the text has */
+    struct ram_buf
+        *samples; /* gets a line of JSON for each window: what every token got; or NULL */
 };
 
 /*

@@ -9,6 +9,13 @@ result() { "$JSON_GET" "$1" results "$2"; }
 score "$tiny" -o one.json --threads 1
 says out 'PPL  *mean'
 is "$("$JSON_GET" one.json schema)" ram.score/1 "schema of the score"
+score "$tiny" --limit 3 --log-samples windows.log -q
+is "$(wc -l <windows.log)" 3 "lines of samples"
+sed -n 2p windows.log >window.json
+is "$("$JSON_GET" window.json window)" 1 "index of the second window"
+json window.json nll 254
+expect 2 evaluate "$tiny" --task text --data text --log-samples windows.log
+says err 'windows.log: exists'
 for threads in 2 7; do
     score "$tiny" -o "$threads.json" --threads $threads
     is "$(result "$threads.json" nll)" "$(result one.json nll)" "NLL with $threads threads"
@@ -99,9 +106,9 @@ head -5 arc.log >first
 same first limit.log "the first questions of a run"
 expect 2 evaluate "$tiny" --task arc_challenge --data arc.jsonl
 says err '--fewshot-data FILE'
-expect 2 evaluate "$tiny" --task arc_challenge --data arc.jsonl --no-shots --log-samples arc.log
+expect 2 evaluate "$tiny" --task arc_challenge --data arc.jsonl --shots 0 --log-samples arc.log
 says err 'arc.log: exists'
-expect 2 evaluate "$tiny" --task arc_challenge --data arc.jsonl --no-shots --reference "$tiny"
+expect 2 evaluate "$tiny" --task arc_challenge --data arc.jsonl --shots 0 --reference "$tiny"
 says err 'takes no reference'
 choose --data arc.jsonl --fewshot-data arc.jsonl -o again.json
 expect 0 compare arc.json again.json
@@ -115,11 +122,11 @@ while [ $i -lt 12 ]; do
 done >six.txt
 expect 0 evaluate "$tiny" --task hellaswag --data six.txt --fewshot-data six.txt -o six.json
 is "$("$JSON_GET" six.json settings shots)" 10 "examples of HellaSwag"
-expect 0 evaluate "$tiny" --task hellaswag --data six.txt --no-shots
-expect 3 evaluate "$tiny" --task hellaswag --data arc.jsonl --no-shots
+expect 0 evaluate "$tiny" --task hellaswag --data six.txt --shots 0
+expect 3 evaluate "$tiny" --task hellaswag --data arc.jsonl --shots 0
 says err 'arc.jsonl: line 1: .*not HellaSwag'
 head -7 six.txt >short.txt
-expect 3 evaluate "$tiny" --task hellaswag --data short.txt --no-shots
+expect 3 evaluate "$tiny" --task hellaswag --data short.txt --shots 0
 says err 'inside a question'
 
 expect 0 generate "$tiny" --prompt 'The history of' --max-tokens 12

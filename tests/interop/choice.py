@@ -117,8 +117,7 @@ def ours(name, data, fewshot, shots, documents=DOCUMENTS):
     log, score = out / "samples.jsonl", out / "score.json"
     common.ram(
         "evaluate", MODEL, "--task", name, "--data", data, "--fewshot-data", fewshot,
-        *(["--shots", shots] if shots else ["--no-shots"]),
-        "--limit", documents, "--precision", "f32",
+        "--shots", shots, "--limit", documents, "--precision", "f32",
         "--log-samples", log, "-o", score, "-q",
     )  # fmt: skip
     samples = [json.loads(line) for line in log.read_text().splitlines()]
