@@ -1,7 +1,7 @@
 /* index.c - see index.h. */
 #include "ckpt/index.h"
 
-#include "ckpt/pull.h"
+#include "base/scan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,53 +11,61 @@ static bool is_shard_name(const char *name)
     return *name && *name != '.' && !strchr(name, '/') && strlen(name) <= 255;
 }
 
-static bool read_map(struct ram_pull *scan, struct ram_index *index)
+static bool read_map(struct ram_scan *scan, struct ram_index *index)
 {
     size_t cap = 0;
-    bool first = true;
+    struct ram_index_entry entry = {0};
 
-    if (!ram_pull_char(scan, '{'))
-        return false;
-    while (ram_pull_next(scan, '}', &first)) {
-        struct ram_index_entry entry = {0};
+    ram_scan_object(scan);
+    while (ram_scan_entry(scan, &entry.name)) {
         if (index->n_entries == RAM_CKPT_MAX_TENSORS)
-            return ram_pull_fail(scan, RAM_ERANGE, "more than %d tensors", RAM_CKPT_MAX_TENSORS);
-        if (!ram_pull_key(scan, &index->arena, &entry.name) ||
-            !ram_pull_string(scan, &index->arena, &entry.shard))
+            return ram_scan_fail(scan, RAM_ERANGE, "more than %d tensors", RAM_CKPT_MAX_TENSORS);
+        scan->kind = "tensor";
+        scan->name = entry.name;
+        scan->number++;
+        if (!ram_scan_string(scan, &entry.shard))
             return false;
         if (!is_shard_name(entry.shard))
-            return ram_pull_fail(scan, RAM_EFORMAT, "'%.80s' is not the name of a shard",
+            return ram_scan_fail(scan, RAM_EFORMAT, "'%.80s' is not the name of a shard",
                                  entry.shard);
-        if (ram_grow(&index->entries, sizeof entry, index->n_entries, &cap, scan->err))
+        scan->status = ram_grow(&index->entries, sizeof entry, index->n_entries, &cap, scan->err);
+        if (scan->status)
             return false;
         index->entries[index->n_entries++] = entry;
     }
-    return !ram_pull_failed(scan);
+    scan->kind = NULL;
+    return ram_scan_good(scan);
 }
 
-static bool read_index(struct ram_pull *scan, struct ram_index *index)
+/* Means nothing to us, but is no place for duplicate keys either. */
+static bool check_metadata(struct ram_scan *scan)
 {
-    bool first = true, map = false, metadata = false;
+    json_t *metadata = NULL;
 
-    if (!ram_pull_char(scan, '{'))
-        return false;
-    while (ram_pull_next(scan, '}', &first)) {
-        const char *key;
-        if (!ram_pull_key(scan, &index->arena, &key))
-            return false;
-        bool *seen = !strcmp(key, "weight_map") ? &map
-                     : !strcmp(key, "metadata") ? &metadata
-                                                : NULL;
+    const bool good = ram_scan_tree(scan, &metadata);
+    json_decref(metadata);
+    return good;
+}
+
+static bool read_index(struct ram_scan *scan, struct ram_index *index)
+{
+    bool map = false, metadata = false;
+
+    ram_scan_object(scan);
+    while (ram_scan_member(scan)) {
+        bool *seen = !strcmp(scan->key, "weight_map") ? &map
+                     : !strcmp(scan->key, "metadata") ? &metadata
+                                                      : NULL;
         if (!seen || *seen)
-            return ram_pull_fail(scan, RAM_EFORMAT, "%s key '%.40s'",
-                                 seen ? "duplicate" : "unknown", key);
+            return ram_scan_fail(scan, RAM_EFORMAT, "%s key '%.40s'",
+                                 seen ? "duplicate" : "unknown", scan->key);
         *seen = true;
-        if (!(seen == &map ? read_map(scan, index) : ram_pull_skip(scan)))
+        if (!(seen == &map ? read_map(scan, index) : check_metadata(scan)))
             return false;
     }
-    if (!ram_pull_end(scan))
+    if (!ram_scan_end(scan))
         return false;
-    return map || ram_pull_fail(scan, RAM_EFORMAT, "no \"weight_map\"");
+    return map || ram_scan_fail(scan, RAM_EFORMAT, "no \"weight_map\"");
 }
 
 /* Numbers the shards: entries of one shard refer to the first entry that names it. */
@@ -94,13 +102,14 @@ static int number_files(struct ram_index *index, const char *where, struct ram_e
 int ram_index_parse(struct ram_index *index, const char *text, size_t size, const char *where,
                     struct ram_err *err)
 {
-    struct ram_pull scan = {text, text, text + size, where, err};
+    struct ram_scan scan;
     struct ram_names names = {0};
     const char *twin;
 
     *index = (struct ram_index){0};
+    ram_scan_init(&scan, text, size, where, &index->arena, err);
     if (!read_index(&scan, index))
-        return err->status;
+        return scan.status;
     if (!index->n_entries)
         return ram_fail(err, RAM_EFORMAT, "%s: \"weight_map\" is empty", where);
     int status = ram_names_build(&names, index->entries, sizeof *index->entries, index->n_entries,

@@ -5,7 +5,7 @@
 #include "ckpt/safetensors.h"
 
 #include "base/rd.h"
-#include "ckpt/pull.h"
+#include "base/scan.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -29,147 +29,152 @@ bool ram_st_size(enum ram_dtype dtype, const uint64_t *shape, int n_dims, size_t
 
 /* ---- one entry --------------------------------------------------------------------------- */
 
-static bool read_dtype(struct ram_pull *scan, struct ram_tensor *t)
+static bool read_dtype(struct ram_scan *scan, struct ram_tensor *t)
 {
     char name[MAX_WORD];
 
-    if (!ram_pull_word(scan, name, sizeof name))
+    if (!ram_scan_word(scan, name, sizeof name))
         return false;
     for (int i = 0; i < RAM_N_DTYPES; i++)
         if (!strcmp(ram_dtypes[i].name, name)) {
             t->dtype = (enum ram_dtype)i;
             return true;
         }
-    return ram_pull_fail(scan, RAM_EFORMAT, "tensor '%s': unknown dtype '%.40s'", t->name, name);
+    return ram_scan_fail(scan, RAM_EFORMAT, "unknown dtype '%.40s'", name);
 }
 
-static bool read_shape(struct ram_pull *scan, struct ram_tensor *t)
+static bool read_shape(struct ram_scan *scan, struct ram_tensor *t)
 {
-    bool first = true;
-
-    if (!ram_pull_char(scan, '['))
-        return false;
-    while (ram_pull_next(scan, ']', &first)) {
+    ram_scan_array(scan);
+    while (ram_scan_element(scan)) {
         if (t->n_dims == RAM_CKPT_MAX_DIMS)
-            return ram_pull_fail(scan, RAM_ERANGE, "tensor '%s': more than %d dimensions", t->name,
-                                 RAM_CKPT_MAX_DIMS);
-        if (!ram_pull_uint(scan, &t->shape[t->n_dims++]))
-            return false;
+            return ram_scan_fail(scan, RAM_ERANGE, "more than %d dimensions", RAM_CKPT_MAX_DIMS);
+        ram_scan_uint(scan, UINT64_MAX, &t->shape[t->n_dims++]);
     }
-    return !ram_pull_failed(scan);
+    return ram_scan_good(scan);
 }
 
 /* [begin, end] to offset and size, relative to the data. */
-static bool read_offsets(struct ram_pull *scan, struct ram_tensor *t)
+static bool read_offsets(struct ram_scan *scan, struct ram_tensor *t)
 {
-    uint64_t begin, end;
+    uint64_t ends[2];
+    int n = 0;
 
-    if (!ram_pull_char(scan, '[') || !ram_pull_uint(scan, &begin) || !ram_pull_char(scan, ',') ||
-        !ram_pull_uint(scan, &end) || !ram_pull_char(scan, ']'))
+    ram_scan_array(scan);
+    while (ram_scan_element(scan)) {
+        if (n == 2)
+            return ram_scan_fail(scan, RAM_EFORMAT, "data_offsets is not [begin, end]");
+        ram_scan_uint(scan, UINT64_MAX, &ends[n++]);
+    }
+    if (!ram_scan_good(scan))
         return false;
-    if (end < begin || end > SIZE_MAX)
-        return ram_pull_fail(scan, RAM_EFORMAT,
-                             "tensor '%s': data_offsets [%" PRIu64 ", %" PRIu64 "]", t->name, begin,
-                             end);
-    t->offset = (size_t)begin;
-    t->size = (size_t)(end - begin);
+    if (n < 2)
+        return ram_scan_fail(scan, RAM_EFORMAT, "data_offsets is not [begin, end]");
+    if (ends[1] < ends[0] || ends[1] > SIZE_MAX)
+        return ram_scan_fail(scan, RAM_EFORMAT, "data_offsets [%" PRIu64 ", %" PRIu64 "]", ends[0],
+                             ends[1]);
+    t->offset = (size_t)ends[0];
+    t->size = (size_t)(ends[1] - ends[0]);
+    return true;
+}
+
+/* The size that data_offsets give must be that of the shape. */
+static bool check_size(struct ram_scan *scan, struct ram_tensor *t)
+{
+    size_t size;
+
+    if (!ram_st_size(t->dtype, t->shape, t->n_dims, &t->n, &size))
+        return ram_scan_fail(scan, RAM_ERANGE,
+                             "its shape is too large, or not a whole number of bytes");
+    if (size != t->size)
+        return ram_scan_fail(scan, RAM_EFORMAT, "%zu bytes of data, %zu expected of its %s shape",
+                             t->size, size, ram_dtypes[t->dtype].name);
     return true;
 }
 
 /* {"dtype": ..., "shape": [...], "data_offsets": [begin, end]} in any order, nothing else. */
-static bool read_entry(struct ram_pull *scan, struct ram_tensor *t)
+static bool read_entry(struct ram_scan *scan, struct ram_tensor *t)
 {
     static const char *const fields[] = {"dtype", "shape", "data_offsets"};
     unsigned seen = 0;
-    bool first = true;
 
-    if (!ram_pull_char(scan, '{'))
-        return false;
-    while (ram_pull_next(scan, '}', &first)) {
-        char key[MAX_WORD];
-        if (!ram_pull_word(scan, key, sizeof key) || !ram_pull_char(scan, ':'))
-            return false;
+    ram_scan_object(scan);
+    while (ram_scan_member(scan)) {
         unsigned field = 0;
-        while (field < 3 && strcmp(fields[field], key))
+        while (field < 3 && strcmp(fields[field], scan->key))
             field++;
         if (field == 3 || (seen & 1u << field))
-            return ram_pull_fail(scan, RAM_EFORMAT, "tensor '%s': %s field '%.40s'", t->name,
-                                 field == 3 ? "unknown" : "duplicate", key);
+            return ram_scan_fail(scan, RAM_EFORMAT, "%s field '%.40s'",
+                                 field == 3 ? "unknown" : "duplicate", scan->key);
         seen |= 1u << field;
         if (!(field == 0   ? read_dtype(scan, t)
               : field == 1 ? read_shape(scan, t)
                            : read_offsets(scan, t)))
             return false;
     }
-    if (ram_pull_failed(scan))
-        return false;
     for (unsigned field = 0; field < 3; field++)
         if (!(seen & 1u << field))
-            return ram_pull_fail(scan, RAM_EFORMAT, "tensor '%s': no \"%s\"", t->name,
-                                 fields[field]);
-    size_t size;
-    if (!ram_st_size(t->dtype, t->shape, t->n_dims, &t->n, &size))
-        return ram_pull_fail(scan, RAM_ERANGE,
-                             "tensor '%s': its shape is too large, or not a "
-                             "whole number of bytes",
-                             t->name);
-    if (size != t->size)
-        return ram_pull_fail(scan, RAM_EFORMAT,
-                             "tensor '%s': %zu bytes of data, %zu expected of its %s shape",
-                             t->name, t->size, size, ram_dtypes[t->dtype].name);
-    return true;
+            return ram_scan_fail(scan, RAM_EFORMAT, "no \"%s\"", fields[field]);
+    return ram_scan_good(scan) && check_size(scan, t);
 }
 
 /* __metadata__: strings by string, each key once. The values mean nothing to us. */
-static bool read_metadata(struct ram_pull *scan, struct ram_arena *scratch)
+static bool read_metadata(struct ram_scan *scan)
 {
-    const char **keys = NULL, *value, *twin = NULL;
+    const char **keys = NULL, *key, *twin = NULL;
     size_t n = 0, cap = 0;
-    bool first = true, good = false;
+    struct ram_arena scratch = {0}, *const arena = scan->arena;
     struct ram_names names = {0};
 
-    if (!ram_pull_char(scan, '{'))
-        return false;
-    while (ram_pull_next(scan, '}', &first)) {
-        if (ram_grow(&keys, sizeof *keys, n, &cap, scan->err) ||
-            !ram_pull_key(scan, scratch, &keys[n++]) || !ram_pull_string(scan, scratch, &value))
-            goto done;
+    scan->arena = &scratch;
+    ram_scan_object(scan);
+    while (ram_scan_entry(scan, &key) && ram_scan_string(scan, NULL)) {
+        scan->status = ram_grow(&keys, sizeof *keys, n, &cap, scan->err);
+        if (ram_scan_good(scan))
+            keys[n++] = key;
     }
-    if (ram_pull_failed(scan) || ram_names_build(&names, keys, sizeof *keys, n, &twin, scan->err))
-        goto done;
-    good = !twin || ram_pull_fail(scan, RAM_EFORMAT, "__metadata__: '%.80s' occurs twice", twin);
-done:
+    if (ram_scan_good(scan))
+        scan->status = ram_names_build(&names, keys, sizeof *keys, n, &twin, scan->err);
+    if (twin)
+        ram_scan_fail(scan, RAM_EFORMAT, "__metadata__: '%.80s' occurs twice", twin);
+    scan->arena = arena;
     ram_names_release(&names);
+    ram_arena_release(&scratch);
     free(keys);
-    return good;
+    return ram_scan_good(scan);
 }
 
-static bool read_header(struct ram_pull *scan, struct ram_arena *scratch, struct ram_st_list *list)
+static bool read_header(struct ram_scan *scan, struct ram_st_list *list)
 {
-    bool first = true, metadata = false;
+    const char *name;
+    bool metadata = false;
 
-    if (!ram_pull_char(scan, '{'))
-        return false;
-    while (ram_pull_next(scan, '}', &first)) {
-        struct ram_tensor t = {0};
-        if (!ram_pull_key(scan, list->arena, &t.name))
-            return false;
-        if (!strcmp(t.name, "__metadata__")) {
+    ram_scan_object(scan);
+    while (ram_scan_entry(scan, &name)) {
+        if (!strcmp(name, "__metadata__")) {
+            scan->kind = NULL;
             if (metadata)
-                return ram_pull_fail(scan, RAM_EFORMAT, "__metadata__ occurs twice");
+                return ram_scan_fail(scan, RAM_EFORMAT, "__metadata__ occurs twice");
             metadata = true;
-            if (!read_metadata(scan, scratch))
+            if (!read_metadata(scan))
                 return false;
             continue;
         }
         if (list->n == RAM_CKPT_MAX_TENSORS)
-            return ram_pull_fail(scan, RAM_ERANGE, "more than %d tensors", RAM_CKPT_MAX_TENSORS);
-        if (!read_entry(scan, &t) ||
-            ram_grow(&list->tensors, sizeof t, list->n, &list->cap, scan->err))
+            return ram_scan_fail(scan, RAM_ERANGE, "more than %d tensors", RAM_CKPT_MAX_TENSORS);
+        struct ram_tensor t = {.name = name};
+        scan->kind = "tensor";
+        scan->name = name;
+        scan->number++;
+        if (!read_entry(scan, &t))
+            return false;
+        scan->status = ram_grow(&list->tensors, sizeof t, list->n, &list->cap, scan->err);
+        if (scan->status)
             return false;
         list->tensors[list->n++] = t;
     }
-    return ram_pull_end(scan);
+    scan->kind = NULL;
+    return ram_scan_end(scan);
 }
 
 /* ---- the file as a whole ----------------------------------------------------------------- */
@@ -243,7 +248,6 @@ int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned f
                  struct ram_st_list *list, size_t *header_size, struct ram_err *err)
 {
     struct ram_rd rd = {.p = data, .end = data ? data + size : data};
-    struct ram_arena scratch = {0};
     const size_t first = list->n;
 
     const uint64_t n = ram_rd_u64(&rd);
@@ -263,10 +267,10 @@ int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned f
     if (*text != '{')
         return ram_fail(err, RAM_EFORMAT, "%s: the header begins with byte 0x%02x, expected '{'",
                         where, (unsigned char)*text);
-    struct ram_pull scan = {text, text, text + n, where, err};
-    read_header(&scan, &scratch, list);
-    ram_arena_release(&scratch);
-    int status = err->status;
+    struct ram_scan scan;
+    ram_scan_init(&scan, text, (size_t)n, where, list->arena, err);
+    read_header(&scan, list);
+    int status = scan.status;
 
     const size_t n_added = list->n - first;
     struct ram_tensor *added = n_added ? &list->tensors[first] : NULL;

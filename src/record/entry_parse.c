@@ -10,89 +10,83 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* into: the entry. */
-static int scan_shape(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_shape(struct ram_scan *scan, void *into)
 {
     struct ram_entry *const entry = into;
-    bool more;
-    int status;
 
-    for (status = ram_scan_array(scan, &more, err); !status && more;
-         status = status ? status : ram_scan_element(scan, &more, err)) {
+    ram_scan_array(scan);
+    while (ram_scan_element(scan)) {
         if (entry->n_dims == RAM_MAX_DIMS)
-            return ram_scan_fail(scan, err, "more than %d dimensions", RAM_MAX_DIMS);
-        status = ram_field_count(scan, &entry->shape[entry->n_dims++], err);
+            return ram_scan_fail(scan, RAM_EFORMAT, "more than %d dimensions", RAM_MAX_DIMS);
+        ram_field_count(scan, &entry->shape[entry->n_dims++]);
     }
-    return status;
+    return ram_scan_good(scan);
 }
 
 /* into: const char **. Unlike its own name, not what messages are about. */
-static int scan_unit(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_unit(struct ram_scan *scan, void *into)
 {
     const char *const name = scan->name;
 
-    const int status = ram_field_name(scan, into, err);
+    ram_field_name(scan, into);
     scan->name = name;
-    return status;
+    return ram_scan_good(scan);
 }
 
 /* into: enum ram_skip *. */
-static int scan_skip(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_skip(struct ram_scan *scan, void *into)
 {
     const char *name;
     enum ram_skip *const out = into;
 
     if (ram_scan_null(scan))
-        return RAM_OK;
-    const int status = ram_scan_string(scan, &name, err);
-    if (status)
-        return status;
+        return true;
+    if (!ram_scan_string(scan, &name))
+        return false;
     for (int skip = RAM_SKIP_1D; skip <= RAM_SKIP_NOT_WEIGHT; skip++) {
         if (!strcmp(name, ram_skip_name((enum ram_skip)skip))) {
             *out = (enum ram_skip)skip;
-            return RAM_OK;
+            return true;
         }
     }
-    return ram_scan_fail(scan, err,
+    return ram_scan_fail(scan, RAM_EFORMAT,
                          "\"skip\" is \"%.40s\", expected null, \"1d\", \"tiny\" or \"not-weight\"",
                          name);
 }
 
 /* into: the entry. */
-static int scan_matrices(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_matrices(struct ram_scan *scan, void *into)
 {
     struct ram_entry *const entry = into;
-    bool more;
-    int status;
 
-    for (status = ram_scan_array(scan, &more, err); !status && more;
-         status = status ? status : ram_scan_element(scan, &more, err)) {
+    ram_scan_array(scan);
+    while (ram_scan_element(scan)) {
         if (entry->n_stored == RAM_MAX_STORED)
-            return ram_scan_fail(scan, err, "more than %d stored matrices", RAM_MAX_STORED);
+            return ram_scan_fail(scan, RAM_EFORMAT, "more than %d stored matrices", RAM_MAX_STORED);
         struct ram_stored *const matrix = &entry->stored[entry->n_stored++];
         uint64_t *const sides[] = {&matrix->rows, &matrix->cols};
-        status = ram_scan_counts(scan, sides, COUNT(sides), "a matrix is not [rows, cols]", err);
+        ram_scan_counts(scan, sides, COUNT(sides), "a matrix is not [rows, cols]");
     }
-    return status;
+    return ram_scan_good(scan);
 }
 
 /* into: the entry. */
-static int scan_stored(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_stored(struct ram_scan *scan, void *into)
 {
     struct ram_entry *const entry = into;
     uint64_t bytes = 0;
     const struct ram_field fields[] = {{"bytes", ram_field_count, &bytes, true},
                                        {"matrices", scan_matrices, entry, true}};
 
-    const int status = ram_scan_fields(scan, fields, COUNT(fields), err);
-    if (!status && (bytes < 1 || bytes > 16))
-        return ram_scan_fail(scan, err, "stored at %llu bytes a weight, expected 1 to 16",
+    if (ram_scan_fields(scan, fields, COUNT(fields)) && (bytes < 1 || bytes > 16))
+        return ram_scan_fail(scan, RAM_EFORMAT, "stored at %llu bytes a weight, expected 1 to 16",
                              (unsigned long long)bytes);
     entry->stored_size = (int)bytes;
-    return status;
+    return ram_scan_good(scan);
 }
 
 /* into: the entry. */
-static int scan_metrics(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_metrics(struct ram_scan *scan, void *into)
 {
     struct ram_entry *const entry = into;
     struct ram_metrics *const m = &entry->metrics;
@@ -104,17 +98,17 @@ static int scan_metrics(struct ram_scan *scan, void *into, struct ram_err *err)
     };
 
     if (ram_scan_null(scan))
-        return RAM_OK;
+        return true;
     *m = (struct ram_metrics){NAN, NAN, NAN, NAN};
     entry->measured = true;
-    const int status = ram_scan_fields(scan, fields, COUNT(fields), err);
-    if (!status && isnan(m->svd + m->kurtosis + m->output + m->error))
-        return ram_scan_fail(scan, err, "a metric is null; \"metrics\" as a whole may be");
-    return status;
+    ram_scan_fields(scan, fields, COUNT(fields));
+    if (isnan(m->svd + m->kurtosis + m->output + m->error))
+        return ram_scan_fail(scan, RAM_EFORMAT, "a metric is null; \"metrics\" as a whole may be");
+    return ram_scan_good(scan);
 }
 
 /* into: struct ram_stats *. */
-static int scan_stats(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_stats(struct ram_scan *scan, void *into)
 {
     struct ram_stats *const s = into;
     const struct ram_field fields[] = {
@@ -124,12 +118,12 @@ static int scan_stats(struct ram_scan *scan, void *into, struct ram_err *err)
     };
 
     if (ram_scan_null(scan))
-        return RAM_OK;
-    return ram_scan_fields(scan, fields, COUNT(fields), err);
+        return true;
+    return ram_scan_fields(scan, fields, COUNT(fields));
 }
 
 /* into: the entry's errors. */
-static int scan_errors(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_errors(struct ram_scan *scan, void *into)
 {
     static const char *const keys[RAM_N_BITS * RAM_N_GROUPS] = {
         "2g32", "2g64", "2g128", "3g32", "3g64", "3g128", "4g32", "4g64", "4g128",
@@ -138,18 +132,18 @@ static int scan_errors(struct ram_scan *scan, void *into, struct ram_err *err)
     struct ram_field fields[COUNT(keys)];
 
     if (ram_scan_null(scan))
-        return RAM_OK;
+        return true;
     for (size_t i = 0; i < COUNT(keys); i++)
         fields[i] = (struct ram_field){keys[i], ram_field_figure,
                                        &errors[i / RAM_N_GROUPS][i % RAM_N_GROUPS], false};
-    const int status = ram_scan_fields(scan, fields, COUNT(fields), err);
-    for (size_t i = 0; !status && i < COUNT(keys); i++) {
+    ram_scan_fields(scan, fields, COUNT(fields));
+    for (size_t i = 0; i < COUNT(keys); i++) {
         const double error = errors[i / RAM_N_GROUPS][i % RAM_N_GROUPS];
         if (error < 0)
-            return ram_scan_fail(scan, err, "error \"%s\" is %g, expected at least 0", keys[i],
-                                 error);
+            return ram_scan_fail(scan, RAM_EFORMAT, "error \"%s\" is %g, expected at least 0",
+                                 keys[i], error);
     }
-    return status;
+    return ram_scan_good(scan);
 }
 
 /* A manifest that does not say how the output holds a tensor: as it is, if it is a weight. */
@@ -163,32 +157,29 @@ static void assume_stored(struct ram_entry *entry)
     entry->stored[0] = (struct ram_stored){cols ? entry->parameters / cols : 0, cols};
 }
 
-static int check_entry(struct ram_scan *scan, const struct ram_entry *entry, struct ram_err *err)
+static bool check_entry(struct ram_scan *scan, const struct ram_entry *entry)
 {
     uint64_t elements = 1, stored = 0;
-    int status = RAM_OK;
 
-    for (int i = 0; !status && i < entry->n_dims; i++) {
+    for (int i = 0; i < entry->n_dims; i++) {
         uint64_t product = 0;
-        status = ram_scan_add_product(scan, elements, entry->shape[i], &product, "a shape", err);
+        ram_scan_add_product(scan, elements, entry->shape[i], &product, "a shape");
         elements = product;
     }
-    for (int i = 0; !status && i < entry->n_stored; i++)
-        status = ram_scan_add_product(scan, entry->stored[i].rows, entry->stored[i].cols, &stored,
-                                      "stored matrices", err);
-    if (status)
-        return status;
+    for (int i = 0; i < entry->n_stored; i++)
+        ram_scan_add_product(scan, entry->stored[i].rows, entry->stored[i].cols, &stored,
+                             "stored matrices");
     /* One expert's part of a fused stack has fewer than the tensor it is part of. */
     if (entry->parameters > elements)
-        return ram_scan_fail(scan, err, "%llu parameters in a shape of %llu elements",
+        return ram_scan_fail(scan, RAM_EFORMAT, "%llu parameters in a shape of %llu elements",
                              (unsigned long long)entry->parameters, (unsigned long long)elements);
     if (entry->n_stored && stored != entry->parameters)
-        return ram_scan_fail(scan, err, "stored matrices of %llu elements, expected %llu",
+        return ram_scan_fail(scan, RAM_EFORMAT, "stored matrices of %llu elements, expected %llu",
                              (unsigned long long)stored, (unsigned long long)entry->parameters);
-    return RAM_OK;
+    return ram_scan_good(scan);
 }
 
-int ram_entry_scan(struct ram_scan *scan, struct ram_entry *entry, struct ram_err *err)
+bool ram_entry_scan(struct ram_scan *scan, struct ram_entry *entry)
 {
     const struct ram_field fields[] = {
         {"name", ram_field_name, &entry->name, true},
@@ -213,10 +204,9 @@ int ram_entry_scan(struct ram_scan *scan, struct ram_entry *entry, struct ram_er
     for (int b = 0; b < RAM_N_BITS; b++)
         for (int g = 0; g < RAM_N_GROUPS; g++)
             entry->errors[b][g] = NAN;
-    const int status = ram_scan_fields(scan, fields, COUNT(fields), err);
-    if (status)
-        return status;
+    if (!ram_scan_fields(scan, fields, COUNT(fields)))
+        return false;
     if (!entry->stored_size) /* "stored" always sets it */
         assume_stored(entry);
-    return check_entry(scan, entry, err);
+    return check_entry(scan, entry);
 }

@@ -6,6 +6,6 @@
 #include "record/manifest.h"
 
 /* Reads and checks the entry that the scan stands before. *entry is zeroed. */
-int ram_entry_scan(struct ram_scan *scan, struct ram_entry *entry, struct ram_err *err);
+bool ram_entry_scan(struct ram_scan *scan, struct ram_entry *entry);
 
 #endif

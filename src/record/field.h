@@ -7,10 +7,9 @@
 #ifndef RAM_RECORD_FIELD_H
 #define RAM_RECORD_FIELD_H
 
-#include "base/json.h"
-#include "record/scan.h"
+#include "base/scan.h"
 
-typedef int ram_field_fn(struct ram_scan *scan, void *into, struct ram_err *err);
+typedef bool ram_field_fn(struct ram_scan *scan, void *into);
 
 struct ram_field {
     const char *key;
@@ -20,8 +19,7 @@ struct ram_field {
 };
 
 /* Each key at most once; members that are not in the table are checked as JSON and skipped. */
-int ram_scan_fields(struct ram_scan *scan, const struct ram_field *fields, size_t n_fields,
-                    struct ram_err *err);
+bool ram_scan_fields(struct ram_scan *scan, const struct ram_field *fields, size_t n_fields);
 
 /* Readers. into: const char **; ... not empty, and from here on messages are about it; */
 ram_field_fn ram_field_text, ram_field_name;
@@ -32,12 +30,14 @@ ram_field_fn ram_field_count, ram_field_index;
 /* double *, null leaves it as it was set: NAN; json_t **, replaced, null leaves it. */
 ram_field_fn ram_field_figure, ram_field_object;
 
+/* A string that must be this: const char[]. */
+ram_field_fn ram_field_schema;
+
 /* An array of exactly n counts. what: for messages, "a shape is not [rows, cols]". */
-int ram_scan_counts(struct ram_scan *scan, uint64_t *const *out, size_t n, const char *what,
-                    struct ram_err *err);
+bool ram_scan_counts(struct ram_scan *scan, uint64_t *const *out, size_t n, const char *what);
 
 /* *total += a * b, or a failure that says what has more than RAM_MAX_PARAMETERS elements. */
-int ram_scan_add_product(struct ram_scan *scan, uint64_t a, uint64_t b, uint64_t *total,
-                         const char *what, struct ram_err *err);
+bool ram_scan_add_product(struct ram_scan *scan, uint64_t a, uint64_t b, uint64_t *total,
+                          const char *what);
 
 #endif

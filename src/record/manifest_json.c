@@ -11,7 +11,6 @@
 #include "base/hash.h"
 #include "record/emit.h"
 #include "record/manifest.h"
-#include "record/scan.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -13,32 +13,17 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* into: struct ram_manifest *. The first thing to check, wherever it stands in the text. */
-static int scan_schema(struct ram_scan *scan, void *into, struct ram_err *err)
-{
-    const char *schema;
-    (void)into;
-
-    const int status = ram_scan_string(scan, &schema, err);
-    if (!status && strcmp(schema, "ram.manifest/1") != 0)
-        return ram_scan_fail(scan, err, "\"schema\" is \"%.60s\", expected \"ram.manifest/1\"",
-                             schema);
-    return status;
-}
-
 /* into: struct ram_manifest *. */
-static int scan_files(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_files(struct ram_scan *scan, void *into)
 {
     struct ram_manifest *const m = into;
     size_t cap = 0;
-    bool more;
-    int status;
 
-    for (status = ram_scan_array(scan, &more, err); !status && more;
-         status = status ? status : ram_scan_element(scan, &more, err)) {
-        status = ram_grow(&m->files, sizeof *m->files, m->n_files, &cap, err);
-        if (status)
-            return status;
+    ram_scan_array(scan);
+    while (ram_scan_element(scan)) {
+        scan->status = ram_grow(&m->files, sizeof *m->files, m->n_files, &cap, scan->err);
+        if (scan->status)
+            return false;
         struct ram_manifest_file *const file = &m->files[m->n_files++];
         const struct ram_field fields[] = {
             {"name", ram_field_text, &file->name, true},
@@ -48,15 +33,14 @@ static int scan_files(struct ram_scan *scan, void *into, struct ram_err *err)
         *file = (struct ram_manifest_file){.header_sha256 = ""};
         scan->kind = "file";
         scan->number = m->n_files;
-        status = ram_scan_fields(scan, fields, COUNT(fields), err);
+        ram_scan_fields(scan, fields, COUNT(fields));
     }
-    if (!status)
-        scan->kind = NULL;
-    return status;
+    scan->kind = NULL;
+    return ram_scan_good(scan);
 }
 
 /* into: struct ram_manifest *. */
-static int scan_model(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_model(struct ram_scan *scan, void *into)
 {
     struct ram_manifest *const m = into;
     const struct ram_field fields[] = {
@@ -69,39 +53,36 @@ static int scan_model(struct ram_scan *scan, void *into, struct ram_err *err)
         {"config", ram_field_object, &m->config, false},
     };
 
-    return ram_scan_fields(scan, fields, COUNT(fields), err);
+    return ram_scan_fields(scan, fields, COUNT(fields));
 }
 
 /* into: struct ram_manifest *. */
-static int scan_tensors(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_tensors(struct ram_scan *scan, void *into)
 {
     struct ram_manifest *const m = into;
     uint64_t parameters = 0;
     size_t cap = 0;
-    bool more;
-    int status;
 
-    for (status = ram_scan_array(scan, &more, err); !status && more;
-         status = status ? status : ram_scan_element(scan, &more, err)) {
+    ram_scan_array(scan);
+    while (ram_scan_element(scan)) {
         scan->kind = "tensor";
         scan->number = m->n_entries + 1;
         scan->name = NULL;
         if (m->n_entries == RAM_MAX_ENTRIES)
-            return ram_scan_fail(scan, err, "more than %zu tensors", RAM_MAX_ENTRIES);
-        status = ram_grow(&m->entries, sizeof *m->entries, m->n_entries, &cap, err);
-        if (status)
-            return status;
+            return ram_scan_fail(scan, RAM_EFORMAT, "more than %zu tensors", RAM_MAX_ENTRIES);
+        scan->status = ram_grow(&m->entries, sizeof *m->entries, m->n_entries, &cap, scan->err);
+        if (scan->status)
+            return false;
         struct ram_entry *const entry = &m->entries[m->n_entries++];
         *entry = (struct ram_entry){0};
-        status = ram_entry_scan(scan, entry, err);
-        if (!status && entry->parameters > RAM_MAX_PARAMETERS - parameters)
-            return ram_scan_fail(scan, err, "more than %llu parameters in all",
+        ram_entry_scan(scan, entry);
+        if (entry->parameters > RAM_MAX_PARAMETERS - parameters)
+            return ram_scan_fail(scan, RAM_EFORMAT, "more than %llu parameters in all",
                                  (unsigned long long)RAM_MAX_PARAMETERS);
         parameters += entry->parameters;
     }
-    if (!status)
-        scan->kind = scan->name = NULL;
-    return status;
+    scan->kind = scan->name = NULL;
+    return ram_scan_good(scan);
 }
 
 struct identity {
@@ -143,10 +124,10 @@ static int check_unique(const struct ram_manifest *m, const char *where, struct 
 static int parse(struct ram_manifest *m, const char *text, size_t size, const char *where,
                  struct ram_err *err)
 {
-    char sha256[RAM_SHA256_HEX];
+    char schema[] = "ram.manifest/1", sha256[RAM_SHA256_HEX];
     struct ram_scan scan;
     const struct ram_field fields[] = {
-        {"schema", scan_schema, m, true},
+        {"schema", ram_field_schema, schema, true},
         {"ram", ram_field_text, &m->version, false},
         {"model", scan_model, m, true},
         {"settings", ram_field_object, &m->settings, false},
@@ -154,12 +135,10 @@ static int parse(struct ram_manifest *m, const char *text, size_t size, const ch
         {"tensors", scan_tensors, m, true},
     };
 
-    ram_scan_init(&scan, text, size, where, &m->arena);
-    int status = ram_scan_fields(&scan, fields, COUNT(fields), err);
-    if (!status)
-        status = ram_scan_end(&scan, err);
-    if (!status)
-        status = check_unique(m, where, err);
+    ram_scan_init(&scan, text, size, where, &m->arena, err);
+    ram_scan_fields(&scan, fields, COUNT(fields));
+    ram_scan_end(&scan);
+    const int status = scan.status ? scan.status : check_unique(m, where, err);
     if (status)
         return status;
     ram_sha256(text, size, sha256);

@@ -18,22 +18,10 @@ struct reader {
     uint64_t parameters; /* of all units so far */
 };
 
-/* into: nothing. */
-static int scan_schema(struct ram_scan *scan, void *into, struct ram_err *err)
-{
-    const char *schema;
-    (void)into;
-
-    const int status = ram_scan_string(scan, &schema, err);
-    if (!status && strcmp(schema, "ram.plan/1") != 0)
-        return ram_scan_fail(scan, err, "\"schema\" is \"%.60s\", expected \"ram.plan/1\"", schema);
-    return status;
-}
-
 /* ---- a unit ------------------------------------------------------------------------------- */
 
 /* into: the unit. */
-static int scan_scores(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_scores(struct ram_scan *scan, void *into)
 {
     struct ram_unit *const unit = into;
     struct ram_scores *const s = &unit->scores;
@@ -46,10 +34,10 @@ static int scan_scores(struct ram_scan *scan, void *into, struct ram_err *err)
     };
 
     if (ram_scan_null(scan))
-        return RAM_OK;
+        return true;
     *s = (struct ram_scores){NAN, NAN, NAN, NAN, NAN};
     unit->scored = true;
-    return ram_scan_fields(scan, fields, COUNT(fields), err);
+    return ram_scan_fields(scan, fields, COUNT(fields));
 }
 
 struct blocks {
@@ -58,27 +46,25 @@ struct blocks {
 };
 
 /* into: struct blocks *. */
-static int scan_blocks(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_blocks(struct ram_scan *scan, void *into)
 {
     struct blocks *const blocks = into;
-    bool more;
-    int status;
 
-    for (status = ram_scan_array(scan, &more, err); !status && more;
-         status = status ? status : ram_scan_element(scan, &more, err)) {
-        status = ram_grow(&blocks->items, sizeof *blocks->items, blocks->n, &blocks->cap, err);
-        if (status)
-            return status;
+    ram_scan_array(scan);
+    while (ram_scan_element(scan)) {
+        scan->status =
+            ram_grow(&blocks->items, sizeof *blocks->items, blocks->n, &blocks->cap, scan->err);
+        if (scan->status)
+            return false;
         struct ram_block *const block = &blocks->items[blocks->n++];
         uint64_t *const sides[] = {&block->count, &block->rows, &block->cols};
-        status = ram_scan_counts(scan, sides, COUNT(sides),
-                                 "a stored matrix is not [count, rows, cols]", err);
+        ram_scan_counts(scan, sides, COUNT(sides), "a stored matrix is not [count, rows, cols]");
     }
-    return status;
+    return ram_scan_good(scan);
 }
 
 /* into: the unit. */
-static int scan_stored(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_stored(struct ram_scan *scan, void *into)
 {
     struct ram_unit *const unit = into;
     struct blocks blocks = {0};
@@ -86,56 +72,49 @@ static int scan_stored(struct ram_scan *scan, void *into, struct ram_err *err)
     const struct ram_field fields[] = {{"bytes", ram_field_count, &bytes, true},
                                        {"matrices", scan_blocks, &blocks, true}};
 
-    int status = ram_scan_fields(scan, fields, COUNT(fields), err);
-    if (!status && (bytes < 1 || bytes > 16))
-        status = ram_scan_fail(scan, err, "stored at %llu bytes a weight, expected 1 to 16",
-                               (unsigned long long)bytes);
-    if (!status && blocks.n) {
+    if (ram_scan_fields(scan, fields, COUNT(fields)) && (bytes < 1 || bytes > 16))
+        ram_scan_fail(scan, RAM_EFORMAT, "stored at %llu bytes a weight, expected 1 to 16",
+                      (unsigned long long)bytes);
+    if (ram_scan_good(scan) && blocks.n) {
         const size_t size = blocks.n * sizeof *blocks.items;
         unit->stored_size = (int)bytes;
         unit->n_blocks = blocks.n;
-        unit->blocks = ram_arena_alloc(scan->arena, size, err);
+        unit->blocks = ram_arena_alloc(scan->arena, size, scan->err);
         if (unit->blocks)
             memcpy(unit->blocks, blocks.items, size);
         else
-            status = RAM_ENOMEM;
+            scan->status = RAM_ENOMEM;
     }
     free(blocks.items);
-    return status;
+    return ram_scan_good(scan);
 }
 
 /* Fields against each other; bits and group against the format. */
-static int check_unit(struct ram_scan *scan, struct reader *reader, const struct ram_unit *unit,
-                      struct ram_err *err)
+static bool check_unit(struct ram_scan *scan, struct reader *reader, const struct ram_unit *unit)
 {
     uint64_t stored = 0;
 
     if (!ram_width_valid(unit->bits, unit->group))
-        return ram_scan_fail(scan, err,
+        return ram_scan_fail(scan, RAM_EFORMAT,
                              "bits %d with group %d; expected bits 2, 3, 4, 5, 6 or 8 with group "
                              "32, 64 or 128, or bits 16 with group 0",
                              unit->bits, unit->group);
     for (size_t i = 0; i < unit->n_blocks; i++) {
         const struct ram_block *const block = &unit->blocks[i];
         uint64_t one = 0;
-        int status =
-            ram_scan_add_product(scan, block->rows, block->cols, &one, "stored matrices", err);
-        if (!status)
-            status = ram_scan_add_product(scan, block->count, one, &stored, "stored matrices", err);
-        if (status)
-            return status;
+        ram_scan_add_product(scan, block->rows, block->cols, &one, "stored matrices");
+        ram_scan_add_product(scan, block->count, one, &stored, "stored matrices");
     }
     if (unit->n_blocks && stored != unit->parameters)
-        return ram_scan_fail(scan, err, "stored matrices of %llu elements, expected %llu",
+        return ram_scan_fail(scan, RAM_EFORMAT, "stored matrices of %llu elements, expected %llu",
                              (unsigned long long)stored, (unsigned long long)unit->parameters);
     if (unit->bytes / 16 > unit->parameters)
-        return ram_scan_fail(scan, err, "%llu bytes for %llu parameters",
+        return ram_scan_fail(scan, RAM_EFORMAT, "%llu bytes for %llu parameters",
                              (unsigned long long)unit->bytes, (unsigned long long)unit->parameters);
-    return ram_scan_add_product(scan, unit->parameters, 1, &reader->parameters, "a plan", err);
+    return ram_scan_add_product(scan, unit->parameters, 1, &reader->parameters, "a plan");
 }
 
-static int scan_unit(struct ram_scan *scan, struct reader *reader, struct ram_unit *unit,
-                     struct ram_err *err)
+static bool scan_unit(struct ram_scan *scan, struct reader *reader, struct ram_unit *unit)
 {
     uint64_t bits = 0, group = 0;
     const struct ram_field fields[] = {
@@ -153,43 +132,39 @@ static int scan_unit(struct ram_scan *scan, struct reader *reader, struct ram_un
     };
 
     *unit = (struct ram_unit){.role = "other", .layer = -1, .members = 1, .reason = "user"};
-    const int status = ram_scan_fields(scan, fields, COUNT(fields), err);
-    if (status)
-        return status;
+    if (!ram_scan_fields(scan, fields, COUNT(fields)))
+        return false;
     unit->bits = bits < INT_MAX ? (int)bits : INT_MAX;
     unit->group = group < INT_MAX ? (int)group : INT_MAX;
-    return check_unit(scan, reader, unit, err);
+    return check_unit(scan, reader, unit);
 }
 
 /* into: the reader. */
-static int scan_units(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_units(struct ram_scan *scan, void *into)
 {
     struct reader *const reader = into;
     struct ram_plan *const plan = reader->plan;
     size_t cap = 0;
-    bool more;
-    int status;
 
-    for (status = ram_scan_array(scan, &more, err); !status && more;
-         status = status ? status : ram_scan_element(scan, &more, err)) {
+    ram_scan_array(scan);
+    while (ram_scan_element(scan)) {
         scan->kind = "unit";
         scan->number = plan->n_units + 1;
         scan->name = NULL;
         if (plan->n_units == RAM_MAX_ENTRIES)
-            return ram_scan_fail(scan, err, "more than %zu units", RAM_MAX_ENTRIES);
-        status = ram_grow(&plan->units, sizeof *plan->units, plan->n_units, &cap, err);
-        if (!status)
-            status = scan_unit(scan, reader, &plan->units[plan->n_units++], err);
+            return ram_scan_fail(scan, RAM_EFORMAT, "more than %zu units", RAM_MAX_ENTRIES);
+        scan->status = ram_grow(&plan->units, sizeof *plan->units, plan->n_units, &cap, scan->err);
+        if (ram_scan_good(scan))
+            scan_unit(scan, reader, &plan->units[plan->n_units++]);
     }
-    if (!status)
-        scan->kind = scan->name = NULL;
-    return status;
+    scan->kind = scan->name = NULL;
+    return ram_scan_good(scan);
 }
 
 /* ---- what cannot be computed from the units -------------------------------------------------- */
 
 /* into: struct ram_share *. */
-static int scan_share(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_share(struct ram_scan *scan, void *into)
 {
     struct ram_share *const share = into;
     const struct ram_field fields[] = {
@@ -197,26 +172,26 @@ static int scan_share(struct ram_scan *scan, void *into, struct ram_err *err)
         {"tensors", ram_field_count, &share->tensors, true},
     };
 
-    return ram_scan_fields(scan, fields, COUNT(fields), err);
+    return ram_scan_fields(scan, fields, COUNT(fields));
 }
 
 /* into: the plan. */
-static int scan_expert_shares(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_expert_shares(struct ram_scan *scan, void *into)
 {
     static const char *const keys[RAM_N_BITS + 1] = {"2", "3", "4", "5", "6", "8", "16"};
     struct ram_plan *const plan = into;
     struct ram_field fields[COUNT(keys)];
 
     if (ram_scan_null(scan))
-        return RAM_OK;
+        return true;
     for (size_t i = 0; i < COUNT(keys); i++)
         fields[i] = (struct ram_field){keys[i], scan_share, &plan->expert_shares[i], false};
     plan->has_expert_shares = true;
-    return ram_scan_fields(scan, fields, COUNT(fields), err);
+    return ram_scan_fields(scan, fields, COUNT(fields));
 }
 
 /* into: the plan. */
-static int scan_summary(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_summary(struct ram_scan *scan, void *into)
 {
     struct ram_plan *const plan = into;
     const struct ram_field fields[] = {
@@ -225,11 +200,11 @@ static int scan_summary(struct ram_scan *scan, void *into, struct ram_err *err)
         {"predicted", ram_field_object, &plan->predicted, false},
     };
 
-    return ram_scan_fields(scan, fields, COUNT(fields), err);
+    return ram_scan_fields(scan, fields, COUNT(fields));
 }
 
 /* into: the plan. */
-static int scan_model(struct ram_scan *scan, void *into, struct ram_err *err)
+static bool scan_model(struct ram_scan *scan, void *into)
 {
     struct ram_plan *const plan = into;
     const struct ram_field fields[] = {
@@ -237,7 +212,7 @@ static int scan_model(struct ram_scan *scan, void *into, struct ram_err *err)
         {"model_type", ram_field_text, &plan->model_type, false},
     };
 
-    return ram_scan_fields(scan, fields, COUNT(fields), err);
+    return ram_scan_fields(scan, fields, COUNT(fields));
 }
 
 /* Units whose bytes are not what bits and group make were changed by a person, who is their
@@ -263,10 +238,11 @@ static void note_edits(struct ram_plan *plan)
 static int parse(struct ram_plan *plan, const char *text, size_t size, const char *where,
                  struct ram_err *err)
 {
+    char schema[] = "ram.plan/1";
     struct reader reader = {.plan = plan};
     struct ram_scan scan;
     const struct ram_field fields[] = {
-        {"schema", scan_schema, NULL, true},
+        {"schema", ram_field_schema, schema, true},
         {"method", ram_field_text, &plan->method, true},
         {"model", scan_model, plan, false},
         {"settings", ram_field_object, &plan->settings, false},
@@ -276,12 +252,10 @@ static int parse(struct ram_plan *plan, const char *text, size_t size, const cha
         {"units", scan_units, &reader, true},
     };
 
-    ram_scan_init(&scan, text, size, where, &plan->arena);
-    int status = ram_scan_fields(&scan, fields, COUNT(fields), err);
-    if (!status)
-        status = ram_scan_end(&scan, err);
-    if (!status)
-        status = ram_plan_index(plan, where, err);
+    ram_scan_init(&scan, text, size, where, &plan->arena, err);
+    ram_scan_fields(&scan, fields, COUNT(fields));
+    ram_scan_end(&scan);
+    const int status = scan.status ? scan.status : ram_plan_index(plan, where, err);
     if (status)
         return status;
     note_edits(plan);

@@ -259,7 +259,7 @@ static void a_lying_index_is_refused(void **state)
     } lies[] = {
         {"{\"weight_map\": {}}", "\"weight_map\" is empty"},
         {"{}", "no \"weight_map\""},
-        {"{\"weight_map\": {\"a\": 1}}", "expected '\"'"},
+        {"{\"weight_map\": {\"a\": 1}}", "expected a string"},
         {"{\"weight_map\": {\"a\": \"x\", \"a\": \"x\"}}", "'a' is listed twice"},
         {"{\"weight_map\": {\"a\": \"x\"}, \"weight_map\": {}}", "duplicate key 'weight_map'"},
         {"{\"metadata\": {\"x\": 1, \"x\": 2}, \"weight_map\": {\"a\": \"x\"}}", "duplicate"},
