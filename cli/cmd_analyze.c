@@ -26,6 +26,8 @@ static const struct opt table[] = {
      "with --probe: kl (default), the divergence of the model with one matrix coarse, or local, "
      "what its layer then gives, which takes less time",
      tiers},
+    {"curves", 0, OPT_FLAG, offsetof(struct args, probing.curves), NULL,
+     "with --probe: also what every width costs under the encoder gptq", NULL},
     {"calibration", 0, OPT_TEXT, offsetof(struct args, probing.text), "FILE",
      "with --probe: a text instead of tokens of the model's own; not data-free, and not needed",
      NULL},

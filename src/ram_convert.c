@@ -3,9 +3,6 @@
 #include "convert/verify.h"
 #include "probe/hessian.h"
 
-enum { SEQUENCES = 16, LENGTH = 256, ROUNDS = 4, SEED = 42 };
-#define DAMP 0.05
-
 /* What flows into the matrices, for encoders that ask: the model is run on tokens of its own. */
 struct inputs {
     const struct ram_ckpt *ckpt;
@@ -19,7 +16,8 @@ struct inputs {
 static int open_inputs(void *ctx, struct ram_err *err)
 {
     struct inputs *in = ctx;
-    const struct ram_synthetic what = {SEQUENCES, LENGTH, ROUNDS, SEED, in->text};
+    const struct ram_synthetic what = {RAM_HESSIAN_SEQUENCES, RAM_HESSIAN_LENGTH,
+                                       RAM_HESSIAN_ROUNDS, RAM_HESSIAN_SEED, in->text};
 
     int status = ram_pool_new(&in->pool, in->run->threads, err);
     if (!status)
@@ -27,7 +25,7 @@ static int open_inputs(void *ctx, struct ram_err *err)
     if (status)
         return status;
     const struct ram_probe_run how = {in->pool, in->run->max_memory, in->run, true};
-    return ram_hessians_open(&in->hessians, in->model, &what, DAMP, &how, err);
+    return ram_hessians_open(&in->hessians, in->model, &what, RAM_HESSIAN_DAMP, &how, err);
 }
 
 static int factor_of(void *ctx, const char *unit, size_t expert, bool turned,
@@ -49,7 +47,8 @@ static json_t *settings_of(void *ctx)
     const struct ram_synthetic *what = ram_hessians_tokens(in->hessians);
     return json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "tokens", in->text ? "text" : "synthetic",
                      "sequences", (json_int_t)what->n, "length", (json_int_t)what->length, "rounds",
-                     (json_int_t)what->rounds, "seed", (json_int_t)what->seed, "damp", DAMP);
+                     (json_int_t)what->rounds, "seed", (json_int_t)what->seed, "damp",
+                     RAM_HESSIAN_DAMP);
 }
 
 int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,

@@ -1,7 +1,10 @@
 /* ram_probe.c - ram.h: sensitivities into a manifest. */
+#include "probe/curve.h"
 #include "probe/sensitivity.h"
 #include "record/manifest.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { ROUNDS = 4, SEED = 42 };
@@ -31,7 +34,8 @@ static int put(struct ram_manifest *manifest, const struct ram_model *model,
     json_t *units = json_object();
 
     for (size_t i = 1; units && i < model->n_units; i++)
-        json_object_set_new(units, model->units[i].name, ram_json_real(found->alpha[i]));
+        if (!isnan(found->alpha[i]))
+            json_object_set_new(units, model->units[i].name, ram_json_real(found->alpha[i]));
     json_t *all = json_pack(
         "{s:s, s:{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:s}, s:o, s:o}", "tier", tier, "settings",
         "tokens", opts->text ? "text" : "synthetic", "sequences", (json_int_t)what->n, "length",
@@ -43,6 +47,56 @@ static int put(struct ram_manifest *manifest, const struct ram_model *model,
     json_decref(manifest->sensitivities);
     manifest->sensitivities = all;
     return RAM_OK;
+}
+
+static json_t *curve_json(const struct ram_curve *curve)
+{
+    json_t *out = json_object();
+    char key[16];
+
+    for (size_t b = 0; out && b < RAM_N_BITS; b++)
+        for (size_t g = 0; g < RAM_N_GROUPS; g++) {
+            snprintf(key, sizeof key, "%dg%d", ram_bits_grid[b], ram_group_grid[g]);
+            if (isfinite(curve->ratio[b][g]))
+                json_object_set_new(out, key, ram_json_real(curve->ratio[b][g]));
+        }
+    return out;
+}
+
+static int put_curves(struct ram_manifest *manifest, const struct ram_model *model,
+                      const struct ram_synthetic *what, const struct ram_curve *curves,
+                      struct ram_err *err)
+{
+    json_t *units = json_object();
+
+    for (size_t i = 1; units && i < model->n_units; i++)
+        json_object_set_new(units, model->units[i].name, curve_json(&curves[i]));
+    json_t *all = json_pack("{s:s, s:{s:I, s:I, s:f}, s:o}", "encoder", "gptq", "settings",
+                            "sequences", (json_int_t)what->n, "length", (json_int_t)what->length,
+                            "damp", RAM_HESSIAN_DAMP, "units", units);
+    return all && json_object_set_new(manifest->sensitivities, "curves", all) == 0
+               ? RAM_OK
+               : ram_fail(err, RAM_ENOMEM, "no memory for error curves");
+}
+
+static int add_curves(struct ram_manifest *manifest, const struct ram_model *model,
+                      const struct ram_probe_opts *opts, const struct ram_probe_run *how,
+                      struct ram_err *err)
+{
+    const struct ram_synthetic what = {RAM_HESSIAN_SEQUENCES, RAM_HESSIAN_LENGTH,
+                                       RAM_HESSIAN_ROUNDS, RAM_HESSIAN_SEED, opts->text};
+    struct ram_curve *curves = ram_calloc(model->n_units, sizeof *curves, err);
+    struct ram_hessians *hessians = NULL;
+
+    int status = curves ? ram_hessians_open(&hessians, model, &what, RAM_HESSIAN_DAMP, how, err)
+                        : RAM_ENOMEM;
+    if (!status)
+        status = ram_error_curves(model, hessians, how, curves, err);
+    if (!status)
+        status = put_curves(manifest, model, ram_hessians_tokens(hessians), curves, err);
+    ram_hessians_close(hessians);
+    free(curves);
+    return status;
 }
 
 int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
@@ -68,6 +122,8 @@ int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
                                        err);
         if (!status)
             status = put(manifest, model, &what, opts, &found, err);
+        if (!status && opts->curves)
+            status = add_curves(manifest, model, opts, &how, err);
     }
     free(tokens);
     free(found.alpha);

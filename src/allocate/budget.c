@@ -15,6 +15,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,7 +53,8 @@ struct budget {
     const struct encoder_gain *encoder;
     uint64_t bytes;         /* of all weight files */
     uint64_t fixed;         /* headers, and units that have no choice */
-    bool probed;            /* a_i were measured */
+    bool probed;            /* a_i were measured, */
+    const json_t *curves;   /* and what widths cost under this encoder, by unit; or NULL */
     struct ram_item *items; /* of the units that have a choice */
     size_t *unit_of;        /* [n_items] */
     size_t n_items;
@@ -198,6 +200,22 @@ static double weight_of(const struct budget *b, size_t i)
     return energy > 0 ? (double)problem->plan->units[i].parameters / energy : 0;
 }
 
+/* Predicted divergence of unit i at an option of the grid, given its squared error there; NAN: the
+ * option does not exist. */
+static double cost_of(const struct budget *b, size_t i, size_t k, double error)
+{
+    const json_t *curve = json_object_get(b->curves, b->problem->plan->units[i].name);
+    char key[16];
+
+    if (!curve || isnan(error))
+        return weight_of(b, i) * error;
+    snprintf(key, sizeof key, "%dg%d", ram_bits_grid[k / RAM_N_GROUPS],
+             ram_group_grid[k % RAM_N_GROUPS]);
+    const json_t *ratio = json_object_get(curve, key);
+    return json_is_number(ratio) ? alpha_of(b->problem, i) * json_number_value(ratio)
+                                 : weight_of(b, i) * error;
+}
+
 static const char *floor_reason(const struct ram_problem *problem, size_t i, int bits, double error)
 {
     if (problem->cases[i].is_embedding && bits < EMBEDDING_FLOOR)
@@ -227,10 +245,9 @@ static int add_options(struct budget *b, size_t i, struct ram_err *err)
     const struct ram_unit *unit = &problem->plan->units[i];
     struct ram_option *options = b->options + b->n_items * N_OPTIONS;
     unsigned char *width = b->width + b->n_items * N_OPTIONS;
-    const double weight = weight_of(b, i);
     size_t n = 0;
 
-    if (isnan(weight))
+    if (isnan(weight_of(b, i)))
         return ram_fail(err, RAM_EFORMAT,
                         "unit %s was not measured: analyze the checkpoint%s first", unit->name,
                         b->probed ? " with --probe" : "");
@@ -238,9 +255,10 @@ static int add_options(struct budget *b, size_t i, struct ram_err *err)
         const int bits = ram_bits_grid[k / RAM_N_GROUPS], group = ram_group_grid[k % RAM_N_GROUPS];
         const double error = ram_case_error(problem, i, bits, group) *
                              b->encoder->gain[k / RAM_N_GROUPS][k % RAM_N_GROUPS];
-        if (isnan(error) || floor_reason(problem, i, bits, error))
+        const double cost = cost_of(b, i, k, error);
+        if (!isfinite(cost) || floor_reason(problem, i, bits, error))
             continue;
-        options[n] = (struct ram_option){ram_unit_bytes(unit, bits, group), weight * error};
+        options[n] = (struct ram_option){ram_unit_bytes(unit, bits, group), cost};
         width[n++] = (unsigned char)k;
     }
     options[n] = (struct ram_option){ram_unit_bytes(unit, 16, 0), 0};
@@ -386,12 +404,24 @@ static int solve(struct budget *b, struct ram_err *err)
     return status;
 }
 
+/* The manifest's curves, if they are of the encoder that will convert. */
+static const json_t *find_curves(const struct ram_problem *problem)
+{
+    const json_t *curves = json_object_get(problem->manifest->sensitivities, "curves");
+    const char *encoder = json_string_value(json_object_get(curves, "encoder"));
+
+    return encoder && problem->opts->encoder && !strcmp(encoder, problem->opts->encoder)
+               ? json_object_get(curves, "units")
+               : NULL;
+}
+
 int ram_decide_budget(struct ram_problem *problem, const struct ram_method *method,
                       struct ram_err *err)
 {
     struct budget b = {.problem = problem,
                        .encoder = find_encoder(problem->opts->encoder),
-                       .probed = problem->manifest->sensitivities != NULL};
+                       .probed = problem->manifest->sensitivities != NULL,
+                       .curves = find_curves(problem)};
     (void)method;
 
     int status = find_bytes(&b, err);

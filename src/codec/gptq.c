@@ -426,3 +426,26 @@ int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t
     free(line);
     return status;
 }
+
+int ram_gptq_error(const struct ram_gptq_factor *factor, const float *e, size_t n, size_t cols,
+                   double *error, struct ram_err *err)
+{
+    const bool whole = factor && factor->h;
+    float *const eh = whole ? ram_calloc(n * cols, sizeof *eh, err) : NULL;
+    double sum = 0;
+    int status = whole && !eh ? RAM_ENOMEM : RAM_OK;
+
+    if (!status && whole) {
+        const struct ram_mat a = {e, RAM_ELEM_F32, cols, 1};
+        const struct ram_mat h = {factor->h, RAM_ELEM_F32, cols, 1};
+        status = ram_gemm(RAM_GEMM_F32, n, cols, cols, a, h, eh, cols, false, NULL, err);
+    }
+    for (size_t i = 0; !status && i < n * cols; i++) {
+        const double x = (double)e[i];
+        sum +=
+            whole ? x * (double)eh[i] : x * x * (factor ? (double)factor->importance[i % cols] : 1);
+    }
+    *error = fmax(sum, 0);
+    free(eh);
+    return status;
+}

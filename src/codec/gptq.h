@@ -56,6 +56,9 @@ struct ram_gptq {
     unsigned sweeps;                      /* 0: GPTQ alone */
 };
 
+/* The sweeps that are worth their time (docs/allocation.md, Encoders). */
+enum { RAM_GPTQ_SWEEPS = 2 };
+
 struct ram_gptq_bytes {
     uint8_t *codes, *scales, *biases; /* as ram_affine_encode has them */
 };
@@ -67,5 +70,10 @@ struct ram_gptq_bytes {
  */
 int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t cols,
                     const struct ram_gptq_bytes *out, double *squared_error, struct ram_err *err);
+
+/* Sum over n rows of e H e^T, for errors e [n, cols]; factor NULL: of e e^T; of a diagonal factor:
+ * weighted by it. Only memory fails. */
+int ram_gptq_error(const struct ram_gptq_factor *factor, const float *e, size_t n, size_t cols,
+                   double *error, struct ram_err *err);
 
 #endif

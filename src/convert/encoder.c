@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-enum { SWEEPS = 2 }; /* docs/allocation.md, Encoders */
-
 static int nearest(const struct ram_affine *f, const struct ram_gptq_factor *factor, const float *w,
                    size_t n, size_t cols, const struct ram_gptq_bytes *out, double *squared_error,
                    struct ram_err *err)
@@ -34,7 +32,8 @@ static int gptq(const struct ram_affine *f, const struct ram_gptq_factor *factor
                 size_t n, size_t cols, const struct ram_gptq_bytes *out, double *squared_error,
                 struct ram_err *err)
 {
-    const struct ram_gptq how = {.form = *f, .factor = factor, .effort = 0, .sweeps = SWEEPS};
+    const struct ram_gptq how = {
+        .form = *f, .factor = factor, .effort = 0, .sweeps = RAM_GPTQ_SWEEPS};
 
     return ram_gptq_encode(&how, w, n, cols, out, squared_error, err);
 }

@@ -21,6 +21,15 @@
 
 struct ram_hessians;
 
+/* The tokens and the damping that encoders are given (docs/allocation.md, Encoders). */
+enum {
+    RAM_HESSIAN_SEQUENCES = 16,
+    RAM_HESSIAN_LENGTH = 256,
+    RAM_HESSIAN_ROUNDS = 4,
+    RAM_HESSIAN_SEED = 42
+};
+#define RAM_HESSIAN_DAMP 0.05
+
 /*
  * Makes the tokens, in what->rounds passes over the model; fewer sequences than what->n if their
  * inputs in one layer took more than a quarter of max_memory. A factor takes at most five

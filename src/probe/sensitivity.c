@@ -39,6 +39,13 @@ struct probes {
     double divergence[MAX_BLOCK];
 };
 
+/* A router stays as it is, whatever a plan may want. */
+static bool is_router(const struct ram_model *model, unsigned unit)
+{
+    const size_t layer = model->units[unit].layer;
+    return layer != SIZE_MAX && model->layers[layer].router.unit == unit;
+}
+
 static size_t last(const struct probes *p)
 {
     return p->n_trajectories - 1;
@@ -289,7 +296,7 @@ static int order_units(struct probes *p, struct ram_err *err)
     if (p->alpha)
         p->order[p->n_order++] = model->embed_unit;
     for (unsigned unit = 1; p->alpha && unit < model->n_units; unit++) {
-        if (model->units[unit].layer == SIZE_MAX)
+        if (model->units[unit].layer == SIZE_MAX || is_router(model, unit))
             continue;
         const unsigned before = p->order[p->n_order - 1];
         in_layer = model->units[before].layer == model->units[unit].layer ? in_layer + 1 : 1;
@@ -359,11 +366,10 @@ int ram_sensitivities(const struct ram_model *model, const uint32_t *tokens, siz
     int status = all && p ? RAM_OK : RAM_ENOMEM;
 
     for (unsigned unit = 1; !status && unit < model->n_units; unit++) {
-        all[unit] = form;
-        out->alpha[unit] = 0;
+        const bool fixed = is_router(model, unit);
+        all[unit] = fixed ? (struct ram_affine){0} : form;
+        out->alpha[unit] = fixed ? NAN : 0;
     }
-    for (size_t l = 0; !status && l < model->hp.n_layers; l++)
-        all[model->layers[l].router.unit] = (struct ram_affine){0};
     if (!status) {
         *p = (struct probes){.model = model,
                              .how = how,

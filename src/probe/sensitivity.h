@@ -19,8 +19,8 @@
 enum { RAM_PROBE_BITS = 3, RAM_PROBE_GROUP = 64 };
 
 struct ram_sensitivities {
-    double *alpha; /* [model->n_units], [0] unused: nats a token */
-    double joint;  /* of all units at once, routers apart: near their sum */
+    double *alpha; /* [model->n_units], [0] unused: nats a token; NAN: a router, which stays */
+    double joint;  /* of all units at once: near their sum */
 };
 
 /* tokens [n, length]; alpha is the caller's. */

@@ -1,0 +1,202 @@
+/* curve.c - see curve.h. */
+#include "probe/curve.h"
+
+#include "infer/linear.h"
+#include "probe/sensitivity.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    SAMPLE_ROWS = 32,
+    SAMPLE_MATRICES = 4, /* of a stack, spread evenly */
+    N_OPTIONS = RAM_N_BITS * RAM_N_GROUPS,
+    N_FORMS = N_OPTIONS + 1 /* the last: as a probe stores it */
+};
+
+struct curves {
+    const struct ram_model *model;
+    struct ram_hessians *hessians;
+    const struct ram_probe_run *how;
+    double (*errors)[N_FORMS]; /* [n_units] sums over the sampled rows; NAN: does not fit */
+};
+
+/* The rows of one matrix. */
+struct sample {
+    const struct ram_gptq_factor *factor;
+    const float *w; /* [n, cols] */
+    size_t n, cols;
+    double errors[N_FORMS];
+};
+
+static struct ram_affine form_of(size_t i)
+{
+    const bool probe = i == N_OPTIONS;
+    return (struct ram_affine){.bits = probe ? RAM_PROBE_BITS : ram_bits_grid[i / RAM_N_GROUPS],
+                               .group = probe ? RAM_PROBE_GROUP : ram_group_grid[i % RAM_N_GROUPS],
+                               .profile = RAM_PROFILE_GPU,
+                               .scale_type = RAM_SCALE_BF16};
+}
+
+/* e = what a reader of the coded rows sees, less the weights. */
+static int code_rows(const struct sample *s, size_t i, float *e, struct ram_err *err)
+{
+    const struct ram_gptq how = {
+        .form = form_of(i), .factor = s->factor, .sweeps = RAM_GPTQ_SWEEPS};
+    const size_t code_size = s->n * ram_affine_code_size(&how.form, s->cols);
+    const size_t scale_size = s->n * ram_affine_scale_size(&how.form, s->cols);
+    double unused;
+
+    uint8_t *codes = ram_calloc(code_size + 2 * scale_size, 1, err);
+    if (!codes)
+        return RAM_ENOMEM;
+    const struct ram_gptq_bytes out = {codes, codes + code_size, codes + code_size + scale_size};
+    const int status = ram_gptq_encode(&how, s->w, s->n, s->cols, &out, &unused, err);
+    if (!status)
+        ram_affine_decode(&how.form, out.codes, out.scales, out.biases, s->n, s->cols, e);
+    free(codes);
+    return status;
+}
+
+static int measure_form(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    struct sample *s = ctx;
+    const struct ram_affine form = form_of(i);
+    const size_t size = s->n * s->cols;
+    int status = RAM_OK;
+
+    (void)worker;
+    s->errors[i] = NAN;
+    if (i < N_OPTIONS && !ram_affine_fits(&form, s->cols))
+        return RAM_OK;
+    float *e = ram_calloc(size, sizeof *e, err);
+    if (!e)
+        return RAM_ENOMEM;
+    if (i == N_OPTIONS) {
+        for (size_t k = 0; k < size; k++)
+            e[k] = s->w[k];
+        status = ram_linear_perturb(&form, e, s->n, s->cols, err);
+    } else {
+        status = code_rows(s, i, e, err);
+    }
+    for (size_t k = 0; !status && k < size; k++)
+        e[k] -= s->w[k];
+    if (!status)
+        status = ram_gptq_error(s->factor, e, s->n, s->cols, &s->errors[i], err);
+    free(e);
+    return status;
+}
+
+/* Adds rows [first, first + of) of a matrix, spread evenly, to the errors of a unit. */
+static int add_rows(struct curves *c, unsigned unit, const struct ram_weight *weight, size_t first,
+                    size_t of, const struct ram_gptq_factor *factor, struct ram_err *err)
+{
+    const size_t cols = weight->cols, n = of < SAMPLE_ROWS ? of : SAMPLE_ROWS;
+    float *w = ram_calloc(n * cols, sizeof *w, err);
+    struct sample s = {.factor = factor, .w = w, .n = n, .cols = cols};
+    int status = w ? RAM_OK : RAM_ENOMEM;
+
+    for (size_t i = 0; !status && i < n; i++)
+        status = ram_weight_read(weight, first + of * i / n, 1, w + i * cols, err);
+    if (!status)
+        status = ram_pool_for(c->how->pool, N_FORMS, measure_form, &s, err);
+    for (size_t i = 0; !status && i < N_FORMS; i++)
+        c->errors[unit][i] += s.errors[i];
+    free(w);
+    return status;
+}
+
+static int add_linear(struct curves *c, const struct ram_linear *linear, size_t expert,
+                      struct ram_err *err)
+{
+    const struct ram_gptq_factor *factor = NULL;
+
+    if (!linear->unit || linear->transposed)
+        return RAM_OK;
+    const char *unit = c->model->units[linear->unit].name;
+    const int status = ram_hessians_factor(c->hessians, unit, expert, false, &factor, err);
+    return status ? status
+                  : add_rows(c, linear->unit, &linear->weight, linear->first, linear->out, factor,
+                             err);
+}
+
+static int add_mlp(struct curves *c, const struct ram_mlp *mlp, size_t expert, struct ram_err *err)
+{
+    int status = add_linear(c, &mlp->gate, expert, err);
+    if (!status)
+        status = add_linear(c, &mlp->up, expert, err);
+    return status ? status : add_linear(c, &mlp->down, expert, err);
+}
+
+/* Every how many-th of n things is looked at. */
+static size_t step_of(size_t n)
+{
+    return (n + SAMPLE_MATRICES - 1) / SAMPLE_MATRICES;
+}
+
+static int add_layer(struct curves *c, const struct ram_layer *layer, struct ram_err *err)
+{
+    const struct ram_hparams *hp = &c->model->hp;
+    const struct ram_attention_weights *a = &layer->attention;
+    const struct ram_linear *const linears[] = {&a->q, &a->k, &a->v, &a->q_a, &a->kv_a, &a->o};
+    int status = RAM_OK;
+
+    for (size_t i = 0; !status && i < sizeof linears / sizeof *linears; i++)
+        status = add_linear(c, linears[i], 0, err);
+    for (size_t h = 0; !status && a->v_heads && h < hp->n_heads; h += step_of(hp->n_heads))
+        status = add_linear(c, &a->v_heads[h], 0, err);
+    if (!status && (!layer->experts || layer->has_shared))
+        status = add_mlp(c, layer->experts ? &layer->shared : &layer->mlp, 0, err);
+    for (size_t e = 0; !status && layer->experts && e < hp->moe.n_experts;
+         e += step_of(hp->moe.n_experts)) {
+        status = add_mlp(c, &layer->experts[e], e, err);
+        ram_hessians_forget(c->hessians);
+    }
+    return status;
+}
+
+static int add_ends(struct curves *c, struct ram_err *err)
+{
+    const struct ram_model *model = c->model;
+    int status = RAM_OK;
+
+    if (model->embed_unit != model->head.unit)
+        status = add_rows(c, model->embed_unit, &model->embed, 0, model->hp.vocab, NULL, err);
+    return status ? status : add_linear(c, &model->head, 0, err);
+}
+
+static void divide(const struct curves *c, struct ram_curve *curves)
+{
+    for (size_t u = 1; u < c->model->n_units; u++) {
+        const double probe = c->errors[u][N_OPTIONS];
+        for (size_t i = 0; i < N_OPTIONS; i++)
+            curves[u].ratio[i / RAM_N_GROUPS][i % RAM_N_GROUPS] =
+                probe > 0 ? c->errors[u][i] / probe : NAN;
+    }
+}
+
+int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessians,
+                     const struct ram_probe_run *how, struct ram_curve *curves, struct ram_err *err)
+{
+    const size_t n_layers = model->hp.n_layers;
+    const uint64_t bytes = ram_model_bytes(model);
+    struct curves c = {.model = model, .hessians = hessians, .how = how};
+    char item[64];
+
+    c.errors = ram_calloc(model->n_units, sizeof *c.errors, err);
+    int status = c.errors ? RAM_OK : RAM_ENOMEM;
+    for (size_t l = 0; !status && l < n_layers; l++) {
+        snprintf(item, sizeof item, "layer %zu of %zu", l + 1, n_layers);
+        status = ram_probe_report(how, "curves", item, bytes / (n_layers + 1) * l, bytes, err);
+        if (!status)
+            status = add_layer(&c, &model->layers[l], err);
+        ram_hessians_forget(hessians);
+    }
+    if (!status)
+        status = add_ends(&c, err);
+    if (!status)
+        divide(&c, curves);
+    free(c.errors);
+    return status;
+}
