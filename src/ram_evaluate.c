@@ -63,7 +63,8 @@ int ram_scores_describe(const struct ram_score *const *scores, const char *const
     int status = pairings && called ? RAM_OK : RAM_ENOMEM;
 
     for (size_t i = 0; i < n && !status; i++) {
-        called[i] = names ? names[i] : scores[i]->model.path;
+        const char *const path = scores[i]->model.path; /* NULL: "model" is null */
+        called[i] = names ? names[i] : path ? path : "no model";
         status = i ? ram_scores_pair(scores[i], scores[0], &pairings[i], err) : RAM_OK;
     }
     if (!status)

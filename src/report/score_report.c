@@ -48,8 +48,9 @@ static void tell_perplexity(const struct ram_score *score, struct ram_buf *out)
 static void tell_divergence(const struct ram_score *score, struct ram_buf *out)
 {
     const json_t *interval = json_object_get(score->results, "ppl_change_ci95");
+    const char *const reference = score->reference.path;
 
-    ram_buf_printf(out, "  reference   %s, PPL %.4f\n", score->reference.path,
+    ram_buf_printf(out, "  reference   %s, PPL %.4f\n", reference ? reference : "not named",
                    result(score, "ppl_mean_reference"));
     ram_buf_printf(out, "  KLD         mean %.6f +- %.6f nats, median %.6f, 99 %% %.5f, max %.4f\n",
                    result(score, "kld_mean"), result(score, "kld_stderr"),

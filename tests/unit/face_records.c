@@ -1,5 +1,6 @@
 /* The public face over records: what a program that includes ram.h alone may do with them. */
 #include "golden/inventory.h"
+#include "record/score.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -170,6 +171,31 @@ static void a_plan_names_its_manifest(void **state)
     ram_manifest_free(back);
 }
 
+/* A score may lack model and reference, whatever its results say. */
+static void scores_without_models_are_shown(void **state)
+{
+    static const char score[] =
+        "{\"schema\": \"ram.score/1\", \"ram\": \"\", \"task\": \"text\", \"model\": null, "
+        "\"reference\": null, \"settings\": {}, \"machine\": {}, \"results\": {\"kld_mean\": 1}, "
+        "\"peak_memory_bytes\": 0, \"seconds\": 0, \"tokens_per_second\": 0}";
+    struct ram_score *one = NULL;
+    struct ram_err err = {0};
+    char *text = NULL;
+    (void)state;
+
+    assert_int_equal(ram_score_parse(&one, score, sizeof score - 1, "score", &err), RAM_OK);
+    const struct ram_score *const both[] = {one, one};
+    assert_int_equal(ram_scores_describe(both, NULL, 1, RAM_TEXT, &text, &err), RAM_OK);
+    assert_non_null(strstr(text, "reference   not named"));
+    assert_null(strstr(text, "null"));
+    free(text);
+    assert_int_equal(ram_scores_describe(both, NULL, 2, RAM_JSON, &text, &err), RAM_OK);
+    json_t *const root = parsed(text);
+    assert_int_equal(json_array_size(json_object_get(root, "scores")), 2);
+    json_decref(root);
+    ram_score_free(one);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +204,7 @@ int main(void)
         cmocka_unit_test(unmeasured_manifests_can_be_looked_at),
         cmocka_unit_test(a_manifest_in_json),
         cmocka_unit_test(a_plan_names_its_manifest),
+        cmocka_unit_test(scores_without_models_are_shown),
     };
     return cmocka_run_group_tests_name("face/records", tests, NULL, NULL);
 }
