@@ -99,6 +99,7 @@ struct ram_analyze_opts {
     unsigned expert_sample; /* score only so many experts of a stack, spread evenly; 0: all */
     unsigned output_probes; /* columns of the sampled `output` metric; 0: closed form */
     uint64_t seed;          /* of every random draw; 0: 42 */
+    bool no_svd; /* leave out that metric, which takes most of the time; budget does without */
     /* A file for finished tensors, so that nothing is measured twice; NULL: none. It stays when
      * the run ends: the caller removes it when the manifest is in a safe place. */
     const char *partial;

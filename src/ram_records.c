@@ -78,7 +78,7 @@ static int add_methods(struct candidates *candidates, const struct ram_manifest 
     size_t n;
 
     for (size_t i = 0; !measured && i < manifest->n_entries; i++)
-        measured = manifest->entries[i].measured;
+        measured = ram_entry_scored(&manifest->entries[i]);
     const struct ram_method *const methods = ram_methods(&n);
     for (size_t i = 0; measured && i < n; i++) {
         const struct ram_allocate_opts own = own_options(&methods[i], opts);

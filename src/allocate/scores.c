@@ -101,7 +101,7 @@ static size_t collect_votes(const struct ram_problem *problem, size_t *votes)
     for (size_t i = 0; i < problem->plan->n_units; i++) {
         const struct ram_case *const c = &problem->cases[i];
         for (size_t m = 0; !c->skip && !c->is_protected && m < c->n_members; m++)
-            if (problem->manifest->entries[c->members[m]].measured)
+            if (ram_entry_scored(&problem->manifest->entries[c->members[m]]))
                 votes[n++] = c->members[m];
     }
     return n;
@@ -141,7 +141,7 @@ static void score_entries(struct ram_scoring *scoring, const struct ram_problem 
         const struct ram_entry *const entry = &manifest->entries[i];
         struct ram_scores *const s = &scoring->entries[i];
         s->composite = scoring->entry_fixed[i] = NAN;
-        if (!entry->measured)
+        if (!ram_entry_scored(entry))
             continue;
         double *const scores[RAM_N_METRICS] = {&s->svd, &s->kurtosis, &s->output, &s->error};
         for (int k = 0; k < RAM_N_METRICS; k++)
@@ -241,7 +241,7 @@ static int check_scored(const struct ram_scoring *scoring, const struct ram_prob
     if (missing)
         return ram_fail(err, RAM_EFORMAT,
                         "the method decides by what was measured, and %zu of %zu matrices were "
-                        "not (%s): analyze the model first, or use method uniform",
+                        "not (%s): analyze the model first, without --no-svd, or use method uniform",
                         missing, needed, example);
     return RAM_OK;
 }

@@ -164,7 +164,8 @@ size_t ram_measure_room(const struct ram_measure *job, bool scored, unsigned thr
     const size_t walk = round_up(n_blocks * sizeof(struct part)) +
                         round_up(job->source->view.cols * columns_of(job) * sizeof(float)) +
                         buffer * sizeof(float) * threads;
-    const size_t spectrum = scored ? ram_spectrum_room(&job->source->view) : 0;
+    const size_t spectrum =
+        scored && !job->no_svd ? ram_spectrum_room(&job->source->view) : 0;
     return walk > spectrum ? walk : spectrum;
 }
 
@@ -174,7 +175,7 @@ size_t ram_measure_mapped(const struct ram_measure *job, unsigned threads)
     const size_t size = (size_t)ram_dtypes[view->tensor->dtype].bits / 8;
     const size_t all = view->rows * view->cols * size;
     const size_t walk = rows_of_block(view->cols) * view->cols * size * threads;
-    const size_t spectrum = ram_spectrum_block(view);
+    const size_t spectrum = job->no_svd ? 0 : ram_spectrum_block(view);
     const size_t block = walk > spectrum ? walk : spectrum;
 
     return job->frugal && block < all ? block : all;
@@ -348,7 +349,9 @@ static int measure(const struct ram_measure *job, struct ram_entry *entry, struc
                                               .frugal = job->frugal,
                                               .pool = job->pool,
                                               .room = job->room};
-    status = ram_spectrum(&spectrum, &entry->metrics.svd, err);
+    entry->metrics.svd = NAN;
+    if (!job->no_svd)
+        status = ram_spectrum(&spectrum, &entry->metrics.svd, err);
     entry->measured = !status;
     return status;
 }

@@ -106,7 +106,7 @@ static bool read_entry(struct ram_manifest *m, const char *line, size_t size)
     struct ram_entry *entry = good ? &m->entries[json_integer_value(index)] : NULL;
 
     good = good && entry->skip == RAM_SKIP_NONE && !strcmp(entry->name, name) &&
-           read_numbers(json_object_get(value, "figures"), N_FIGURES, false, numbers) &&
+           read_numbers(json_object_get(value, "figures"), N_FIGURES, true, numbers) &&
            read_numbers(json_object_get(value, "errors"), N_ERRORS, true, errors);
     if (good) {
         figures_of(entry, figures);

@@ -78,8 +78,10 @@ static int write_settings(const struct sweep *sweep, struct ram_err *err)
 {
     const struct ram_analyze_opts *opts = &sweep->opts;
     json_t *const svd =
-        json_pack("{si si si ss}", "rank", RAM_SPECTRUM_RANK, "powers", RAM_SPECTRUM_POWERS,
-                  "exact_up_to", RAM_SPECTRUM_EXACT, "product", ram_cpu()->level);
+        opts->no_svd
+            ? json_null()
+            : json_pack("{si si si ss}", "rank", RAM_SPECTRUM_RANK, "powers", RAM_SPECTRUM_POWERS,
+                        "exact_up_to", RAM_SPECTRUM_EXACT, "product", ram_cpu()->level);
 
     if (!svd ||
         json_object_set_new(sweep->manifest->settings, "seed",
@@ -142,6 +144,7 @@ static struct ram_measure job_of(const struct sweep *sweep, const struct item *i
                                 .seed = sweep->opts.seed,
                                 .probes = item->scored ? sweep->opts.output_probes : 0,
                                 .table = sweep->table,
+                                .no_svd = sweep->opts.no_svd,
                                 .frugal = item->frugal,
                                 .pool = pool,
                                 .room = room};

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,11 @@ int ram_group_index(int group)
         if (ram_group_grid[i] == group)
             return i;
     return -1;
+}
+
+bool ram_entry_scored(const struct ram_entry *entry)
+{
+    return entry->measured && !isnan(entry->metrics.svd);
 }
 
 const char *ram_skip_name(enum ram_skip skip)

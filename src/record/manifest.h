@@ -36,7 +36,8 @@ enum ram_skip {
 };
 
 struct ram_metrics {
-    double svd, kurtosis, output, error; /* raw values of the method, docs/metrics.md */
+    double svd; /* raw values of the method, docs/metrics.md; NAN: left out, with opts->no_svd */
+    double kurtosis, output, error;
 };
 
 struct ram_stats {
@@ -68,6 +69,9 @@ struct ram_entry {
     struct ram_stats stats;
     double errors[RAM_N_BITS][RAM_N_GROUPS]; /* sum of squared errors; NAN: group does not fit */
 };
+
+/* Does it hold all that scores are made of? */
+bool ram_entry_scored(const struct ram_entry *entry);
 
 /* "1d", "tiny", "not-weight"; NULL for RAM_SKIP_NONE. */
 const char *ram_skip_name(enum ram_skip skip);
