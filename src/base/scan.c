@@ -397,14 +397,13 @@ static bool scan_number(struct ram_scan *scan, struct number *number, const char
 
     peek(scan);
     number->begin = scan->p;
-    while (n < MAX_NUMBER && scan->p + n < scan->end && in_number(scan->p[n])) {
-        number->text[n] = scan->p[n];
+    while (n < MAX_NUMBER && scan->p + n < scan->end && in_number(scan->p[n]))
         n++;
-    }
     if (n == MAX_NUMBER)
         return ram_scan_fail(scan, RAM_EFORMAT, "a number of %d characters or more", MAX_NUMBER);
     if (n == 0)
         return unexpected(scan, wanted);
+    memcpy(number->text, scan->p, n);
     number->text[n] = '\0';
     if (number_end(number->text, &number->integer) != number->text + n)
         return ram_scan_fail(scan, RAM_EFORMAT, "found %s, which is not a number of JSON",
