@@ -49,7 +49,9 @@ def ram(*args, expect=0):
 def fresh(name):
     """A path in the work directory at which nothing lies."""
     path = WORK / name
-    shutil.rmtree(path, ignore_errors=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
