@@ -7,6 +7,7 @@
 #   make oracles      published figures beside ours
 #   make interop      our output in stock mlx_lm, our figures beside torch's (needs PyPI)
 #   make bench        speed, as ratios
+#   make quality      what the budget method is worth, beside its rivals (hours with mlx_lm)
 #   make asan, tsan   the tests under sanitizers
 #   make fuzz         every fuzz target for FUZZ_SECONDS (60) each
 #   make layers       who may include whom, headers that stand alone, names of symbols
@@ -18,14 +19,16 @@ FUZZ_SECONDS ?= 60
 CMAKE_FLAGS ?=
 CTEST_FLAGS ?= --output-on-failure -j$(JOBS)
 DEMO_OUT = out/demo
+# Models that `make quality` measures; empty: the three reference models.
+QUALITY_MODELS ?=
 # What only makes input for a benchmark is not one.
 BENCHES = $(filter-out bench_make_%, $(patsubst bench/%.c,bench_%,$(wildcard bench/*.c)))
 
 # CMake and ctest read their own variables; ours must not leak into what make passes down.
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all setup configure demo test install oracles interop bench asan tsan fuzz layers format \
-	tidy clean
+.PHONY: all setup configure demo test install oracles interop bench quality asan tsan fuzz layers \
+	format tidy clean
 
 all: configure
 	@cmake --build build -j$(JOBS) --target ram ram_static example_quantize
@@ -61,6 +64,9 @@ interop: all
 bench: all
 	@cmake --build build -j$(JOBS) --target $(BENCHES)
 	@for bench in $(BENCHES); do echo "== $$bench"; build/$$bench || exit 1; done
+
+quality: all
+	@sh tools/quality.sh build/ram out/quality $(QUALITY_MODELS)
 
 asan tsan: setup
 	@cmake --preset $@ -G "Unix Makefiles" $(CMAKE_FLAGS) >/dev/null
