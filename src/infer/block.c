@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS_A_TASK = 32 };
+enum { ROWS_A_TASK = 32, FLOATS_A_TASK = 1 << 15 };
 
 /* ---- row loops over the pool ------------------------------------------------------------ */
 
@@ -86,9 +86,51 @@ static int norm_and_rotate(const struct ram_block *block, const struct ram_place
     return status;
 }
 
-static void add_rows(const float *from, size_t n, float *to)
+/* One operation on each element: to is also an operand. */
+struct each_job {
+    const float *from;
+    size_t n;
+    float *to;
+};
+
+static size_t part_of(const struct each_job *job, size_t i)
 {
-    ram_nn()->axpy(1, from, n, to);
+    const size_t left = job->n - i * FLOATS_A_TASK;
+    return left < FLOATS_A_TASK ? left : FLOATS_A_TASK;
+}
+
+static int add_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    const struct each_job *job = ctx;
+    const size_t at = i * FLOATS_A_TASK;
+
+    (void)worker;
+    (void)err;
+    ram_nn()->axpy(1, job->from + at, part_of(job, i), job->to + at);
+    return RAM_OK;
+}
+
+static int swiglu_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    const struct each_job *job = ctx;
+    const size_t at = i * FLOATS_A_TASK;
+
+    (void)worker;
+    (void)err;
+    ram_nn()->swiglu(job->to + at, job->from + at, part_of(job, i), job->to + at);
+    return RAM_OK;
+}
+
+static int each(struct ram_pool *pool, ram_pool_fn *task, const float *from, size_t n, float *to,
+                struct ram_err *err)
+{
+    struct each_job job = {from, n, to};
+    return ram_pool_for(pool, (n + FLOATS_A_TASK - 1) / FLOATS_A_TASK, task, &job, err);
+}
+
+int ram_add_into(struct ram_pool *pool, const float *from, size_t n, float *to, struct ram_err *err)
+{
+    return each(pool, add_task, from, n, to, err);
 }
 
 /* ---- queries, keys, values -------------------------------------------------------------- */
@@ -236,7 +278,9 @@ int ram_mlp_apply(struct ram_block *b, const struct ram_mlp *mlp, const float *x
     if ((status = ram_linear_apply(&b->compute, &mlp->gate, x, n, s->gate, width, err)) ||
         (status = ram_linear_apply(&b->compute, &mlp->up, x, n, s->up, width, err)))
         return status;
-    ram_nn()->swiglu(s->gate, s->up, n * width, s->gate);
+    status = each(b->compute.pool, swiglu_task, s->up, n * width, s->gate, err);
+    if (status)
+        return status;
     return ram_linear_apply(&b->compute, &mlp->down, s->gate, n, s->part, mlp->down.out, err);
 }
 
@@ -250,7 +294,8 @@ static int dense_mlp(struct ram_block *b, const struct ram_mlp *mlp, size_t n, f
         const size_t rows = n - row < step ? n - row : step;
         status = ram_mlp_apply(b, mlp, b->scratch.normed + row * hidden, rows, err);
         if (!status)
-            add_rows(b->scratch.part, rows * hidden, x + row * hidden);
+            status = ram_add_into(b->compute.pool, b->scratch.part, rows * hidden, x + row * hidden,
+                                  err);
     }
     return status;
 }
@@ -273,18 +318,15 @@ int ram_block_apply(struct ram_block *b, const struct ram_layer *layer,
         status = attend_places(b, layer->window, places, n_places, err);
     if (!status)
         status = ram_linear_apply(&b->compute, &a->o, s->attended, n, s->normed, hidden, err);
-    if (status)
-        return status;
-    add_rows(s->normed, n * hidden, x);
-
-    status = ram_norm_rows(b->compute.pool, x, hidden, layer->norm2, n, hidden, hp->norm_eps,
-                           s->normed, err);
+    if (!status)
+        status = ram_add_into(b->compute.pool, s->normed, n * hidden, x, err);
+    if (!status)
+        status = ram_norm_rows(b->compute.pool, x, hidden, layer->norm2, n, hidden, hp->norm_eps,
+                               s->normed, err);
     if (status)
         return status;
     if (!layer->experts)
         return dense_mlp(b, &layer->mlp, n, x, err);
     status = ram_sparse_apply(b, layer, n, err);
-    if (!status)
-        add_rows(s->sum, n * hidden, x);
-    return status;
+    return status ? status : ram_add_into(b->compute.pool, s->sum, n * hidden, x, err);
 }

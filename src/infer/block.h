@@ -55,6 +55,11 @@ int ram_sparse_apply(struct ram_block *block, const struct ram_layer *layer, siz
 int ram_mlp_apply(struct ram_block *block, const struct ram_mlp *mlp, const float *x, size_t n,
                   struct ram_err *err);
 
+/* to += from, both [n] floats, shared out over the pool; the same bits for any number of threads,
+ * since every element is one sum. */
+int ram_add_into(struct ram_pool *pool, const float *from, size_t n, float *to,
+                 struct ram_err *err);
+
 /* out = norm of every row of x [n, width], rows shared out over the pool. */
 int ram_norm_rows(struct ram_pool *pool, const float *x, size_t x_stride, const float *weight,
                   size_t n, size_t width, double eps, float *out, struct ram_err *err);

@@ -18,6 +18,7 @@ enum {
     MAX_GROUPS = 256,   /* of experts, see sparse.c */
     CHUNK_ROWS = 16384, /* beyond this a larger chunk gains nothing */
     MLP_ROWS = 1024,
+    CHECK_ROWS = 128,
     TILE_FLOATS = 4 * 1024 * 1024,
     WORKER_BYTES = 24 * 1024 * 1024 /* packing and scores of a thread */
 };
@@ -297,25 +298,44 @@ void ram_forward_free(struct ram_forward *f)
 
 /* ---- running ---------------------------------------------------------------------------- */
 
-static int check_finite(const struct ram_forward *f, size_t layer, size_t first_row, size_t n,
-                        const float *x, struct ram_err *err)
-{
-    const size_t hidden = f->model->hp.hidden;
+struct finite_job {
+    const struct ram_forward *f;
+    size_t layer, first_row, n;
+    const float *x;
+};
 
-    for (size_t i = 0; i < n; i++) {
+static int finite_task(void *ctx, size_t task, unsigned worker, struct ram_err *err)
+{
+    const struct finite_job *job = ctx;
+    const struct ram_forward *f = job->f;
+    const size_t hidden = f->model->hp.hidden;
+    const size_t last = (task + 1) * CHECK_ROWS < job->n ? (task + 1) * CHECK_ROWS : job->n;
+
+    (void)worker;
+    for (size_t i = task * CHECK_ROWS; i < last; i++) {
         float sum = 0; /* 0 x anything finite is 0; the rest is NaN */
         for (size_t j = 0; j < hidden; j++)
-            sum += 0 * x[i * hidden + j];
+            sum += 0 * job->x[i * hidden + j];
         if (sum == 0)
             continue;
+        const size_t row = job->first_row + i;
         size_t p = 0;
-        while (p + 1 < f->n_places && f->places[p + 1].row <= first_row + i)
+        while (p + 1 < f->n_places && f->places[p + 1].row <= row)
             p++;
         return ram_fail(err, RAM_EFORMAT,
                         "%s: layer %zu gives a value that is not finite (sequence %zu, token %zu)",
-                        f->model->ckpt->name, layer, p, first_row + i - f->places[p].row);
+                        f->model->ckpt->name, job->layer, p, row - f->places[p].row);
     }
     return RAM_OK;
+}
+
+/* The first that is not is named: of tasks that fail the one of the lowest index counts. */
+static int check_finite(const struct ram_forward *f, size_t layer, size_t first_row, size_t n,
+                        const float *x, struct ram_err *err)
+{
+    struct finite_job job = {f, layer, first_row, n, x};
+    return ram_pool_for(f->block.compute.pool, (n + CHECK_ROWS - 1) / CHECK_ROWS, finite_task, &job,
+                        err);
 }
 
 static int run_chunk(struct ram_forward *f, size_t layer, size_t begin, size_t end,

@@ -7,10 +7,13 @@
  */
 #include "infer/linear.h"
 
+#include "kern/nn.h"
+
 #include <stdlib.h>
 
 enum {
     DECODE_ROWS = 32, /* of a matrix, in one task of the pool */
+    BIAS_ROWS = 32,
     FORGET_BYTES = 32 * 1024 * 1024
 };
 
@@ -76,11 +79,30 @@ static int decode(const struct ram_compute *c, const struct ram_linear *linear, 
     return ram_pool_for(c->pool, (n + DECODE_ROWS - 1) / DECODE_ROWS, decode_rows, &d, err);
 }
 
-static void add_bias(const float *bias, size_t n, size_t out, float *y, size_t y_stride)
+struct bias_job {
+    const float *bias;
+    size_t n, out;
+    float *y;
+    size_t y_stride;
+};
+
+static int bias_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < out; j++)
-            y[i * y_stride + j] += bias[j];
+    const struct bias_job *job = ctx;
+    const size_t last = (i + 1) * BIAS_ROWS < job->n ? (i + 1) * BIAS_ROWS : job->n;
+
+    (void)worker;
+    (void)err;
+    for (size_t row = i * BIAS_ROWS; row < last; row++)
+        ram_nn()->axpy(1, job->bias, job->out, job->y + row * job->y_stride);
+    return RAM_OK;
+}
+
+static int add_bias(const struct ram_compute *c, const struct ram_linear *linear, size_t n,
+                    float *y, size_t y_stride, struct ram_err *err)
+{
+    struct bias_job job = {linear->bias, n, linear->out, y, y_stride};
+    return ram_pool_for(c->pool, (n + BIAS_ROWS - 1) / BIAS_ROWS, bias_task, &job, err);
 }
 
 /* Stored [in, out]: small (a head's share of a latent projection), decoded whole. */
@@ -135,7 +157,5 @@ int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linea
         if (c->forget)
             ram_weight_forget(c->ckpt, &linear->weight, stored, rows);
     }
-    if (!status && linear->bias)
-        add_bias(linear->bias, n, out, y, y_stride);
-    return status;
+    return status || !linear->bias ? status : add_bias(c, linear, n, y, y_stride, err);
 }

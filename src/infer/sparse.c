@@ -11,6 +11,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { ROWS_A_TASK = 32 };
+
 /* The k best of n values, best first; of equal ones the lower index. */
 static void top_k(const float *values, size_t n, size_t k, uint32_t *best)
 {
@@ -107,22 +109,58 @@ static size_t members_of(const struct ram_block *b, size_t expert, size_t n)
     return n_members;
 }
 
+/* Members [first, first + n) of an expert: their rows together, and what came of them back. A row
+ * is a member once, so tasks do not meet. */
+struct member_job {
+    const struct ram_scratch *s;
+    size_t hidden, first, n;
+};
+
+static int gather_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    const struct member_job *job = ctx;
+    const struct ram_scratch *s = job->s;
+    const size_t last = (i + 1) * ROWS_A_TASK < job->n ? (i + 1) * ROWS_A_TASK : job->n;
+
+    (void)worker;
+    (void)err;
+    for (size_t row = i * ROWS_A_TASK; row < last; row++)
+        memcpy(s->gathered + row * job->hidden,
+               s->normed + s->members[job->first + row] * job->hidden,
+               job->hidden * sizeof *s->gathered);
+    return RAM_OK;
+}
+
+static int scatter_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    const struct member_job *job = ctx;
+    const struct ram_scratch *s = job->s;
+    const size_t last = (i + 1) * ROWS_A_TASK < job->n ? (i + 1) * ROWS_A_TASK : job->n;
+
+    (void)worker;
+    (void)err;
+    for (size_t row = i * ROWS_A_TASK; row < last; row++)
+        ram_nn()->axpy(s->member_share[job->first + row], s->part + row * job->hidden, job->hidden,
+                       s->sum + s->members[job->first + row] * job->hidden);
+    return RAM_OK;
+}
+
 static int run_expert(struct ram_block *b, const struct ram_mlp *expert, size_t n_members,
                       struct ram_err *err)
 {
-    struct ram_scratch *s = &b->scratch;
-    const size_t hidden = b->model->hp.hidden;
+    const struct ram_scratch *s = &b->scratch;
+    struct member_job job = {.s = s, .hidden = b->model->hp.hidden};
     int status = RAM_OK;
 
-    for (size_t first = 0; !status && first < n_members; first += s->mlp_rows) {
-        const size_t left = n_members - first, n = left < s->mlp_rows ? left : s->mlp_rows;
-        for (size_t i = 0; i < n; i++)
-            memcpy(s->gathered + i * hidden, s->normed + s->members[first + i] * hidden,
-                   hidden * sizeof *s->gathered);
-        status = ram_mlp_apply(b, expert, s->gathered, n, err);
-        for (size_t i = 0; !status && i < n; i++)
-            ram_nn()->axpy(s->member_share[first + i], s->part + i * hidden, hidden,
-                           s->sum + s->members[first + i] * hidden);
+    for (; !status && job.first < n_members; job.first += s->mlp_rows) {
+        const size_t left = n_members - job.first;
+        job.n = left < s->mlp_rows ? left : s->mlp_rows;
+        const size_t n_tasks = (job.n + ROWS_A_TASK - 1) / ROWS_A_TASK;
+        status = ram_pool_for(b->compute.pool, n_tasks, gather_task, &job, err);
+        if (!status)
+            status = ram_mlp_apply(b, expert, s->gathered, job.n, err);
+        if (!status)
+            status = ram_pool_for(b->compute.pool, n_tasks, scatter_task, &job, err);
     }
     return status;
 }
@@ -141,7 +179,8 @@ int ram_sparse_apply(struct ram_block *b, const struct ram_layer *layer, size_t 
         const size_t rows = n - row < s->mlp_rows ? n - row : s->mlp_rows;
         status = ram_mlp_apply(b, &layer->shared, s->normed + row * hidden, rows, err);
         if (!status)
-            ram_nn()->axpy(1, s->part, rows * hidden, s->sum + row * hidden);
+            status =
+                ram_add_into(b->compute.pool, s->part, rows * hidden, s->sum + row * hidden, err);
     }
     return status;
 }
