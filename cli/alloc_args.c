@@ -10,8 +10,8 @@
 #define AT(member) offsetof(struct alloc_args, member)
 const struct opt alloc_args_table[] = {
     {"method", 0, OPT_TEXT, AT(opts.method), "M",
-     "uniform, v1, v2, v3, v2-opt, v3-opt, budget or auto (default: budget if a size is "
-     "given, else auto, which takes v2 for mixtures of experts and v3-opt for dense models)",
+     "budget, uniform, v1, v2, v3, v2-opt, v3-opt or auto, which takes v2 for mixtures of experts "
+     "and v3-opt for dense models (default: budget if a size is given, and of quantize; else auto)",
      NULL},
     {"bpw", 0, OPT_REAL, AT(opts.bpw), "BITS",
      "budget: bits a weight, every byte of the weight files counted (default: 4.5)", NULL},

@@ -10,19 +10,23 @@
 struct args {
     struct alloc_args alloc;
     const char *output;
+    bool pareto;
 };
 
 static const struct opt table[] = {
     {"output", 'o', OPT_TEXT, offsetof(struct args, output), "PLAN", "the file to write", NULL},
     {"encoder", 0, OPT_TEXT, offsetof(struct args, alloc.opts.encoder), "E",
      "budget: the encoder that will convert, on which errors depend (default: rtn)", NULL},
+    {"pareto", 0, OPT_FLAG, offsetof(struct args, pareto), NULL,
+     "budget: a table of many sizes, bytes against predicted divergence; no plan is written", NULL},
     {0},
 };
 
 static const struct opt_usage usage = {
     .verb = "allocate",
     .synopsis = "MANIFEST -o PLAN [--method M] [options]\n"
-                "       ram allocate MANIFEST --method all",
+                "       ram allocate MANIFEST --method all\n"
+                "       ram allocate MANIFEST --method budget --pareto",
     .about = "Decides from a manifest how many bits each tensor gets, and writes the plan. The\n"
              "plan is JSON; `bits` and `group` of a unit may be edited by hand before\n"
              "ram convert. --method all prints every method's distribution, bits and bytes\n"
@@ -41,7 +45,8 @@ static int compare(const struct ram_manifest *manifest, const struct args *args,
     char *text = NULL;
 
     opts.method = NULL;
-    const int status = ram_allocate_compare(manifest, &opts, form, &text, err);
+    const int status = args->pareto ? ram_allocate_family(manifest, &opts, form, &text, err)
+                                    : ram_allocate_compare(manifest, &opts, form, &text, err);
     if (!status)
         result_print(text);
     free(text);
@@ -70,18 +75,25 @@ static int decide(const struct ram_manifest *manifest, const struct args *args,
     return status;
 }
 
+/* A table is wanted, not a plan. */
+static bool to_look_at(const struct args *args)
+{
+    const char *method = args->alloc.opts.method;
+    return args->pareto || (method && !strcmp(method, "all"));
+}
+
 static int run(const char *path, const struct args *args, const struct opt_common *common,
                struct ram_err *err)
 {
-    const bool all = args->alloc.opts.method && !strcmp(args->alloc.opts.method, "all");
+    const bool table_only = to_look_at(args);
     struct ram_manifest *manifest = NULL;
 
-    int status = all ? RAM_OK : job_check_output(args->output, common->force, err);
+    int status = table_only ? RAM_OK : job_check_output(args->output, common->force, err);
     if (!status)
         status = ram_manifest_read(&manifest, path, err);
     if (!status)
-        status = all ? compare(manifest, args, job_form(common), err)
-                     : decide(manifest, args, common, err);
+        status = table_only ? compare(manifest, args, job_form(common), err)
+                            : decide(manifest, args, common, err);
     ram_manifest_free(manifest);
     return status;
 }
@@ -98,7 +110,12 @@ int cmd_allocate(char **argv, size_t n)
     int status = opt_parse(&usage, groups, 3, argv, n, &n);
     if (status == OPT_GO)
         status = alloc_args_finish(&args.alloc, usage.verb);
-    if (status == OPT_GO && !(args.alloc.opts.method && !strcmp(args.alloc.opts.method, "all")))
+    if (status == OPT_GO && args.pareto && args.alloc.opts.method &&
+        strcmp(args.alloc.opts.method, "budget")) {
+        message("allocate: --pareto belongs to method budget, not to %s", args.alloc.opts.method);
+        status = 2;
+    }
+    if (status == OPT_GO && !to_look_at(&args))
         status = opt_require(&usage, "-o PLAN", args.output);
     if (status == OPT_GO) {
         status = run(argv[0], &args, &common, &err);

@@ -1,6 +1,7 @@
 /* cmd_quantize.c - all stages in one command; each prints what it is about to do, or did. */
 #include "alloc_args.h"
 #include "analyze_args.h"
+#include "budget_job.h"
 #include "cmd.h"
 #include "convert_args.h"
 #include "job.h"
@@ -15,7 +16,16 @@ struct args {
     struct convert_args convert;
     struct alloc_args alloc;
     struct ram_analyze_opts analyze;
+    int effort;
     bool keep_manifest;
+};
+
+static const struct opt effort_table[] = {
+    {"effort", 0, OPT_CHOICE, offsetof(struct args, effort), "E",
+     "budget: fast, normal or best; each says how long it takes (default: best for small models, "
+     "else normal)",
+     budget_efforts},
+    {0},
 };
 
 static const struct opt table[] = {
@@ -26,14 +36,16 @@ static const struct opt table[] = {
 
 static const struct opt_usage usage = {
     .verb = "quantize",
-    .synopsis = "MODEL -o DIR [--method M | --bpw B | --size SIZE] [options]",
-    .about = "Quantises a checkpoint: measures its weights, decides how many bits each tensor\n"
-             "gets, prints that plan, writes DIR, and checks what was written against the\n"
-             "original. DIR is whole or absent, and mlx_lm loads it.\n\n"
+    .synopsis = "MODEL -o DIR [--bpw B | --size S | --fit S | --method M]",
+    .about = "Quantises a checkpoint: measures its weights, runs it on tokens of its own,\n"
+             "decides how many bits each tensor gets, prints that plan, writes DIR, and checks\n"
+             "what was written against the original. DIR is whole or absent; mlx_lm loads it.\n"
+             "Without a size it is --method budget --bpw 4.5.\n\n"
              "MODEL is a directory with config.json and *.safetensors, or org/name[@revision]\n"
              "in the Hugging Face cache. After ^C the same command with --resume continues.",
     .examples = "ram quantize Qwen/Qwen3-8B -o qwen3-8b-ram\n"
-                "ram quantize ./my-model -o out --dry-run\n"
+                "ram quantize Qwen/Qwen3-30B-A3B -o out --fit 24GiB --context 32768\n"
+                "ram quantize ./my-model -o out --size 5GB --dry-run\n"
                 "ram quantize ./my-model -o out --method uniform --bits 6 --group 64",
     .min_operands = 1,
     .max_operands = 1,
@@ -47,9 +59,31 @@ struct work {
     struct ram_ckpt *ckpt;
     struct ram_manifest *manifest;
     struct ram_plan *plan;
+    bool to_budget; /* the method is budget */
+    struct budget budget;
     char *plan_text, *convert_text, *verify_text;
     bool resumable; /* the partial file is there */
 };
+
+static struct ram_allocate_opts allocate_opts(const struct work *w)
+{
+    struct ram_allocate_opts opts = w->args->alloc.opts;
+
+    opts.method = opts.method ? opts.method : "budget";
+    if (w->to_budget && w->budget.effort.encoder)
+        opts.encoder = w->budget.effort.encoder;
+    else
+        opts.encoder = w->args->convert.encoder;
+    return opts;
+}
+
+static struct ram_convert_opts convert_opts(const struct work *w, bool force)
+{
+    struct ram_convert_opts opts = convert_args_opts(&w->args->convert, force);
+
+    opts.encoder = allocate_opts(w).encoder;
+    return opts;
+}
 
 /* What can be refused is refused before hours are spent: options that make no sense, an
  * architecture that cannot be written. Weights are not looked at. */
@@ -57,7 +91,8 @@ static int preflight(struct work *w, struct ram_err *err)
 {
     const struct ram_allocate_opts uniform = {.method = "uniform"};
     const struct ram_run silent = {.threads = w->job->run.threads};
-    struct ram_convert_opts opts = convert_args_opts(&w->args->convert, w->force);
+    const struct ram_allocate_opts wanted = allocate_opts(w);
+    struct ram_convert_opts opts = convert_opts(w, w->force);
     struct ram_manifest *survey = NULL;
     struct ram_plan *plan = NULL;
     struct ram_err tried = {0};
@@ -66,7 +101,7 @@ static int preflight(struct work *w, struct ram_err *err)
     int status = ram_survey(w->ckpt, &survey, err);
     if (!status) {
         /* That nothing is measured yet (RAM_EFORMAT) is no reason to refuse. */
-        const int early = ram_allocate(survey, &w->args->alloc.opts, &plan, &tried);
+        const int early = ram_allocate(survey, &wanted, &plan, &tried);
         ram_plan_free(plan);
         plan = NULL;
         if (early == RAM_EUSAGE) {
@@ -89,40 +124,19 @@ static int measure(struct work *w, const char *partial, struct ram_err *err)
     struct ram_analyze_opts opts = w->args->analyze;
 
     opts.partial = partial;
+    /* A manifest that is kept may be asked for any method. */
+    opts.no_svd = opts.no_svd || (w->to_budget && !w->args->keep_manifest);
     analyze_args_announce(&opts, w->job);
     return job_stage_done(w->job, ram_analyze(w->ckpt, &opts, &w->job->run, &w->manifest, err));
 }
 
-/* The budget method wants to know what each matrix costs the model. An architecture that cannot be
- * run is decided by its weights alone, and that is said. */
-static int probe(struct work *w, struct ram_err *err)
-{
-    const char *method = w->args->alloc.opts.method;
-    const struct ram_probe_opts opts = {.text = w->args->convert.text};
-    struct ram_plan *trial = NULL;
-
-    if (!method || strcmp(method, "budget"))
-        return RAM_OK;
-    /* A budget that is too small does not become larger by what a probe finds. */
-    int status = ram_allocate(w->manifest, &w->args->alloc.opts, &trial, err);
-    ram_plan_free(trial);
-    if (status)
-        return status;
-    status = job_stage_done(w->job, ram_probe(w->ckpt, w->manifest, &opts, &w->job->run, err));
-    if (status != RAM_EUNSUPPORTED)
-        return status;
-    if (!w->job->progress.quiet)
-        message("note: %s; deciding by the weights alone", err->message);
-    *err = (struct ram_err){0};
-    return RAM_OK;
-}
-
 static int decide(struct work *w, struct ram_err *err)
 {
-    struct ram_allocate_opts opts = w->args->alloc.opts;
+    const struct ram_allocate_opts opts = allocate_opts(w);
 
-    opts.encoder = w->args->convert.encoder;
-    int status = ram_allocate(w->manifest, &opts, &w->plan, err);
+    free(w->plan_text);
+    w->plan_text = NULL;
+    int status = w->plan ? RAM_OK : ram_allocate(w->manifest, &opts, &w->plan, err);
     if (!status)
         status =
             ram_plan_describe(w->plan, w->job->form, w->job->progress.verbose, &w->plan_text, err);
@@ -140,13 +154,16 @@ static int keep_manifest(const struct work *w, struct ram_err *err)
     return status;
 }
 
-static int write_and_verify(struct work *w, struct ram_err *err)
+static int write_and_verify(struct work *w, bool force, struct ram_err *err)
 {
-    const struct ram_convert_opts opts = convert_args_opts(&w->args->convert, w->force);
+    const struct ram_convert_opts opts = convert_opts(w, force);
     const char *dir = w->args->convert.output;
     struct job *job = w->job;
     const bool print = job->form != RAM_JSON && !job->silent;
 
+    free(w->convert_text);
+    free(w->verify_text);
+    w->convert_text = w->verify_text = NULL;
     int status = job_stage_done(job, ram_convert(w->ckpt, w->plan, dir, &opts, &job->run, job->form,
                                                  &w->convert_text, err));
     if (!status && print)
@@ -164,6 +181,26 @@ static int write_and_verify(struct work *w, struct ram_err *err)
     return status;
 }
 
+static int check(struct work *w, struct ram_err *err)
+{
+    int status = budget_check(&w->budget, w->args->convert.output, w->ckpt, w->manifest, &w->plan,
+                              &w->args->alloc, w->job, err);
+    if (status || !w->budget.fell_back)
+        return status;
+    status = decide(w, err);
+    return status ? status : write_and_verify(w, true, err);
+}
+
+static int measure_and_decide(struct work *w, const char *partial, struct ram_err *err)
+{
+    const struct ram_allocate_opts opts = allocate_opts(w);
+
+    int status = measure(w, partial, err);
+    if (!status && w->to_budget)
+        status = budget_probe(&w->budget, w->ckpt, w->manifest, &opts, w->job, err);
+    return status ? status : decide(w, err);
+}
+
 /* One object: what each stage said, and where the result lies. */
 static void print_json(const struct work *w)
 {
@@ -176,6 +213,7 @@ static void print_json(const struct work *w)
         printf(",\n\"convert\": %s", w->convert_text);
     if (w->verify_text)
         printf(",\n\"verify\": %s", w->verify_text);
+    budget_print_json(&w->budget, w->plan);
     printf("}\n");
 }
 
@@ -191,6 +229,7 @@ static void print_outcome(const struct work *w)
         printf("\nNothing was written.\n");
         return;
     }
+    budget_print(&w->budget, w->plan);
     printf("\nThe result is in %s: %.2f %s, %.2f bits a weight, %.2f times smaller.\n"
            "Verified against the original: no difference. Try it:\n\nmlx_lm.generate --model ",
            dir, size, large ? "GiB" : "MiB", totals.effective_bits, totals.compression);
@@ -213,14 +252,14 @@ static int run(const char *model, struct work *w, struct ram_err *err)
         status = ram_ckpt_open(&w->ckpt, model, err);
     if (!status)
         status = preflight(w, err);
+    if (!status && w->to_budget)
+        status = budget_begin(&w->budget, w->ckpt, w->args->effort, w->job, err);
     if (!status)
-        status = measure(w, partial, err);
+        status = measure_and_decide(w, partial, err);
     if (!status)
-        status = probe(w, err);
-    if (!status)
-        status = decide(w, err);
-    if (!status)
-        status = write_and_verify(w, err);
+        status = write_and_verify(w, w->force, err);
+    if (!status && !dry_run)
+        status = check(w, err);
     if ((!status || status == RAM_EDIFF) && w->job->form == RAM_JSON)
         print_json(w);
     else if (!status && !w->job->silent)
@@ -232,27 +271,47 @@ static int run(const char *model, struct work *w, struct ram_err *err)
     return status;
 }
 
+static bool to_budget(const struct args *args)
+{
+    return !args->alloc.opts.method || !strcmp(args->alloc.opts.method, "budget");
+}
+
+static int check_effort(const struct args *args)
+{
+    if (!args->effort || to_budget(args))
+        return OPT_GO;
+    message("quantize: --effort belongs to method budget, not to %s", args->alloc.opts.method);
+    return 2;
+}
+
 int cmd_quantize(char **argv, size_t n)
 {
     struct opt_common common = {0};
     struct args args = {.analyze = ANALYZE_ARGS_DEFAULT};
     const struct opt_group groups[] = {{"Writing", convert_args_table, &args.convert},
                                        {"Deciding", alloc_args_table, &args.alloc},
+                                       {"Effort", effort_table, &args},
                                        {"Measuring", analyze_args_table, &args.analyze},
                                        {"Keeping", table, &args},
                                        {"Options of every verb", opt_common_table, &common}};
     struct ram_err err = {0};
     struct job job;
 
-    int status = opt_parse(&usage, groups, 5, argv, n, &n);
+    int status = opt_parse(&usage, groups, 6, argv, n, &n);
     if (status == OPT_GO)
         status = alloc_args_finish(&args.alloc, usage.verb);
+    if (status == OPT_GO)
+        status = check_effort(&args);
     if (status == OPT_GO)
         status = analyze_args_check(&args.analyze, usage.verb);
     if (status == OPT_GO)
         status = opt_require(&usage, "-o DIR", args.convert.output);
     if (status == OPT_GO) {
-        struct work w = {.args = &args, .job = &job, .force = common.force};
+        struct work w = {.args = &args,
+                         .job = &job,
+                         .force = common.force,
+                         .to_budget = to_budget(&args),
+                         .budget = {.text = args.convert.text, .encoder = args.convert.encoder}};
         job_init(&job, &common);
         status = run(argv[0], &w, &err);
         if (status)

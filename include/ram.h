@@ -147,6 +147,22 @@ struct ram_probe_opts {
 int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
               const struct ram_probe_opts *opts, const struct ram_run *run, struct ram_err *err);
 
+/* How much time a budget is given. */
+enum ram_effort_level { RAM_EFFORT_FAST, RAM_EFFORT_NORMAL, RAM_EFFORT_BEST, RAM_N_EFFORTS };
+
+struct ram_effort {
+    const char *name, *what; /* a line for a person */
+    struct ram_probe_opts probe;
+    const char *encoder;
+    double seconds; /* that all stages take here, about; reading the files is left aside */
+};
+
+/* What each effort means for a model, and which is usual for it: best for small ones, else normal;
+ * that depends on the model alone. manifest: of ram_survey at least. */
+int ram_efforts(const struct ram_manifest *manifest, const struct ram_run *run,
+                struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
+                struct ram_err *err);
+
 /* ---- plan: what was decided ------------------------------------------------------------- */
 
 struct ram_plan;
@@ -181,6 +197,7 @@ struct ram_plan_totals {
     double nominal_bits;    /* mean code width */
     double effective_bits;  /* bytes x 8 / parameters */
     double compression;     /* 16-bit bytes / bytes */
+    double predicted_kld;   /* nats a token; NAN: the method foretells none */
 };
 
 /* Decides bits and group of every unit. Pure: no weights, no files, no clock. */
@@ -191,6 +208,11 @@ int ram_allocate(const struct ram_manifest *manifest, const struct ram_allocate_
 int ram_allocate_compare(const struct ram_manifest *manifest,
                          const struct ram_allocate_opts *opts, enum ram_form form, char **out,
                          struct ram_err *err);
+
+/* What method budget would make of 2 to 9 bits a weight, and of all it can use: bytes, predicted
+ * divergence, and the best uniform width in no more bytes. Sizes in opts are ignored. */
+int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
+                        enum ram_form form, char **out, struct ram_err *err);
 
 int ram_plan_read(struct ram_plan **out, const char *path, struct ram_err *err);
 int ram_plan_write(const struct ram_plan *plan, const char *path, bool force,
@@ -232,6 +254,22 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
  */
 int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
                const struct ram_run *run, enum ram_form form, char **out, struct ram_err *err);
+
+/* What a conversion is worth, on tokens that the model makes itself and that nothing was decided
+ * by. Nats a token. */
+struct ram_self_check {
+    uint64_t tokens;
+    double kld;         /* of the directory from its source */
+    double kld_uniform; /* of the best uniform width that takes no more bytes; NAN: there is none */
+    int uniform_bits, uniform_group;
+};
+
+/* manifest, plan: of the source, as dir was made by. opts: how many tokens; the seed is another.
+ * RAM_EUNSUPPORTED for an architecture that cannot be run. */
+int ram_self_check(const char *dir, const struct ram_ckpt *source,
+                   const struct ram_manifest *manifest, const struct ram_plan *plan,
+                   const struct ram_probe_opts *opts, const struct ram_run *run,
+                   struct ram_self_check *out, struct ram_err *err);
 
 /* ---- score: what came of it ---------------------------------------------------------------- */
 

@@ -7,25 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROUNDS = 4, SEED = 42 };
-
-static struct ram_synthetic defaults(const struct ram_probe_opts *opts, bool sparse)
-{
-    /* Few tokens reach an expert, so a mixture needs more of them. */
-    const struct ram_synthetic what = {
-        .n = opts->sequences ? opts->sequences
-             : sparse        ? 8
-                             : 4,
-        .length = opts->length ? opts->length
-                  : sparse     ? 256
-                               : 128,
-        .rounds = opts->rounds ? opts->rounds : ROUNDS,
-        .seed = opts->seed ? opts->seed : SEED,
-        .text = opts->text,
-    };
-    return what;
-}
-
 static int put(struct ram_manifest *manifest, const struct ram_model *model,
                const struct ram_synthetic *what, const struct ram_probe_opts *opts,
                const struct ram_sensitivities *found, struct ram_err *err)
@@ -112,7 +93,7 @@ int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
     if (!status)
         status = ram_pool_new(&how.pool, run ? run->threads : 0, err);
     if (!status) {
-        const struct ram_synthetic what = defaults(opts, model->hp.moe.n_experts > 0);
+        const struct ram_synthetic what = ram_probe_tokens(opts, model->hp.moe.n_experts > 0);
         tokens = ram_calloc(what.n * what.length, sizeof *tokens, err);
         found.alpha = ram_calloc(model->n_units, sizeof *found.alpha, err);
         status = tokens && found.alpha ? ram_synthetic_tokens(model, &what, &how, tokens, err)

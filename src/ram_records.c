@@ -67,6 +67,10 @@ static struct ram_allocate_opts own_options(const struct ram_method *method,
         own.t2 = own.t8 = own.t16 = 0;
         own.search = false;
     }
+    if (method->budget) {
+        own.expert_rule = NULL;
+        memset(own.weights, 0, sizeof own.weights);
+    }
     return own;
 }
 
@@ -132,6 +136,32 @@ int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_a
         status = add_ladder(&candidates, manifest, opts, err);
     if (!status)
         status = ram_report_compare(manifest, candidates.items, candidates.n, form, out, err);
+    release(&candidates);
+    return status;
+}
+
+int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
+                        enum ram_form form, char **out, struct ram_err *err)
+{
+    enum { QUARTERS = 4, LAST = 9 * QUARTERS };
+    struct ram_allocate_opts own = *opts;
+    struct candidates candidates = {0};
+    char label[32];
+    int status = RAM_OK;
+
+    own.method = "budget";
+    own.size = own.fit = own.context = 0;
+    for (int step = 2 * QUARTERS; step <= LAST + 1 && !status; step++) {
+        own.bpw = step <= LAST ? (double)step / QUARTERS : 17;
+        snprintf(label, sizeof label, step <= LAST ? "%.2f" : "16", own.bpw);
+        status = add(&candidates, manifest, &own, label, false, err);
+        if (status == RAM_EBUDGET && step <= LAST) { /* the family begins higher up */
+            *err = (struct ram_err){0};
+            status = RAM_OK;
+        }
+    }
+    if (!status)
+        status = ram_report_family(manifest, candidates.items, candidates.n, form, out, err);
     release(&candidates);
     return status;
 }

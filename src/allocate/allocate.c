@@ -34,14 +34,18 @@ static int check_options(const struct ram_method *method, const struct ram_alloc
     const bool uniform = opts->bits || opts->group || opts->keep_embeddings;
     const bool thresholds = opts->t2 != 0 || opts->t8 != 0 || opts->t16 != 0;
 
+    const bool scores =
+        opts->expert_rule ||
+        opts->weights[0] + opts->weights[1] + opts->weights[2] + opts->weights[3] > 0;
     const bool budget = opts->size || opts->bpw != 0 || opts->fit || opts->context;
 
     if (!method->budget && budget)
         return ram_fail(err, RAM_EUSAGE,
                         "size, bpw, fit and context belong to method budget, not to %s",
                         method->name);
-    if (method->budget && (thresholds || opts->search))
-        return ram_fail(err, RAM_EUSAGE, "method budget has no thresholds and nothing to search");
+    if (method->budget && (thresholds || opts->search || scores))
+        return ram_fail(err, RAM_EUSAGE,
+                        "method budget has no scores, no thresholds and nothing to search");
     if (!method->uniform && uniform)
         return ram_fail(err, RAM_EUSAGE,
                         "bits, group and keep-embeddings belong to method uniform, not to %s",

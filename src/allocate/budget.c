@@ -52,7 +52,8 @@ struct budget {
     struct ram_problem *problem;
     const struct encoder_gain *encoder;
     uint64_t bytes;         /* of all weight files */
-    uint64_t fixed;         /* headers, and units that have no choice */
+    uint64_t fixed;         /* headers, and units that have no choice; */
+    double fixed_cost;      /* what those are predicted to cost, if the user set them */
     bool probed;            /* a_i were measured, */
     const json_t *curves;   /* and what widths cost under this encoder, by unit; or NULL */
     struct ram_item *items; /* of the units that have a choice */
@@ -268,6 +269,20 @@ static int add_options(struct budget *b, size_t i, struct ram_err *err)
     return RAM_OK;
 }
 
+/* Predicted divergence of a unit whose width the user set; 0 if nothing is known of it. */
+static double fixed_cost(const struct budget *b, size_t i)
+{
+    const struct ram_unit *unit = &b->problem->plan->units[i];
+    const int bits = ram_bits_index(unit->bits), group = ram_group_index(unit->group);
+
+    if (bits < 0 || group < 0)
+        return 0;
+    const double error =
+        ram_case_error(b->problem, i, unit->bits, unit->group) * b->encoder->gain[bits][group];
+    const double cost = cost_of(b, i, (size_t)(bits * RAM_N_GROUPS + group), error);
+    return isfinite(cost) ? cost : 0;
+}
+
 static int build(struct budget *b, struct ram_err *err)
 {
     struct ram_problem *problem = b->problem;
@@ -290,6 +305,7 @@ static int build(struct budget *b, struct ram_err *err)
         ram_decide_unit(problem, i, c->user_bits ? c->user_bits : 16, c->user_group, reason);
         b->fixed += ram_unit_bytes(&problem->plan->units[i], problem->plan->units[i].bits,
                                    problem->plan->units[i].group);
+        b->fixed_cost += fixed_cost(b, i);
     }
     return status;
 }
@@ -327,7 +343,7 @@ static double best_uniform(const struct budget *b)
 
     for (unsigned w = 0; w < N_OPTIONS; w++) {
         uint64_t bytes = b->fixed;
-        double cost = 0;
+        double cost = b->fixed_cost;
         for (size_t k = 0; k < b->n_items; k++) {
             size_t o = 0;
             while (o < b->items[k].n && b->width[k * N_OPTIONS + o] < w)
@@ -359,7 +375,7 @@ static int describe(const struct budget *b, const struct ram_choice *result, str
         plan->predicted = json_object();
     if (!status)
         status = ram_json_put(plan->predicted, b->probed ? "kld" : "cost",
-                              ram_json_real(result->cost), err);
+                              ram_json_real(result->cost + b->fixed_cost), err);
     if (!status && isfinite(uniform))
         status = ram_json_put(plan->predicted, b->probed ? "kld_uniform" : "cost_uniform",
                               ram_json_real(uniform), err);

@@ -10,8 +10,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TEXT = 1 << 30 };
-enum { LOGIT_BYTES_SHARE = 8, MAX_BLOCK = 256 };
+enum { LOGIT_BYTES_SHARE = 8, MAX_BLOCK = 256, MAX_TEXT = 1 << 30, ROUNDS = 4, SEED = 42 };
+
+struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sparse)
+{
+    return (struct ram_synthetic){
+        .n = opts->sequences ? opts->sequences
+             : sparse        ? 8
+                             : 4,
+        .length = opts->length ? opts->length
+                  : sparse     ? 256
+                               : 128,
+        .rounds = opts->rounds ? opts->rounds : ROUNDS,
+        .seed = opts->seed ? opts->seed : SEED,
+        .text = opts->text,
+    };
+}
 
 int ram_probe_report(const struct ram_probe_run *how, const char *stage, const char *item,
                      uint64_t done, uint64_t total, struct ram_err *err)

@@ -105,7 +105,10 @@ void ram_plan_sum(struct ram_plan *plan)
 
 void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out)
 {
+    const json_t *kld = json_object_get(plan->predicted, "kld");
+
     *out = plan->totals;
+    out->predicted_kld = json_is_number(kld) ? json_number_value(kld) : NAN;
 }
 
 struct named {

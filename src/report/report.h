@@ -25,4 +25,8 @@ int ram_report_manifest(const struct ram_manifest *manifest, const struct ram_ca
 int ram_report_compare(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
                        size_t n_candidates, enum ram_form form, char **out, struct ram_err *err);
 
+/* Plans of method budget, from small to large. */
+int ram_report_family(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
+                      size_t n_candidates, enum ram_form form, char **out, struct ram_err *err);
+
 #endif

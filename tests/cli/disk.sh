@@ -15,7 +15,7 @@ try_everything_in() {
     says err "$1"
     expect 1 convert "$tiny" --plan p.json -o "$1/dir"
     says err "$1"
-    expect 1 quantize "$tiny" -o "$1/dir"
+    expect 1 quantize "$tiny" -o "$1/dir" --method auto
     says err "$1"
     empty "$1"
 }
@@ -40,11 +40,11 @@ says err 'limited/dir'
 is $? 1 "exit code of allocate under a limit of 2 kB a file"
 empty limited
 # What was measured outlives a conversion that failed.
-(ulimit -f 2000 && "$RAM" quantize "$tiny" -o limited/q) >out 2>err
+(ulimit -f 2000 && "$RAM" quantize "$tiny" -o limited/q --method auto) >out 2>err
 is $? 1 "exit code of quantize under a limit of 1 MB a file"
 says err '\-\-resume continues'
 is "$(ls limited)" "q.manifest.partial" "what a failed quantize left"
-expect 0 quantize "$tiny" -o limited/q --resume
+expect 0 quantize "$tiny" -o limited/q --method auto --resume
 is "$(ls limited)" "q" "what a resumed quantize left"
 rm -r limited/q
 
@@ -61,7 +61,7 @@ mount -t tmpfs -o size=200k none "$there/small" || exit 1
 expect 1 convert "$tiny" --plan "$there/p.json" -o "$there/small/dir"
 says err 'No space left\|are free'
 is "$(ls -A "$there/small")" "" "what a failed convert left on a full disk"
-expect 1 quantize "$tiny" -o "$there/small/dir" -q
+expect 1 quantize "$tiny" -o "$there/small/dir" --method auto -q
 says err 'No space left\|are free'
 absent "$there/small/dir"
 rm -f "$there"/small/*

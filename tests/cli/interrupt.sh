@@ -104,7 +104,7 @@ fi
 # quantize: stopped while it measures, then resumed.
 interrupt_quantize() {
     rm -rf q q.*
-    "$RAM" quantize "$model" -o q --threads 1 >out 2>err &
+    "$RAM" quantize "$model" -o q --method auto --threads 1 >out 2>err &
     pid=$!
     while kill -0 $pid 2>/dev/null &&
         [ "$(wc -c 2>/dev/null <q.manifest.partial || echo 0)" -lt 5000 ]; do
@@ -118,7 +118,7 @@ interrupt_quantize() {
 if middle interrupt_quantize; then
     is $code 130 "exit code of quantize after SIGINT"
     present q.manifest.partial
-    expect 0 quantize "$model" -o q --resume --keep-manifest
+    expect 0 quantize "$model" -o q --method auto --resume --keep-manifest
     same q/ram-manifest.json whole.json "the manifest of a resumed quantize"
     absent q.manifest.partial
 else

@@ -92,18 +92,18 @@ expect 5 verify dir --plan v1.json --against "$tiny"
 
 # What makes no sense is refused before anything is measured.
 for mistake in '--method v9' '--encoder none' '--format none' '--set (=4' '--protect [' '--bits 3' \
-    '--method v1 --size 3MB' '--expert-rule median'; do
+    '--method v1 --size 3MB' '--expert-rule median' '--method v1 --effort fast' '--effort slow'; do
     expect 2 quantize "$tiny" -o q $mistake
     absent q q.manifest.partial
 done
-expect 0 quantize "$tiny" -o q --dry-run
+expect 0 quantize "$tiny" -o q --method auto --dry-run
 absent q q.manifest.partial
-expect 0 quantize "$tiny" -o q
+expect 0 quantize "$tiny" -o q --method auto
 is "$(tail -n 1 out)" 'mlx_lm.generate --model q --prompt "The history of"' "the last line"
 cmp q/model.safetensors dir/model.safetensors || bad "quantize and the single stages differ"
 absent q.manifest.partial q/ram-manifest.json
 expect 2 quantize "$tiny" -o q
-expect 0 quantize "$tiny" -o q --force --json --keep-manifest
+expect 0 quantize "$tiny" -o q --method auto --force --json --keep-manifest
 json out directory
 json out plan
 json out verify
@@ -119,8 +119,28 @@ expect 4 allocate m.json -o small.json --size 1MB
 says err '[0-9]'
 expect 4 quantize "$tiny" -o small --bpw 1
 absent small small.json
-expect 0 quantize "$tiny" -o small --size 3MB
+expect 0 quantize "$tiny" -o small --size 3MB --effort fast --json --keep-manifest
 [ "$(cat small/*.safetensors | wc -c)" -le 3000000 ] || bad "more than 3 MB of weight files"
+is "$("$JSON_GET" out self_check fell_back)" false "whether a budget fell back"
+kept=small/ram-manifest.json
+expect 0 allocate $kept -o small.json --size 3MB --encoder search
+expect 0 convert "$tiny" --plan small.json -o anew --encoder search
+cmp small/model.safetensors anew/model.safetensors || bad "a kept manifest gives another budget"
+# Without a size: 4.5 bits a weight of all 4,984,192.
+expect 0 quantize "$tiny" -o usual --effort normal -q
+[ "$(cat usual/*.safetensors | wc -c)" -le 2803608 ] || bad "more than 4.5 bits a weight"
+expect 0 verify usual --against "$tiny"
+# Every width of the family fits, and costs less the more it takes.
+expect 0 allocate $kept --method budget --pareto --json
+json out 0 kld
+json out 5 kld_uniform
+expect 2 allocate $kept --method v1 --pareto
+# A plan that a person edited.
+sed 's/\("name": "model.layers.1.mlp.up_proj.weight".*\)"bits": [0-9]*, "group": [0-9]*/\1"bits": 8, "group": 32/' \
+    small.json >edited.json
+expect 0 convert "$tiny" --plan edited.json -o edited --encoder search
+expect 0 verify edited --plan edited.json --against "$tiny"
+cmp -s edited/model.safetensors anew/model.safetensors && bad "an edited plan changed nothing"
 expect 2 allocate m.json -o x.json --method v1 --size 3MB
 
 # What a model says is a JSON string, whatever it is.

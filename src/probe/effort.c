@@ -1,0 +1,218 @@
+/*
+ * effort.c - see effort.h. Times an operation takes beside matrix products are those of one core of
+ * Zen 4 (docs/allocation.md), brought to this machine by the ratio of the products.
+ */
+#include "probe/effort.h"
+
+#include "kern/gemm.h"
+#include "probe/curve.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    PRODUCT = 768,     /* rows, columns and depth of the product that is timed */
+    CURVE_ROWS = 32,   /* of a matrix, coded for its curve ... */
+    CURVE_EXPERTS = 4, /* ... of so many experts of a stack ... */
+    CURVE_FORMS = 18   /* ... in so many forms */
+};
+
+static const double reference_f32 = 100e9; /* products of the core that the figures below are of */
+static const double error_ns = 3.5, search_ns = 31, write_ns = 1; /* a weight */
+static const double gptq_ns = 190, gptq_column_ns = 0.15;         /* a weight, and its columns */
+static const double factor_ns = 6.5e-3;                           /* x columns^3 */
+
+/* Up to here a model is small: products in f32 and more tokens, since they cost nothing. */
+static const double small_forward = 2e9; /* operations a token */
+/* Two cores with AVX512-BF16, by which the usual effort is chosen. */
+static const double usual_bf16 = 360e9, usual_f32 = 180e9, usual_seconds = 600;
+
+struct machine {
+    double bf16, f32; /* operations a second of all threads */
+    double others;    /* seconds of all threads for one of the reference core */
+};
+
+struct work {
+    double forward; /* operations a token ... */
+    double head;    /* ... and of them the head's */
+    double units, layers;
+    double weights;
+    double gptq, curves, factors; /* seconds of the reference core */
+    double experts;               /* of a layer; 0: dense */
+};
+
+/* ---- the machine ------------------------------------------------------------------------ */
+
+static double seconds_of(const struct timespec *from)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - from->tv_sec) + 1e-9 * (double)(now.tv_nsec - from->tv_nsec);
+}
+
+static int rate(enum ram_gemm_mode mode, float *room, struct ram_pool *pool, double *out,
+                struct ram_err *err)
+{
+    const struct ram_mat a = {room, RAM_ELEM_F32, PRODUCT, 1};
+    const struct ram_mat b = {room + PRODUCT * PRODUCT, RAM_ELEM_F32, PRODUCT, 1};
+    double best = INFINITY;
+    int status = RAM_OK;
+
+    for (int run = 0; run < 3 && !status; run++) {
+        struct timespec from;
+        clock_gettime(CLOCK_MONOTONIC, &from);
+        status = ram_gemm(mode, PRODUCT, PRODUCT, PRODUCT, a, b, room + 2 * PRODUCT * PRODUCT,
+                          PRODUCT, false, pool, err);
+        best = fmin(best, fmax(seconds_of(&from), 1e-6));
+    }
+    *out = 2.0 * PRODUCT * PRODUCT * PRODUCT / best;
+    return status;
+}
+
+static int time_machine(struct machine *machine, struct ram_pool *pool, struct ram_err *err)
+{
+    float *room = ram_calloc((size_t)3 * PRODUCT * PRODUCT, sizeof *room, err);
+
+    int status = room ? rate(RAM_GEMM_F32, room, pool, &machine->f32, err) : RAM_ENOMEM;
+    if (!status)
+        status = rate(RAM_GEMM_BF16, room, pool, &machine->bf16, err);
+    machine->others = reference_f32 / fmax(machine->f32, 1);
+    free(room);
+    return status;
+}
+
+/* ---- the work --------------------------------------------------------------------------- */
+
+static double config_number(const struct ram_manifest *m, const char *key)
+{
+    return json_number_value(json_object_get(m->config, key));
+}
+
+/* What part of the experts a token meets. */
+static double expert_share(const struct ram_manifest *m, double *experts)
+{
+    static const char *const keys[] = {"num_experts", "n_routed_experts", "num_local_experts"};
+    const double chosen = config_number(m, "num_experts_per_tok");
+    double n = 0;
+
+    *experts = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && n == 0; i++)
+        n = config_number(m, keys[i]);
+    *experts = n;
+    return n > 0 && chosen > 0 && chosen < n ? chosen / n : 1;
+}
+
+static void count_entry(struct work *work, const struct ram_entry *e, double share)
+{
+    const double n = (double)e->parameters, cols = (double)e->stored[0].cols;
+    const double gptq = n * (gptq_ns + gptq_column_ns * cols) * 1e-9;
+    const bool of_expert = strstr(e->unit, ".*.") != NULL;
+    const bool embedding = !strcmp(e->role, "embed"), head = !strcmp(e->role, "head");
+
+    work->weights += n;
+    work->gptq += gptq;
+    work->curves += gptq * CURVE_FORMS * fmin(1, CURVE_ROWS / (double)e->stored[0].rows) *
+                    (of_expert ? fmin(1, CURVE_EXPERTS / work->experts) : 1);
+    if (embedding || head)
+        work->head = 2 * n; /* the same rows, if there are two */
+    else
+        work->forward += 2 * n * (of_expert ? share : 1);
+    /* Experts have factors of their own; of the others every second matrix shares one. */
+    work->factors += cols * cols * cols * factor_ns * 1e-9 * (of_expert ? 0.67 : 0.5);
+    if (e->layer + 1 > work->layers)
+        work->layers = e->layer + 1;
+}
+
+static void count(struct work *work, const struct ram_manifest *m)
+{
+    const char *unit = "";
+
+    *work = (struct work){0};
+    const double share = expert_share(m, &work->experts);
+    for (size_t i = 0; i < m->n_entries; i++) {
+        const struct ram_entry *e = &m->entries[i];
+        if (e->skip != RAM_SKIP_NONE || e->n_stored == 0)
+            continue;
+        count_entry(work, e, share);
+        work->units += strcmp(unit, e->unit) != 0;
+        unit = e->unit;
+    }
+    /* Entries of a stack need not lie together. */
+    work->units = fmin(work->units, 8 * work->layers + 2);
+    work->forward += work->head;
+}
+
+/* ---- efforts ---------------------------------------------------------------------------- */
+
+static double seconds(const struct ram_effort *effort, const struct work *w,
+                      const struct machine *machine)
+{
+    const struct ram_probe_opts *p = &effort->probe;
+    const double tokens = (double)p->sequences * p->length, body = w->forward - w->head;
+    const double hessian = (double)RAM_HESSIAN_SEQUENCES * RAM_HESSIAN_LENGTH;
+    const double probes = p->tier == RAM_TIER_LOCAL
+                              ? 10 * body + 4 * w->head
+                              : w->units * (body / 2 + w->head) + 2 * w->forward;
+    const bool gptq = !strcmp(effort->encoder, "gptq");
+    /* Tokens of probes and of the check; probes; three models of the check. */
+    double bf16 = 2 * p->rounds * tokens * w->forward, f32 = 0, others = w->weights * 1e-9;
+
+    *(p->coarse ? &bf16 : &f32) += tokens * (probes + 4 * w->forward);
+    others *= error_ns + write_ns + (gptq ? 0 : search_ns);
+    if (p->curves) {
+        bf16 += 2 * (RAM_HESSIAN_ROUNDS + 1) * hessian * w->forward;
+        others += w->curves + w->factors * (w->experts > 0 ? CURVE_EXPERTS / w->experts : 1);
+    }
+    if (gptq) {
+        bf16 += 2 * (RAM_HESSIAN_ROUNDS + 1) * hessian * w->forward;
+        others += w->gptq + w->factors;
+    }
+    return bf16 / machine->bf16 + f32 / machine->f32 + others * machine->others;
+}
+
+static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work *work)
+{
+    const bool small = work->forward < small_forward;
+    const unsigned n = work->experts > 0 ? (small ? 8 : 2) : small ? 4 : 1;
+    const unsigned length = work->experts > 0 ? 256 : 128;
+    const struct ram_probe_opts kl = {.tier = RAM_TIER_KL,
+                                      .sequences = n,
+                                      .length = length,
+                                      .rounds = 4,
+                                      .seed = 42,
+                                      .coarse = !small};
+    struct ram_probe_opts local = kl, curves = kl;
+
+    local.tier = RAM_TIER_LOCAL;
+    local.sequences = (n + 1) / 2;
+    local.length = length / 2;
+    curves.curves = true;
+    efforts[RAM_EFFORT_FAST] =
+        (struct ram_effort){"fast", "sensitivities by layer, encoder search", local, "search", 0};
+    efforts[RAM_EFFORT_NORMAL] = (struct ram_effort){
+        "normal", "sensitivities by divergence, encoder search", kl, "search", 0};
+    efforts[RAM_EFFORT_BEST] = (struct ram_effort){
+        "best", "sensitivities by divergence, encoder gptq and its error curves", curves, "gptq",
+        0};
+}
+
+int ram_efforts_plan(const struct ram_manifest *manifest, struct ram_pool *pool,
+                     struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
+                     struct ram_err *err)
+{
+    const struct machine nominal = {usual_bf16, usual_f32, reference_f32 / usual_f32};
+    struct machine machine = {0};
+    struct work work;
+
+    count(&work, manifest);
+    describe(efforts, &work);
+    *usual = seconds(&efforts[RAM_EFFORT_BEST], &work, &nominal) <= usual_seconds
+                 ? RAM_EFFORT_BEST
+                 : RAM_EFFORT_NORMAL;
+    const int status = time_machine(&machine, pool, err);
+    for (size_t i = 0; !status && i < RAM_N_EFFORTS; i++)
+        efforts[i].seconds = seconds(&efforts[i], &work, &machine);
+    return status;
+}

@@ -1,0 +1,20 @@
+/*
+ * effort.h - how much work a budget is worth: what is probed, on how many tokens, and which encoder
+ * follows; and how long each takes.
+ *
+ * Work is counted from the shapes in a manifest and divided by this machine's speed, which a matrix
+ * product of a few milliseconds measures. What is chosen when nobody says depends on the model
+ * alone, so that the same command gives the same bytes on every machine.
+ */
+#ifndef RAM_PROBE_EFFORT_H
+#define RAM_PROBE_EFFORT_H
+
+#include "base/pool.h"
+#include "record/manifest.h"
+
+/* efforts [3]: fast, normal, best. */
+int ram_efforts_plan(const struct ram_manifest *manifest, struct ram_pool *pool,
+                     struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
+                     struct ram_err *err);
+
+#endif

@@ -1,0 +1,66 @@
+/* family_report.c - one model at many budgets: what each byte more is foretold to bring. */
+#include "record/emit.h"
+#include "report/format.h"
+#include "report/report.h"
+#include "report/table.h"
+
+#include <math.h>
+
+static double predicted(const struct ram_plan *plan, const char *key)
+{
+    const json_t *const value = json_object_get(plan->predicted, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static json_t *family_json(const struct ram_candidate *candidates, size_t n)
+{
+    json_t *const array = json_array();
+
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(array, json_deep_copy(candidates[i].plan->predicted));
+    return array;
+}
+
+static void put_row(struct ram_table *table, const struct ram_candidate *c, const char *measure)
+{
+    const double cost = predicted(c->plan, measure);
+    char uniform[32];
+
+    snprintf(uniform, sizeof uniform, "%s_uniform", measure);
+    const double other = predicted(c->plan, uniform);
+    ram_table_cell(table, "%s", c->label);
+    ram_table_cell(table, "%s", ram_format_count((uint64_t)predicted(c->plan, "file_bytes")).s);
+    ram_table_cell(table, "%.3g", cost);
+    ram_table_cell(table, isnan(other) ? "" : "%.3g", other);
+    ram_table_cell(table, isnan(other) || !(cost > 0) ? "" : "%.1f", other / cost);
+    ram_table_cell(table, "%.4f", 100 * predicted(c->plan, "optimality_gap"));
+}
+
+int ram_report_family(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
+                      size_t n_candidates, enum ram_form form, char **out, struct ram_err *err)
+{
+    struct ram_table table = {0};
+    struct ram_buf text = {0};
+
+    if (form == RAM_JSON)
+        return ram_emit_text(family_json(candidates, n_candidates), out, err);
+    const bool probed = manifest->sensitivities != NULL;
+    ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
+    ram_table_column(&table, ">bits a weight");
+    ram_table_column(&table, ">bytes");
+    ram_table_column(&table, probed ? ">nats a token" : ">cost");
+    ram_table_column(&table, ">uniform");
+    ram_table_column(&table, ">times better");
+    ram_table_column(&table, ">gap %");
+    for (size_t i = 0; i < n_candidates; i++)
+        put_row(&table, &candidates[i], probed ? "kld" : "cost");
+    ram_table_print(&table, form, &text);
+    ram_table_release(&table);
+    ram_buf_puts(&text, "\nbytes: of the weight files, at most. uniform: the best uniform width in "
+                        "no more bytes.\ngap: how far from the optimum the choice can be.\n");
+    ram_buf_puts(&text, probed ? "Predicted divergence from the original on tokens that it makes "
+                                 "itself.\n"
+                               : "The model was not probed, so that costs are relative squared "
+                                 "errors, not nats.\n");
+    return ram_buf_take(&text, out, err);
+}
