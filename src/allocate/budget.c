@@ -75,11 +75,14 @@ static unsigned digits(uint64_t n)
     return d;
 }
 
-/* One tensor's line in a safetensors header: names, type, shape, two offsets of up to `size`. */
-static uint64_t header_line(size_t name, uint64_t rows, uint64_t cols, uint64_t size)
+/* One tensor's line in a safetensors header, at most: name, type, shape, two offsets of up to
+ * `size`. Rows of heads are written as two numbers, a digit more in all; those of a stack as a
+ * number of experts and rows. */
+static uint64_t header_line(size_t name, const struct ram_block *block, uint64_t size)
 {
-    static const char frame[] = "\"\":{\"dtype\":\"BF16\",\"shape\":[,],\"data_offsets\":[,]},";
-    return sizeof frame - 1 + name + digits(rows) + digits(cols) + 2 * digits(size);
+    static const char frame[] = "\"\":{\"dtype\":\"BF16\",\"shape\":[,,],\"data_offsets\":[,]},";
+    return sizeof frame - 1 + name + digits(block->count) + digits(block->rows) + 1 +
+           digits(block->cols) + 2 * digits(size);
 }
 
 /* What headers take beside the weights, if every unit that may be is quantised. */
@@ -89,11 +92,12 @@ static uint64_t header_bytes(const struct ram_problem *problem, uint64_t size)
 
     for (size_t i = 0; i < problem->plan->n_units; i++) {
         const struct ram_unit *unit = &problem->plan->units[i];
-        const size_t name = strlen(unit->name) + 1; /* "switch_mlp" for "experts.*" */
+        const size_t name = strlen(unit->name) + 2; /* "unembed_out" for "kv_b_proj" */
+        const uint64_t parts = problem->cases[i].quantizable ? 3 : 1;
         for (size_t b = 0; b < unit->n_blocks; b++) {
-            const struct ram_block *block = &unit->blocks[b];
-            bytes += (problem->cases[i].quantizable ? 3 : 1) *
-                     header_line(name, block->rows, block->cols, size);
+            /* Of a stack all members are one tensor; another unit may have two of one shape. */
+            const uint64_t tensors = (unit->blocks[b].count + unit->members - 1) / unit->members;
+            bytes += tensors * parts * header_line(name, &unit->blocks[b], size);
         }
     }
     return bytes;
