@@ -20,6 +20,8 @@ int ram_survey(const struct ram_ckpt *ckpt, struct ram_manifest **out, struct ra
 int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts,
                 const struct ram_run *run, struct ram_manifest **out, struct ram_err *err)
 {
+    static const struct ram_analyze_opts no_opts;
+    static const struct ram_run no_run;
     struct ram_layout *layout = NULL;
     struct ram_manifest *manifest = NULL;
 
@@ -30,7 +32,8 @@ int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts
                           "was made from",
                           ckpt->dir);
     if (!status)
-        status = ram_sweep(ckpt, layout, opts, run, manifest, err);
+        status =
+            ram_sweep(ckpt, layout, opts ? opts : &no_opts, run ? run : &no_run, manifest, err);
     if (status) {
         ram_manifest_free(manifest);
         manifest = NULL;

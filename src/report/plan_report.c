@@ -154,7 +154,10 @@ static void put_meaning(struct ram_table *table, const struct ram_plan *plan, co
                                               {"default", "nothing else applied"},
                                               {"user", "set by hand"},
                                               {"router", "as stock converters keep it"},
-                                              {"row-size", "no group divides its rows"}};
+                                              {"row-size", "no group divides its rows"},
+                                              {"budget", "where these bytes do most"},
+                                              {"floor-embedding", "4 bits at least"},
+                                              {"veto-2bit", "2 bits would lose too much"}};
     static const char *const scores[][3] = {{"score>=t16", "t16", "at or above"},
                                             {"score>=t8", "t8", "at or above"},
                                             {"score<=t2", "t2", "at or below"}};
