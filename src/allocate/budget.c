@@ -32,8 +32,10 @@ static const double usable_share =
     0.75; /* of a machine's memory: what Metal lets one process wire */
 static const double worst_2bit_error = 0.126; /* relative squared error: 9 dB */
 
-/* Squared error of an encoder over that of round-to-nearest, by (bits, group): normal weights,
- * bench_codec_search. It scales what the manifest measured for round-to-nearest. */
+/* Error of an encoder over that of round-to-nearest, by (bits, group), which scales what the
+ * manifest measured for round-to-nearest. search: squares on normal weights (bench_codec_search).
+ * gptq, where the manifest has no curves: medians of those of tiny-qwen3's layers; of an embedding,
+ * that is looked up, nobody knows the inputs, and it counts as searched for. */
 static const struct encoder_gain {
     const char *name;
     double gain[RAM_N_BITS][RAM_N_GROUPS];
@@ -46,7 +48,15 @@ static const struct encoder_gain {
       {.710, .790, .848},
       {.683, .777, .841},
       {.434, .512, .581}}},
+    {"gptq",
+     {{.239, .251, .232},
+      {.233, .256, .257},
+      {.237, .266, .279},
+      {.231, .269, .290},
+      {.230, .266, .283},
+      {.145, .170, .185}}},
 };
+enum { RTN, SEARCH, GPTQ };
 
 struct budget {
     struct ram_problem *problem;
@@ -205,6 +215,20 @@ static double weight_of(const struct budget *b, size_t i)
     return energy > 0 ? (double)problem->plan->units[i].parameters / energy : 0;
 }
 
+static double gain_of(const struct budget *b, size_t i, size_t bits, size_t group)
+{
+    const bool looked_up = b->encoder == &encoder_gains[GPTQ] && b->problem->cases[i].is_embedding;
+    return (looked_up ? &encoder_gains[SEARCH] : b->encoder)->gain[bits][group];
+}
+
+/* Of the weights themselves: gptq moves them no less than the search does. */
+static double weights_gain(const struct budget *b, size_t k)
+{
+    const struct encoder_gain *encoder =
+        b->encoder == &encoder_gains[GPTQ] ? &encoder_gains[SEARCH] : b->encoder;
+    return encoder->gain[k / RAM_N_GROUPS][k % RAM_N_GROUPS];
+}
+
 /* Predicted divergence of unit i at an option of the grid, given its squared error there; NAN: the
  * option does not exist. */
 static double cost_of(const struct budget *b, size_t i, size_t k, double error)
@@ -258,10 +282,10 @@ static int add_options(struct budget *b, size_t i, struct ram_err *err)
                         b->probed ? " with --probe" : "");
     for (size_t k = 0; k + 1 < N_OPTIONS; k++) {
         const int bits = ram_bits_grid[k / RAM_N_GROUPS], group = ram_group_grid[k % RAM_N_GROUPS];
-        const double error = ram_case_error(problem, i, bits, group) *
-                             b->encoder->gain[k / RAM_N_GROUPS][k % RAM_N_GROUPS];
-        const double cost = cost_of(b, i, k, error);
-        if (!isfinite(cost) || floor_reason(problem, i, bits, error))
+        const double nearest = ram_case_error(problem, i, bits, group);
+        const double gain = gain_of(b, i, k / RAM_N_GROUPS, k % RAM_N_GROUPS);
+        const double cost = cost_of(b, i, k, nearest * gain);
+        if (!isfinite(cost) || floor_reason(problem, i, bits, nearest * weights_gain(b, k)))
             continue;
         options[n] = (struct ram_option){ram_unit_bytes(unit, bits, group), cost};
         width[n++] = (unsigned char)k;
@@ -281,8 +305,8 @@ static double fixed_cost(const struct budget *b, size_t i)
 
     if (bits < 0 || group < 0)
         return 0;
-    const double error =
-        ram_case_error(b->problem, i, unit->bits, unit->group) * b->encoder->gain[bits][group];
+    const double error = ram_case_error(b->problem, i, unit->bits, unit->group) *
+                         gain_of(b, i, (size_t)bits, (size_t)group);
     const double cost = cost_of(b, i, (size_t)(bits * RAM_N_GROUPS + group), error);
     return isfinite(cost) ? cost : 0;
 }
@@ -396,8 +420,7 @@ static const struct encoder_gain *find_encoder(const char *name)
     for (size_t i = 0; name && i < sizeof encoder_gains / sizeof *encoder_gains; i++)
         if (!strcmp(name, encoder_gains[i].name))
             return &encoder_gains[i];
-    /* What is not known to do better is taken to do at least as well as the last that is. */
-    return &encoder_gains[name ? sizeof encoder_gains / sizeof *encoder_gains - 1 : 0];
+    return &encoder_gains[RTN]; /* what is not known gains nothing */
 }
 
 static int solve(struct budget *b, struct ram_err *err)
