@@ -42,7 +42,7 @@ static int best_uniform(const struct ram_manifest *manifest, uint64_t bytes, str
         if (status)
             break;
         ram_plan_totals(plan, &totals);
-        const double error = json_number_value(json_object_get(plan->predicted, "squared_error"));
+        const double error = ram_plan_predicted(plan, "squared_error");
         if (totals.bytes <= bytes && error < least) {
             least = error;
             ram_plan_free(*out);

@@ -385,22 +385,29 @@ int ram_forward_layer(struct ram_forward *f, size_t layer, struct ram_err *err)
     return ram_forward_part(f, layer, 0, f->n_places, NULL, err);
 }
 
-int ram_forward_copy(struct ram_forward *f, size_t from, size_t to, struct ram_err *err)
+/* Row t of two spans of the same length. */
+static int load_pair(struct ram_forward *f, size_t from, size_t to, size_t t, float **x, float **y,
+                     struct ram_err *err)
 {
     const struct ram_place *a = &f->places[from], *b = &f->places[to];
-    const size_t hidden = f->model->hp.hidden;
-    float *x, *y;
-    int status =
-        a->n == b->n ? RAM_OK : ram_fail(err, RAM_EINTERNAL, "spans of %zu and %zu", a->n, b->n);
 
-    for (size_t t = 0; !status && t < a->n; t++) {
-        status = ram_rows_load(&f->rows, a->row + t, 1, f->block.scratch.normed, &x, err);
-        if (!status)
-            status = ram_rows_load(&f->rows, b->row + t, 1, f->block.scratch.part, &y, err);
-        if (!status) {
-            memcpy(y, x, hidden * sizeof *y);
-            status = ram_rows_store(&f->rows, b->row + t, 1, y, err);
-        }
+    if (a->n != b->n)
+        return ram_fail(err, RAM_EINTERNAL, "spans of %zu and %zu", a->n, b->n);
+    const int status = ram_rows_load(&f->rows, a->row + t, 1, f->block.scratch.normed, x, err);
+    return status ? status : ram_rows_load(&f->rows, b->row + t, 1, f->block.scratch.part, y, err);
+}
+
+int ram_forward_copy(struct ram_forward *f, size_t from, size_t to, struct ram_err *err)
+{
+    float *x, *y;
+    int status = RAM_OK;
+
+    for (size_t t = 0; !status && t < f->places[from].n; t++) {
+        status = load_pair(f, from, to, t, &x, &y, err);
+        if (status)
+            return status;
+        memcpy(y, x, f->model->hp.hidden * sizeof *y);
+        status = ram_rows_store(&f->rows, f->places[to].row + t, 1, y, err);
     }
     return status;
 }
@@ -408,18 +415,13 @@ int ram_forward_copy(struct ram_forward *f, size_t from, size_t to, struct ram_e
 int ram_forward_distance(struct ram_forward *f, size_t from, size_t to, double *difference,
                          double *energy, struct ram_err *err)
 {
-    const struct ram_place *a = &f->places[from], *b = &f->places[to];
-    const size_t hidden = f->model->hp.hidden;
     float *x, *y;
-    int status =
-        a->n == b->n ? RAM_OK : ram_fail(err, RAM_EINTERNAL, "spans of %zu and %zu", a->n, b->n);
+    int status = RAM_OK;
 
     *difference = *energy = 0;
-    for (size_t t = 0; !status && t < a->n; t++) {
-        status = ram_rows_load(&f->rows, a->row + t, 1, f->block.scratch.normed, &x, err);
-        if (!status)
-            status = ram_rows_load(&f->rows, b->row + t, 1, f->block.scratch.part, &y, err);
-        for (size_t j = 0; !status && j < hidden; j++) {
+    for (size_t t = 0; !status && t < f->places[from].n; t++) {
+        status = load_pair(f, from, to, t, &x, &y, err);
+        for (size_t j = 0; !status && j < f->model->hp.hidden; j++) {
             const double apart = (double)y[j] - (double)x[j];
             *difference += apart * apart;
             *energy += (double)x[j] * (double)x[j];

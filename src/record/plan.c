@@ -105,10 +105,14 @@ void ram_plan_sum(struct ram_plan *plan)
 
 void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out)
 {
-    const json_t *kld = json_object_get(plan->predicted, "kld");
-
     *out = plan->totals;
-    out->predicted_kld = json_is_number(kld) ? json_number_value(kld) : NAN;
+    out->predicted_kld = ram_plan_predicted(plan, "kld");
+}
+
+double ram_plan_predicted(const struct ram_plan *plan, const char *key)
+{
+    const json_t *value = json_object_get(plan->predicted, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
 struct named {

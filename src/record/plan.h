@@ -70,6 +70,9 @@ uint64_t ram_unit_bytes(const struct ram_unit *unit, int bits, int group);
  * known. */
 void ram_plan_sum(struct ram_plan *plan);
 
+/* A figure that the plan foretells: "kld", "relative_error", ...; NAN if it does not. */
+double ram_plan_predicted(const struct ram_plan *plan, const char *key);
+
 /* Sorts the names. RAM_EFORMAT if two units share one. */
 int ram_plan_index(struct ram_plan *plan, const char *where, struct ram_err *err);
 

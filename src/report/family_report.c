@@ -6,12 +6,6 @@
 
 #include <math.h>
 
-static double predicted(const struct ram_plan *plan, const char *key)
-{
-    const json_t *const value = json_object_get(plan->predicted, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
 static json_t *family_json(const struct ram_candidate *candidates, size_t n)
 {
     json_t *const array = json_array();
@@ -23,17 +17,18 @@ static json_t *family_json(const struct ram_candidate *candidates, size_t n)
 
 static void put_row(struct ram_table *table, const struct ram_candidate *c, const char *measure)
 {
-    const double cost = predicted(c->plan, measure);
+    const double cost = ram_plan_predicted(c->plan, measure);
     char uniform[32];
 
     snprintf(uniform, sizeof uniform, "%s_uniform", measure);
-    const double other = predicted(c->plan, uniform);
+    const double other = ram_plan_predicted(c->plan, uniform);
     ram_table_cell(table, "%s", c->label);
-    ram_table_cell(table, "%s", ram_format_count((uint64_t)predicted(c->plan, "file_bytes")).s);
+    ram_table_cell(table, "%s",
+                   ram_format_count((uint64_t)ram_plan_predicted(c->plan, "file_bytes")).s);
     ram_table_cell(table, "%.3g", cost);
     ram_table_cell(table, isnan(other) ? "" : "%.3g", other);
     ram_table_cell(table, isnan(other) || !(cost > 0) ? "" : "%.1f", other / cost);
-    ram_table_cell(table, "%.4f", 100 * predicted(c->plan, "optimality_gap"));
+    ram_table_cell(table, "%.4f", 100 * ram_plan_predicted(c->plan, "optimality_gap"));
 }
 
 int ram_report_family(const struct ram_manifest *manifest, const struct ram_candidate *candidates,

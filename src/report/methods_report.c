@@ -20,12 +20,6 @@ static const char advice[] =
     "Columns of bits: % of all parameters. Methods compare only at equal bytes, so beside each\n"
     "stands the best uniform width in no more.\n";
 
-static double predicted(const struct ram_plan *plan, const char *key)
-{
-    const json_t *const value = json_object_get(plan->predicted, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
 /* The uniform candidate of no more bytes that loses least; of those without a figure, the one
  * with the most bytes. NULL: none is small enough. */
 static const struct ram_candidate *rival(const struct ram_candidate *candidates, size_t n,
@@ -41,8 +35,8 @@ static const struct ram_candidate *rival(const struct ram_candidate *candidates,
             best = c;
             continue;
         }
-        const double a = predicted(c->plan, "relative_error");
-        const double b = predicted(best->plan, "relative_error");
+        const double a = ram_plan_predicted(c->plan, "relative_error");
+        const double b = ram_plan_predicted(best->plan, "relative_error");
         const bool known = !isnan(a) && !isnan(b);
         if (known ? a < b : c->plan->totals.bytes > best->plan->totals.bytes)
             best = c;
@@ -96,7 +90,7 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
     ram_table_cell(table, "%.2f", t->effective_bits);
     ram_table_cell(table, "%s", ram_format_binary(t->bytes).s);
     ram_table_cell(table, "%.2f", t->compression);
-    put_figure(table, 100 * predicted(c->plan, "relative_error"), 2);
+    put_figure(table, 100 * ram_plan_predicted(c->plan, "relative_error"), 2);
     if (c->uniform)
         return;
     put_figure(table, c->plan->span, 3);
@@ -107,7 +101,7 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
         return;
     }
     ram_table_cell(table, "%s, %s", r->label, ram_format_binary(r->plan->totals.bytes).s);
-    put_figure(table, 100 * predicted(r->plan, "relative_error"), 2);
+    put_figure(table, 100 * ram_plan_predicted(r->plan, "relative_error"), 2);
 }
 
 /* The methods, or the uniform ladder from the largest down. */
