@@ -19,6 +19,7 @@ enum {
     CHUNK_ROWS = 16384, /* beyond this a larger chunk gains nothing */
     MLP_ROWS = 1024,
     CHECK_ROWS = 128,
+    FORGET_ROWS = 1024, /* embeddings looked up; each may bring 64 KiB of its file into memory */
     TILE_FLOATS = 4 * 1024 * 1024,
     WORKER_BYTES = 24 * 1024 * 1024 /* packing and scores of a thread */
 };
@@ -245,6 +246,8 @@ int ram_forward_embed(struct ram_forward *f, size_t span, const uint32_t *tokens
             status = ram_linear_perturb(form, row, 1, hp->hidden, err);
         if (!status)
             status = ram_rows_store(&f->rows, at, 1, row, err);
+        if (f->block.compute.forget && (at + 1) % FORGET_ROWS == 0)
+            ram_weight_forget(f->model->ckpt, &f->model->embed, 0, hp->vocab);
     }
     return status;
 }
@@ -279,6 +282,8 @@ int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
         status = divide_memory(f, opts, err);
     for (size_t i = 0; !status && i < n_spans; i++)
         status = ram_forward_embed(f, i, spans[i].tokens, NULL, err);
+    if (f->block.compute.forget)
+        ram_weight_forget(model->ckpt, &model->embed, 0, model->hp.vocab);
     if (status) {
         ram_forward_free(f);
         return status;

@@ -122,7 +122,8 @@ static int run_head(struct run *run, size_t n_queries, const struct ram_likeliho
     for (size_t q = 0; !status && q < n_queries;) {
         q = gather_block(run, q, n_queries, &n_rows);
         for (size_t k = 0; !status && k < run->n_forwards; k++)
-            status = ram_forward_logits(run->forwards[k], run->rows, n_rows, NULL, run->logits[k], err);
+            status =
+                ram_forward_logits(run->forwards[k], run->rows, n_rows, NULL, run->logits[k], err);
         if (!status)
             status = ram_pool_for(opts->pool, n_rows, answer_row, run, err);
     }

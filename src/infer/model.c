@@ -94,6 +94,10 @@ static int expect_shape(const struct finder *f, const char *name, const struct r
 {
     if (w->blocks == blocks && w->rows == rows && w->cols == cols)
         return RAM_OK;
+    if (w->blocks == 1 && blocks == 1)
+        return ram_fail(f->err, RAM_EFORMAT,
+                        "%s: \"%s%s.weight\" is [%zu, %zu], config.json says [%zu, %zu]",
+                        f->model->ckpt->name, f->prefix, name, w->rows, w->cols, rows, cols);
     return ram_fail(f->err, RAM_EFORMAT,
                     "%s: \"%s%s.weight\" is [%zu, %zu, %zu], config.json says [%zu, %zu, %zu]",
                     f->model->ckpt->name, f->prefix, name, w->blocks, w->rows, w->cols, blocks,

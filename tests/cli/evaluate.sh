@@ -16,9 +16,18 @@ is "$("$JSON_GET" window.json window)" 1 "index of the second window"
 json window.json nll 254
 expect 2 evaluate "$tiny" --task text --data text --log-samples windows.log
 says err 'windows.log: exists'
+timeless() { grep -vE '"(seconds|tokens_per_second|peak_memory_bytes|threads)":' "$1"; }
+timeless one.json >one
+expect 0 evaluate "$tiny" --reference "$tiny" --task text --data text --threads 1 -o both.json -q
+timeless both.json >both
 for threads in 2 7; do
     score "$tiny" -o "$threads.json" --threads $threads
-    is "$(result "$threads.json" nll)" "$(result one.json nll)" "NLL with $threads threads"
+    timeless "$threads.json" >many
+    same one many "all but times, in f32 with $threads threads"
+    expect 0 evaluate "$tiny" --reference "$tiny" --task text --data text --threads $threads \
+        -o "both-$threads.json" -q
+    timeless "both-$threads.json" >many
+    same both many "all but times, of two models in bf16 with $threads threads"
 done
 expect 2 evaluate "$tiny" --task text --data text -o one.json
 says err 'one.json: exists'

@@ -261,6 +261,124 @@ static void senseless_questions_are_refused(void **state)
     close_subject(&s);
 }
 
+/* ---- what a checkpoint may do wrong -------------------------------------------------------- */
+
+/* Opens a sound checkpoint whose config.json was given another number; the message. */
+static int open_with(const char *arch, const char *key, json_int_t value, struct ram_err *err)
+{
+    struct subject s = {.dir = "/tmp/ram-test-XXXXXX"};
+    char path[128];
+    json_t *config = NULL;
+
+    assert_non_null(mkdtemp(s.dir));
+    make_ckpt(s.dir, &(struct make_opts){.arch = arch});
+    snprintf(path, sizeof path, "%s/config.json", s.dir);
+    ok(ram_json_read(&config, path, 1 << 20, err), err);
+    if (!json_object_get(config, key))
+        fail_msg("%s has no %s", arch, key);
+    json_object_set_new(config, key, json_integer(value));
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    ok(ram_ckpt_open(&s.ckpt, s.dir, err), err);
+    const int status = ram_model_open(&s.model, s.ckpt, err);
+    if (!status)
+        ram_model_close(s.model);
+    ram_ckpt_close(s.ckpt);
+    make_remove_dir(s.dir);
+    return status;
+}
+
+/* Refused before anything is computed, with the tensor, its shape and the one it should have. */
+static void lies_about_shapes_are_refused(void **state)
+{
+    static const struct {
+        const char *arch, *key;
+        json_int_t value;
+        const char *says;
+    } lies[] = {
+        {"llama", "vocab_size", MAKE_VOCAB + 1, "model.embed_tokens.weight"},
+        {"llama", "hidden_size", 2 * MAKE_HIDDEN, "model.embed_tokens.weight"},
+        {"llama", "intermediate_size", MAKE_INTER - 1, "model.layers.0.mlp.gate_proj.weight"},
+        {"mistral", "num_attention_heads", 2 * MAKE_HEADS,
+         "model.layers.0.self_attn.q_proj.weight"},
+        {"qwen2", "num_key_value_heads", MAKE_HEADS, "model.layers.0.self_attn.k_proj.weight"},
+        {"qwen3", "head_dim", 2 * MAKE_HEAD, "model.layers.0.self_attn.q_proj.weight"},
+        {"qwen3", "num_hidden_layers", 4, "model.layers.3.input_layernorm.weight"},
+        {"qwen3_moe", "num_experts", MAKE_EXPERTS - 1, "mlp.gate.weight"},
+        {"qwen3_moe", "moe_intermediate_size", MAKE_MOE + 1, "mlp.experts.0.gate_proj.weight"},
+        {"glm4_moe", "n_shared_experts", 2, "mlp.shared_experts.gate_proj.weight"},
+        {"glm4_moe", "first_k_dense_replace", 2, "model.layers.1.mlp.gate_proj"},
+        {"glm4_moe_lite", "q_lora_rank", MAKE_Q_LORA + 1, "self_attn.q_a_proj.weight"},
+        {"glm4_moe_lite", "kv_lora_rank", MAKE_KV_LORA + 1, "self_attn.kv_a_proj_with_mqa.weight"},
+        {"glm4_moe_lite", "v_head_dim", MAKE_V + 1, "self_attn.kv_b_proj.weight"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        struct ram_err err = {0};
+        const int status = open_with(lies[i].arch, lies[i].key, lies[i].value, &err);
+        const bool absent = strstr(err.message, "no tensor") != NULL;
+        const char *found = strstr(err.message, " is [");
+        const char *expected = found ? strstr(found, "config.json says [") : NULL;
+        if (status != RAM_EFORMAT || !strstr(err.message, lies[i].says) || !(expected || absent))
+            fail_msg("%s with %s %lld: status %d, \"%s\"", lies[i].arch, lies[i].key,
+                     (long long)lies[i].value, status, err.message);
+    }
+}
+
+/* A checkpoint in which one weight of a tensor is not a number. */
+static struct subject open_spoilt(const char *name)
+{
+    const unsigned char nan[2] = {0xc0, 0x7f};
+    struct subject s = open_subject(&(struct make_opts){.arch = "qwen3"});
+    const struct ram_tensor *tensor = ram_ckpt_find(s.ckpt, name);
+    struct ram_err err = {0};
+    char path[128];
+
+    assert_non_null(tensor);
+    snprintf(path, sizeof path, "%s/%s", s.dir, s.ckpt->files[tensor->file].name);
+    const long offset = (long)tensor->offset;
+    ram_model_close(s.model);
+    ram_ckpt_close(s.ckpt);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, offset, SEEK_SET), 0);
+    assert_int_equal(fwrite(nan, 1, 2, file), 2);
+    assert_int_equal(fclose(file), 0);
+    ok(ram_ckpt_open(&s.ckpt, s.dir, &err), &err);
+    ok(ram_model_open(&s.model, s.ckpt, &err), &err);
+    return s;
+}
+
+static void what_is_not_a_number_stops_the_run(void **state)
+{
+    static const struct {
+        const char *tensor, *says;
+    } cases[] = {
+        {"model.layers.1.mlp.down_proj.weight", "layer 1 gives a value that is not finite "
+                                                "(sequence 0, token 0)"},
+        {"model.norm.weight", "logits are not finite: sequence 1, token 1"},
+    };
+    uint32_t tokens[] = {1, 2, 3, 4};
+    const struct ram_span spans[] = {{tokens, 2, RAM_NO_PARENT}, {tokens + 2, 2, RAM_NO_PARENT}};
+    const struct ram_query query = {1, 1, 3};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int f32 = 0; f32 < 2; f32++) {
+            const struct ram_likelihood_opts opts = {.f32 = f32};
+            struct subject s = open_spoilt(cases[i].tensor);
+            struct ram_answer answer;
+            struct ram_err err = {0};
+            const int status =
+                ram_likelihood(s.model, NULL, spans, 2, &query, 1, &opts, &answer, &err);
+            if (status != RAM_EFORMAT || !strstr(err.message, cases[i].says))
+                fail_msg("%s: status %d, \"%s\"", cases[i].tensor, status, err.message);
+            close_subject(&s);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +389,8 @@ int main(void)
         cmocka_unit_test(spellings_and_shards_change_nothing),
         cmocka_unit_test(a_divergence_from_itself_is_zero),
         cmocka_unit_test(senseless_questions_are_refused),
+        cmocka_unit_test(lies_about_shapes_are_refused),
+        cmocka_unit_test(what_is_not_a_number_stops_the_run),
     };
     return cmocka_run_group_tests_name("infer/forward", tests, NULL, NULL);
 }
