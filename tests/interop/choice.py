@@ -170,7 +170,7 @@ def arc():
     files = {"train": train, "validation": train, "test": test}
     result = compare("arc_challenge", test, train, files, 25)
     # Longer than the model's 2,048 positions: cut from the left, for each choice in its own way.
-    compare("arc_challenge", test, train, files, 40, 10)
+    compare("arc_challenge", test, train, files, 40, 4)
     # The form in which the shared data have them already.
     raw = SHARED / "data" / "arc"
     ready, _ = ours(
