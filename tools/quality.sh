@@ -6,7 +6,7 @@
 # Writes OUT/quality.md and OUT/quality.json; what was measured before is read from OUT/cache.
 # RAM_SHARED: where models and texts are (default ../shared). RAM_VENV: a Python environment with
 # mlx_lm (default build/interop-venv, which `make interop` makes); without it the rivals are left
-# out. RAM_PARTS: uniform,budget,rivals,text,ladder,shuffled or fewer.
+# out. RAM_PARTS: uniform,budget,rivals,text,encoders,ladder,shuffled or fewer.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 ram=$1 out=$2

@@ -28,8 +28,8 @@ MODELS = ["tiny-qwen3", "ref-qwen3-moe", "ref-glm4-moe-lite"]
 WIDTHS = [f"{bits}g{group}" for bits in (3, 4, 5, 6, 8) for group in (32, 64, 128)]
 # Bits a weight, and the width whose size that is.
 SIZES = {"3.5": "3g64", "4.5": "4g64", "5.25": "5g128"}
-ENCODERS = ["rtn", "search", "gptq"]
-BEST = ["--encoder", "gptq"]
+ENCODERS = ["rtn", "search"]
+BEST = ["--effort", "best"]
 RIVALS = {
     "mlx_lm dynamic_quant": ["dynamic"],
     "mlx_lm gptq": ["gptq"],
@@ -93,8 +93,11 @@ class Model:
 
     def measure_budget(self):
         for label, size in self.sizes.items():
-            self.made[label] = {e: self.ours(size, "--encoder", e) for e in ENCODERS[:-1]}
-            self.made[label]["best"] = self.ours(size, *BEST)
+            self.made[label] = {"best": self.ours(size, *BEST)}
+
+    def measure_encoders(self):
+        for label, size in self.sizes.items():
+            self.made[label] |= {e: self.ours(size, "--encoder", e) for e in ENCODERS}
 
     def measure_rivals(self):
         if not self.args.python:
@@ -279,11 +282,11 @@ def encoder_table(models):
             best = made["best"]
             rows.append(
                 [m.name, label, f"{best['bytes']:,}"]
-                + [show(made[e]["kld"]) for e in ENCODERS[:-1]]
+                + [show(made[e]["kld"]) if e in made else "-" for e in ENCODERS]
                 + [show(best["kld"]), show(best["predicted"]) if best.get("predicted") else "-"]
                 + [f"{100 * best['ppl_change']:+.2f} %"]
             )
-    heads = ["model", "size of", "bytes", "rtn", "search", "gptq", "predicted", "PPL"]
+    heads = ["model", "size of", "bytes", *ENCODERS, "best", "predicted", "PPL"]
     return table(heads, rows)
 
 
@@ -377,7 +380,7 @@ def main():
     parser.add_argument("--python", help="one that has mlx_lm")
     parser.add_argument("--blas", help="a BLAS to put before mlx's own, which is the reference one")
     parser.add_argument("--widths", default=",".join(WIDTHS), help="of uniform models")
-    parser.add_argument("--parts", default="uniform,budget,rivals,text,ladder,shuffled")
+    parser.add_argument("--parts", default="uniform,budget,rivals,text,encoders,ladder,shuffled")
     args = parser.parse_args()
     args.widths = args.widths.split(",")
 
