@@ -241,7 +241,7 @@ static double cost_of(const struct budget *b, size_t i, size_t k, double error)
     snprintf(key, sizeof key, "%dg%d", ram_bits_grid[k / RAM_N_GROUPS],
              ram_group_grid[k % RAM_N_GROUPS]);
     const json_t *ratio = json_object_get(curve, key);
-    return json_is_number(ratio) ? alpha_of(b->problem, i) * json_number_value(ratio)
+    return json_is_number(ratio) ? alpha_of(b->problem, i) * fmax(0, json_number_value(ratio))
                                  : weight_of(b, i) * error;
 }
 

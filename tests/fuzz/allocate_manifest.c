@@ -31,7 +31,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {.method = "v1"},
         {.method = "v2", .expert_rule = "p90"},
         {.method = "v3-opt", .search = true},
-        {.method = "auto", .expert_rule = "max"}};
+        {.method = "auto", .expert_rule = "max"},
+        {.method = "budget", .bpw = 5},
+        {.method = "budget", .bpw = 3.5, .encoder = "gptq", .set = set, .n_set = 1},
+        {.method = "budget", .fit = 1 << 20, .context = 16, .encoder = "search"}};
     struct ram_manifest *manifest = NULL;
     struct ram_err err = {0};
 
