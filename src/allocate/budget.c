@@ -344,9 +344,12 @@ static int build(struct budget *b, struct ram_err *err)
 static const char *reason_of(const struct budget *b, size_t item, size_t chosen)
 {
     const size_t i = b->unit_of[item];
-    const int lowest = ram_bits_grid[b->width[item * N_OPTIONS] / RAM_N_GROUPS];
+    const unsigned first = b->width[item * N_OPTIONS];
 
-    if (chosen > 0 || b->width[item * N_OPTIONS] == N_OPTIONS - 1 || lowest == 2)
+    if (chosen > 0 || first == N_OPTIONS - 1)
+        return "budget";
+    const int lowest = ram_bits_grid[first / RAM_N_GROUPS];
+    if (lowest == 2)
         return "budget";
     const double error = ram_case_error(b->problem, i, 2, 32);
     const char *reason = floor_reason(b->problem, i, lowest - 1, error);
