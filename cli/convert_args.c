@@ -12,9 +12,9 @@ const struct opt convert_args_table[] = {
     {"profile", 0, OPT_CHOICE, AT(profile), "P",
      "which of MLX's two rounding rules: gpu (default) or cpu", profiles},
     {"encoder", 0, OPT_TEXT, AT(encoder), "E",
-     "rtn (default): round to nearest, as MLX itself does; search: scales and biases "
-     "searched for the least error, some 50 times as long; gptq: the least error of what a layer "
-     "gives, on text of the model's own making",
+     "rtn: round to nearest, as MLX itself does; search: scales and biases searched for the least "
+     "error, some 50 times as long; gptq: the least error of what a layer gives, on text of the "
+     "model's own making (default: a budget's effort decides; rtn otherwise)",
      NULL},
     {"calibration", 0, OPT_TEXT, AT(text), "FILE",
      "a text instead of tokens of the model's own, for what runs the model; not data-free, and "
