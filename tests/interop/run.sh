@@ -30,7 +30,7 @@ if ! "$venv/bin/python" -c "$modules" 2>/dev/null; then
     "$venv/bin/pip" install -q 'mlx[cpu]' mlx-lm transformers torch safetensors tokenizers numpy \
         >>"$log" 2>&1 || skip "PyPI cannot be reached, see $log"
     # Only the choice tasks need the harness, of exactly this version; without it they say SKIP.
-    "$venv/bin/pip" install -q 'lm_eval==0.4.11' datasets >>"$log" 2>&1 || true
+    "$venv/bin/pip" install -q 'lm_eval==0.4.11' datasets accelerate >>"$log" 2>&1 || true
     "$venv/bin/python" -c "$modules" >>"$log" 2>&1 || skip "the packages do not run here, see $log"
 fi
 mkdir -p "$RAM_INTEROP_WORK"
