@@ -1,6 +1,6 @@
 """ARC-Challenge and HellaSwag against the real lm-evaluation-harness, task by task.
 
-Needs lm_eval 0.4.11 and datasets (pip install lm_eval==0.4.11 datasets accelerate). What is used of it:
+Needs pip install lm_eval==0.4.11 datasets accelerate. What is used of it:
 its own arc_challenge.yaml and hellaswag.yaml, process_docs included, as ConfigurableTasks whose
 data set is a local JSON-lines file instead of the hub's; its sampler, its prompts, its HFLM in
 float32, its metrics: simple_evaluate() from end to end. Compared: the prompt's digest, every
