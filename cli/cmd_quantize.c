@@ -130,19 +130,23 @@ static int measure(struct work *w, const char *partial, struct ram_err *err)
     return job_stage_done(w->job, ram_analyze(w->ckpt, &opts, &w->job->run, &w->manifest, err));
 }
 
+static int show_plan(struct work *w, struct ram_err *err)
+{
+    free(w->plan_text);
+    w->plan_text = NULL;
+    const int status =
+        ram_plan_describe(w->plan, w->job->form, w->job->progress.verbose, &w->plan_text, err);
+    if (!status && w->job->form != RAM_JSON && !w->job->silent)
+        result_print(w->plan_text);
+    return status;
+}
+
 static int decide(struct work *w, struct ram_err *err)
 {
     const struct ram_allocate_opts opts = allocate_opts(w);
 
-    free(w->plan_text);
-    w->plan_text = NULL;
-    int status = w->plan ? RAM_OK : ram_allocate(w->manifest, &opts, &w->plan, err);
-    if (!status)
-        status =
-            ram_plan_describe(w->plan, w->job->form, w->job->progress.verbose, &w->plan_text, err);
-    if (!status && w->job->form != RAM_JSON && !w->job->silent)
-        result_print(w->plan_text);
-    return status;
+    const int status = ram_allocate(w->manifest, &opts, &w->plan, err);
+    return status ? status : show_plan(w, err);
 }
 
 static int keep_manifest(const struct work *w, struct ram_err *err)
@@ -187,7 +191,7 @@ static int check(struct work *w, struct ram_err *err)
                               &w->args->alloc, w->job, err);
     if (status || !w->budget.fell_back)
         return status;
-    status = decide(w, err);
+    status = show_plan(w, err);
     return status ? status : write_and_verify(w, true, err);
 }
 

@@ -16,8 +16,7 @@ struct inputs {
 static int open_inputs(void *ctx, struct ram_err *err)
 {
     struct inputs *in = ctx;
-    const struct ram_synthetic what = {RAM_HESSIAN_SEQUENCES, RAM_HESSIAN_LENGTH,
-                                       RAM_HESSIAN_ROUNDS, RAM_HESSIAN_SEED, in->text};
+    const struct ram_synthetic what = ram_hessian_tokens(in->text);
 
     int status = ram_pool_new(&in->pool, in->run->threads, err);
     if (!status)

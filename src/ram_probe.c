@@ -64,8 +64,7 @@ static int add_curves(struct ram_manifest *manifest, const struct ram_model *mod
                       const struct ram_probe_opts *opts, const struct ram_probe_run *how,
                       struct ram_err *err)
 {
-    const struct ram_synthetic what = {RAM_HESSIAN_SEQUENCES, RAM_HESSIAN_LENGTH,
-                                       RAM_HESSIAN_ROUNDS, RAM_HESSIAN_SEED, opts->text};
+    const struct ram_synthetic what = ram_hessian_tokens(opts->text);
     struct ram_curve *curves = ram_calloc(model->n_units, sizeof *curves, err);
     struct ram_hessians *hessians = NULL;
 

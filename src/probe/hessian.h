@@ -30,6 +30,9 @@ enum {
 };
 #define RAM_HESSIAN_DAMP 0.05
 
+/* text: a file in their place, or NULL. */
+struct ram_synthetic ram_hessian_tokens(const char *text);
+
 /*
  * Makes the tokens, in what->rounds passes over the model; fewer sequences than what->n if their
  * inputs in one layer took more than a quarter of max_memory. A factor takes at most five
