@@ -30,6 +30,7 @@ enum {
     RAM_KERN_BLOCK = 1024,        /* most columns a row kernel takes in one call */
     RAM_KERN_MOMENT_BLOCK = 4096, /* most weights `moments` takes */
     RAM_KERN_RECON_GROUP = 128,
+    RAM_KERN_TILE = 16, /* rows that the tile kernels take side by side */
     RAM_KERN_N_BITS = 6,
     RAM_KERN_N_GROUPS = 3
 };
@@ -42,6 +43,26 @@ extern const int ram_kern_groups[RAM_KERN_N_GROUPS];
 struct ram_kern_moments {
     double sum[4];
     float min, max; /* a zero is +0 */
+};
+
+/*
+ * A group of n columns (32, 64, 128) of RAM_KERN_TILE rows that lie side by side: element (row, j)
+ * is x[j * RAM_KERN_TILE + row]. Scales and biases [RAM_KERN_TILE] are as a reader sees them.
+ */
+struct ram_kern_tile {
+    size_t n;
+    const struct ram_affine *form;
+    const float *w; /* what the codes are to come near to */
+    float *q;       /* codes */
+    float *scale, *bias;
+    double *error; /* is added to */
+};
+
+/* What all rows share: a square [n, n], row by row, and 1 / its diagonal. */
+struct ram_kern_square {
+    const float *x, *inverse;
+    const float *sums; /* of its rows ... */
+    double total;      /* ... and of all of it; only for tile_sweep */
 };
 
 struct ram_kern {
@@ -71,6 +92,27 @@ struct ram_kern {
     float (*affine_search)(const struct ram_affine *f, unsigned effort, const float *w,
                            const float *importance, size_t n, uint8_t *codes, uint8_t *scales,
                            uint8_t *biases);
+
+    /*
+     * Steps of GPTQ over a tile; codec/gptq.h says what for. Rows do not touch each other; every
+     * sum is one chain of fused multiply-adds over increasing columns.
+     *
+     * tile_correct: target = w - s U, U upper triangular.
+     * tile_code: column by column the code nearest to w less what the columns before ask for: y =
+     * (value - that) / U_jj times row j of U is added to what follows. error += sum of y^2.
+     */
+    void (*tile_correct)(size_t n, const float *w, const float *s, const float *u, float *target);
+    void (*tile_code)(const struct ram_kern_tile *t, const struct ram_kern_square *u);
+    /* e = what a reader sees, rounded as affine_decode does, less w. */
+    void (*tile_error)(const struct ram_kern_tile *t, float *e);
+    /* out = x H. */
+    void (*tile_product)(size_t n, const float *x, const float *h, float *out);
+    /*
+     * Scale and bias of least error e H e^T for the codes as they are (least squares, in f64), then
+     * for each column its best code. g is e H and whatever else the error's gradient has; it is
+     * used up. error += what all this changes.
+     */
+    void (*tile_sweep)(const struct ram_kern_tile *t, const struct ram_kern_square *h, float *g);
 
     /* What affine_encode would return for every bits and the first n_groups group sizes. */
     void (*affine_errors)(enum ram_profile profile, enum ram_scale_type type, const float *w,

@@ -329,6 +329,11 @@ const struct ram_kern ram_kern_ref = {
     .affine_decode = affine_decode,
     .affine_errors = affine_errors,
     .affine_search = ram_kern_ref_search,
+    .tile_correct = ram_kern_ref_tile_correct,
+    .tile_code = ram_kern_ref_tile_code,
+    .tile_error = ram_kern_ref_tile_error,
+    .tile_product = ram_kern_ref_tile_product,
+    .tile_sweep = ram_kern_ref_tile_sweep,
     .recon = recon,
     .moments = moments,
 };

@@ -23,4 +23,24 @@ float ram_kern_ref_search(const struct ram_affine *f, unsigned effort, const flo
                           const float *importance, size_t n, uint8_t *codes, uint8_t *scales,
                           uint8_t *biases);
 
+/* The tile kernels. */
+void ram_kern_ref_tile_correct(size_t n, const float *w, const float *s, const float *u,
+                               float *target);
+void ram_kern_ref_tile_code(const struct ram_kern_tile *t, const struct ram_kern_square *u);
+void ram_kern_ref_tile_error(const struct ram_kern_tile *t, float *e);
+void ram_kern_ref_tile_product(size_t n, const float *x, const float *h, float *out);
+void ram_kern_ref_tile_sweep(const struct ram_kern_tile *t, const struct ram_kern_square *h,
+                             float *g);
+
+/*
+ * Least squares for one row's scale and bias: with codes q, a = q H q, b = sum of H q, p = g q and
+ * r = sum of g in a group. Changes *scale and *bias if that lessens the error, and returns by how
+ * much; ds and db are what they changed by.
+ */
+struct ram_kern_fit {
+    double a, b, p, r;
+};
+double ram_kern_ref_refit(enum ram_scale_type type, const struct ram_kern_fit *fit, double total,
+                          float *scale, float *bias, float *ds, float *db);
+
 #endif
