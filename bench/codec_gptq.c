@@ -1,5 +1,6 @@
 /*
  * codec_gptq.c - processor time of GPTQ: of a factor, and a weight of a matrix.
+ * Usage: bench_codec_gptq [columns ...]
  */
 #include "base/mem.h"
 #include "base/rng.h"
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ROWS = 128, TOKENS = 512 };
+enum { ROWS = 256, TOKENS = 512 };
 
 static double seconds(void)
 {
@@ -40,7 +41,7 @@ static int measure(size_t cols, struct ram_err *err)
         status = ram_gptq_factor_new(&factor, "bench", h, cols, 0.05, NULL, err);
     if (!status)
         printf("%5zu columns: factor %6.2f s;", cols, seconds() - start);
-    for (unsigned sweeps = 0; !status && sweeps <= 2; sweeps += 2) {
+    for (unsigned sweeps = 0; !status && sweeps <= 2; sweeps++) {
         const struct ram_gptq how = {
             .form = {.bits = 4, .group = 64}, .factor = factor, .sweeps = sweeps};
         const struct ram_gptq_bytes out = {bytes, bytes + ROWS * cols, bytes + 2 * ROWS * cols};
@@ -57,12 +58,14 @@ static int measure(size_t cols, struct ram_err *err)
     return status;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const size_t cols[] = {256, 1024, 2048, 4096};
     struct ram_err err = {0};
 
-    for (size_t i = 0; i < sizeof cols / sizeof *cols && !err.status; i++)
+    for (int i = 1; i < argc && !err.status; i++)
+        measure(strtoul(argv[i], NULL, 10) / 128 * 128, &err);
+    for (size_t i = 0; argc == 1 && i < sizeof cols / sizeof *cols && !err.status; i++)
         measure(cols[i], &err);
     if (err.status)
         fprintf(stderr, "%s\n", err.message);

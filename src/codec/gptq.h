@@ -3,13 +3,15 @@
  * weights: for a matrix W whose inputs x have the second moments H = sum x x^T, the trace of
  * E H E^T with E = Q(W) - W.
  *
- * The output is the format of affine.h and nothing in it tells how it was made. Three steps:
+ * The output is the format of affine.h and nothing in it tells how it was made. Four steps:
  *
  *   GPTQ (Frantar et al., 2210.17323)  columns one after the other, each correcting what the ones
  *       before it did wrong; a group's scale and bias are searched for when the group is reached,
  *       on the corrected weights
- *   sweeps  group after group: scale and bias by least squares under H against everything else as
- *       it is, rounded to their stored type; then each code in turn to its best value. No step may
+ *   settling  before GPTQ goes on: the group's scale and bias by least squares, rounded to their
+ *       stored type, then each code in turn to its best value, under what the columns that follow
+ *       cannot make up for
+ *   sweeps  the same for group after group under H, with everything else as it is. No step may
  *       raise the error.
  *   guard   a row that is not better under H than the plain search (affine_search.h) keeps that
  *
@@ -29,10 +31,13 @@ enum { RAM_GPTQ_BLOCK = 128 };
 struct ram_gptq_factor {
     size_t cols;
     float *importance; /* [cols] what an error in a column costs: H's diagonal */
-    float *h, *r;      /* [cols, cols] damped H; its factor, upper triangle. NULL: only the
+    float *r;          /* [cols, cols] the factor of the damped H, upper triangle. NULL: only the
                         * importance is known, and encoding is the search weighted by it */
-    float *inverse;    /* [cols / 128 rounded up, 128, 128] of r's diagonal blocks */
+    float *squares;    /* [cols / 128 rounded up, 128, 128] diagonal blocks of the damped H */
+    float *inverse;    /* the same of r, inverted */
     float *pivots;     /* [cols] squares of r's diagonal */
+    uint16_t *h;       /* [cols, cols] the damped H in bf16, and ... */
+    uint16_t *turned;  /* ... R^T in bf16: for what only steers */
 };
 
 /*
@@ -57,7 +62,7 @@ struct ram_gptq {
 };
 
 /* The sweeps that are worth their time (docs/allocation.md, Encoders). */
-enum { RAM_GPTQ_SWEEPS = 2 };
+enum { RAM_GPTQ_SWEEPS = 1 };
 
 struct ram_gptq_bytes {
     uint8_t *codes, *scales, *biases; /* as ram_affine_encode has them */

@@ -8,13 +8,15 @@
 #include "codec/gptq.h"
 
 #include "base/mem.h"
+#include "codec/float.h"
 #include "kern/gemm.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = RAM_GPTQ_BLOCK };
+enum { BLOCK = RAM_GPTQ_BLOCK, TURN = 64 };
 
 /* ---- factor ----------------------------------------------------------------------------- */
 
@@ -77,7 +79,7 @@ static int factor_columns(struct ram_gptq_factor *f, size_t at, size_t n, double
     }
     for (size_t i = 0; i < end; i++)
         for (size_t j = 0; j < n; j++)
-            work->product[i * BLOCK + j] = f->h[i * cols + at + j] - work->product[i * BLOCK + j];
+            work->product[i * BLOCK + j] = r[i * cols + at + j] - work->product[i * BLOCK + j];
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++)
             work->block[i * BLOCK + j] = (double)work->product[(at + i) * BLOCK + j];
@@ -88,12 +90,29 @@ static int factor_columns(struct ram_gptq_factor *f, size_t at, size_t n, double
             r[(at + i) * cols + at + j] = (float)work->block[i * BLOCK + j];
             inverse[i * BLOCK + j] = (float)work->inverse[i * BLOCK + j];
         }
+    for (size_t i = end; i < cols; i++)
+        memset(r + i * cols + at, 0, n * sizeof *r);
     if (!status && at > 0) {
         const struct ram_mat a = {work->product, RAM_ELEM_F32, BLOCK, 1};
         const struct ram_mat b = {inverse, RAM_ELEM_F32, 1, BLOCK};
         status = ram_gemm(RAM_GEMM_F32, at, n, n, a, b, r + at, cols, false, pool, err);
     }
     return status;
+}
+
+/* Columns [at, at + n) of r to bf16 rows; r is read in squares that stay in the first cache. */
+static void turn_columns(struct ram_gptq_factor *f, size_t at, size_t n)
+{
+    const size_t cols = f->cols, end = at + n;
+
+    for (size_t i0 = 0; i0 < end; i0 += TURN)
+        for (size_t j = at; j < end; j++) {
+            float line[TURN];
+            const size_t count = end - i0 < TURN ? end - i0 : TURN;
+            for (size_t i = 0; i < count; i++)
+                line[i] = f->r[(i0 + i) * cols + j];
+            ram_float_narrow(RAM_FLOAT_BF16, line, count, f->turned + j * cols + i0);
+        }
 }
 
 static int factor(struct ram_gptq_factor *f, double least, struct ram_pool *pool,
@@ -110,6 +129,7 @@ static int factor(struct ram_gptq_factor *f, double least, struct ram_pool *pool
     for (size_t end = f->cols; !status && end > 0;) {
         const size_t at = (end - 1) / BLOCK * BLOCK;
         status = factor_columns(f, at, end - at, least, work, pool, err);
+        turn_columns(f, at, end - at);
         end = at;
     }
     for (size_t j = 0; !status && j < f->cols; j++)
@@ -121,22 +141,34 @@ static int factor(struct ram_gptq_factor *f, double least, struct ram_pool *pool
 
 /* ---- both kinds ------------------------------------------------------------------------- */
 
-/* The mean of the diagonal, 0 if it knows nothing; row_stride 0: h is the diagonal. */
-static int check(const char *name, const float *h, size_t cols, size_t row_stride, double *mean,
+/* The mean of the diagonal, 0 if it knows nothing; n rows of cols, n = 1: h is the diagonal. */
+static int check(const char *name, const float *h, size_t n, size_t cols, double *mean,
                  struct ram_err *err)
 {
-    const size_t n = row_stride ? cols * cols : cols, step = row_stride ? cols + 1 : 1;
+    double sum = 0;
 
     *mean = 0;
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(h[i]) || (i % step == 0 && h[i] < 0))
+    for (size_t i = 0; i < n; i++) {
+        bool finite = true;
+        for (size_t j = 0; j < cols; j++)
+            finite &= fabsf(h[i * cols + j]) <= FLT_MAX;
+        for (size_t j = 0; j < cols && !finite; j++)
+            if (!isfinite(h[i * cols + j]))
+                return ram_fail(err, RAM_EFORMAT,
+                                "%s: the inputs' second moment (%zu, %zu) is %g, expected a finite "
+                                "number",
+                                name, i, j, (double)h[i * cols + j]);
+    }
+    for (size_t j = 0; j < cols; j++) {
+        const float x = h[n > 1 ? j * (cols + 1) : j];
+        if (x < 0)
             return ram_fail(err, RAM_EFORMAT,
-                            "%s: the inputs' second moment %zu of %zu is %g, expected a finite "
-                            "number%s",
-                            name, i, n, (double)h[i], i % step ? "" : " from 0");
-    for (size_t j = 0; j < cols; j++)
-        *mean += (double)h[j * step];
-    *mean /= cols ? (double)cols : 1;
+                            "%s: the inputs' second moment (%zu, %zu) is %g, expected a number "
+                            "from 0",
+                            name, j, j, (double)x);
+        sum += (double)x;
+    }
+    *mean = cols ? sum / (double)cols : 0;
     return RAM_OK;
 }
 
@@ -163,13 +195,31 @@ int ram_gptq_factor_diagonal(struct ram_gptq_factor **out, const char *name, con
                              size_t cols, struct ram_err *err)
 {
     double mean;
-    const int status = check(name, diagonal, cols, 0, &mean, err);
+    const int status = check(name, diagonal, 1, cols, &mean, err);
 
     *out = NULL;
     if (status || mean == 0)
         return status;
     *out = start(diagonal, cols, 1, mean, err);
     return *out ? RAM_OK : RAM_ENOMEM;
+}
+
+/* H in f->r is brought to its mean and damped; what steers is taken from it before it is factored.
+ */
+static void scale(struct ram_gptq_factor *f, double damp, double mean)
+{
+    const size_t cols = f->cols;
+    const double inverse = 1 / mean;
+
+    for (size_t i = 0; i < cols; i++) {
+        float *const line = f->r + i * cols;
+        const size_t at = i / BLOCK * BLOCK, n = cols - at < BLOCK ? cols - at : BLOCK;
+        for (size_t j = 0; j < cols; j++)
+            line[j] = (float)((double)line[j] * inverse);
+        line[i] += (float)damp;
+        ram_float_narrow(RAM_FLOAT_BF16, line, cols, f->h + i * cols);
+        memcpy(f->squares + i * BLOCK, line + at, n * sizeof *line);
+    }
 }
 
 static int fill(struct ram_gptq_factor *f, double damp, double mean, struct ram_pool *pool,
@@ -180,15 +230,14 @@ static int fill(struct ram_gptq_factor *f, double damp, double mean, struct ram_
 
     if (!ram_mul_size(cols, cols, &n))
         return ram_fail(err, RAM_ENOMEM, "second moments of %zu columns", cols);
-    f->r = ram_calloc(n, sizeof *f->r, err);
+    f->h = ram_calloc(n, sizeof *f->h, err);
+    f->turned = ram_calloc(n, sizeof *f->turned, err);
+    f->squares = ram_calloc(n_blocks * BLOCK, BLOCK * sizeof *f->squares, err);
     f->inverse = ram_calloc(n_blocks * BLOCK, BLOCK * sizeof *f->inverse, err);
     f->pivots = ram_calloc(cols, sizeof *f->pivots, err);
-    if (!f->r || !f->inverse || !f->pivots)
+    if (!f->h || !f->turned || !f->squares || !f->inverse || !f->pivots)
         return RAM_ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        f->h[i] = (float)((double)f->h[i] / mean);
-    for (size_t j = 0; j < cols; j++)
-        f->h[j * cols + j] += (float)damp;
+    scale(f, damp, mean);
     return factor(f, damp / 2, pool, err);
 }
 
@@ -205,7 +254,7 @@ int ram_gptq_factor_new(struct ram_gptq_factor **out, const char *name, float *h
             free(h);
             return RAM_ENOMEM;
         }
-        f->h = h;
+        f->r = h;
         h = NULL;
         status = fill(f, damp, mean, pool, err);
         if (status)
@@ -222,8 +271,10 @@ void ram_gptq_factor_free(struct ram_gptq_factor *f)
     if (!f)
         return;
     free(f->importance);
-    free(f->h);
     free(f->r);
+    free(f->h);
+    free(f->turned);
+    free(f->squares);
     free(f->inverse);
     free(f->pivots);
     free(f);
@@ -232,5 +283,6 @@ void ram_gptq_factor_free(struct ram_gptq_factor *f)
 uint64_t ram_gptq_factor_size(size_t cols)
 {
     const uint64_t n = cols;
-    return 2 * n * n * sizeof(float) + n * (RAM_GPTQ_BLOCK + 4) * sizeof(float);
+    return n * n * (sizeof(float) + 2 * sizeof(uint16_t)) +
+           n * (2 * RAM_GPTQ_BLOCK + 4) * sizeof(float);
 }

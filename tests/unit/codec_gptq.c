@@ -158,8 +158,12 @@ static void never_worse_than_search(void **state)
     weights((size_t)ROWS * COLS, w);
     for (size_t j = 0; j < COLS; j++)
         identity[j * (COLS + 1)] = 1;
-    for (int which = 0; which < 2; which++) {
+    for (int which = 0; which < 3; which++) {
         const float *const h = which ? correlation : identity;
+        if (which == 2) /* a few channels thousands of times as strong, as transformers have them */
+            for (size_t i = 0; i < COLS * COLS; i++)
+                correlation[i] *=
+                    (i / COLS % 60 == 7 ? 100.0f : 1) * (i % COLS % 60 == 7 ? 100 : 1);
         struct ram_gptq_factor *factor = factor_of(h, COLS, 0.05);
         for (size_t b = 0; b < RAM_KERN_N_BITS; b++) {
             struct ram_gptq how = {

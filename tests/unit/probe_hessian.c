@@ -4,6 +4,7 @@
  * and for any number of threads, an average for experts that no token chose.
  */
 #include "ckpt_make.h"
+#include "codec/float.h"
 #include "probe/hessian.h"
 
 #include <math.h>
@@ -67,6 +68,7 @@ static bool same(const struct ram_gptq_factor *a, const struct ram_gptq_factor *
     return a->cols == b->cols &&
            !memcmp(a->importance, b->importance, a->cols * sizeof *a->importance) &&
            !memcmp(a->h, b->h, a->cols * a->cols * sizeof *a->h) &&
+           !memcmp(a->turned, b->turned, a->cols * a->cols * sizeof *a->turned) &&
            !memcmp(a->r, b->r, a->cols * a->cols * sizeof *a->r);
 }
 
@@ -110,11 +112,20 @@ static void first_layer_by_hand(void **state)
     for (size_t i = 0; i < MAKE_HIDDEN; i++)
         for (size_t j = 0; j < MAKE_HIDDEN; j++) {
             const double expected = h[i][j] / mean + (i == j ? 0.05 : 0);
+            float h_seen, r_seen;
             double product = 0;
             for (size_t k = 0; k < MAKE_HIDDEN; k++)
                 product += (double)f->r[i * MAKE_HIDDEN + k] * (double)f->r[j * MAKE_HIDDEN + k];
-            assert_true(fabs((double)f->h[i * MAKE_HIDDEN + j] - expected) < 1e-4);
             assert_true(fabs(product - expected) < 1e-4);
+            ram_float_widen(RAM_FLOAT_BF16, &f->h[i * MAKE_HIDDEN + j], 1, &h_seen);
+            assert_true(fabs((double)h_seen - expected) < 0x1p-8 * fabs(expected) + 1e-4);
+            ram_float_widen(RAM_FLOAT_BF16, &f->turned[j * MAKE_HIDDEN + i], 1, &r_seen);
+            const double r = (double)f->r[i * MAKE_HIDDEN + j];
+            assert_true(fabs((double)r_seen - r) <= 0x1p-8 * fabs(r));
+            if (i / RAM_GPTQ_BLOCK == j / RAM_GPTQ_BLOCK) {
+                const size_t at = i * RAM_GPTQ_BLOCK + j % RAM_GPTQ_BLOCK;
+                assert_true(fabs((double)f->squares[at] - expected) < 1e-4);
+            }
         }
     close_subject(&s);
 }
