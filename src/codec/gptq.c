@@ -174,6 +174,13 @@ static struct ram_gptq_bytes bytes_of(const struct ram_gptq_bytes *out,
                                    out->scales + scales, out->biases + scales};
 }
 
+size_t ram_gptq_batch(size_t cols)
+{
+    const size_t rows = cols > ROWS_WEIGHTS / MAX_ROWS ? ROWS_WEIGHTS / cols : MAX_ROWS;
+
+    return rows < TILE ? TILE : rows / TILE * TILE;
+}
+
 struct work {
     struct ram_gptq_rows rows;
     size_t most; /* rows at a time */
@@ -186,8 +193,7 @@ struct work {
 static int start(struct work *work, const struct ram_gptq *how, size_t n, size_t cols,
                  struct ram_err *err)
 {
-    const size_t fit = ROWS_WEIGHTS / cols, limit = n < MAX_ROWS ? n : MAX_ROWS;
-    const size_t most = fit < TILE ? TILE : fit < limit ? fit / TILE * TILE : limit;
+    const size_t rows = ram_gptq_batch(cols), most = n < rows ? n : rows;
     const size_t ld = ram_gptq_ld(most), n_groups = cols / (size_t)how->form.group;
     struct ram_gptq_rows *const s = &work->rows;
 

@@ -68,6 +68,11 @@ struct ram_gptq_bytes {
     uint8_t *codes, *scales, *biases; /* as ram_affine_encode has them */
 };
 
+/* Rows of so many columns that are encoded side by side: with fewer, reading the factor takes
+ * longer than using it. At most so many bytes a weight of those rows are needed. */
+size_t ram_gptq_batch(size_t cols);
+enum { RAM_GPTQ_WEIGHT_BYTES = 12 };
+
 /*
  * Encodes n rows of w [n, cols]. Rows do not depend on each other: a caller may cut a matrix as it
  * likes and gets the same bytes. *squared_error: the plain sum of squares, as ram_affine_encode

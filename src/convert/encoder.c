@@ -39,9 +39,18 @@ static int gptq(const struct ram_affine *f, const struct ram_gptq_factor *factor
 }
 
 static const struct ram_weight_encoder encoders[] = {
-    {"rtn", "round to nearest: the bytes that MLX itself would write", false, nearest},
-    {"search", "scales and biases searched for the least error; 50 times as long", false, search},
-    {"gptq", "the least error of what a layer gives on text of the model's own making", true, gptq},
+    {.name = "rtn",
+     .what = "round to nearest: the bytes that MLX itself would write",
+     .encode = nearest},
+    {.name = "search",
+     .what = "scales and biases searched for the least error; 50 times as long",
+     .encode = search},
+    {.name = "gptq",
+     .what = "the least error of what a layer gives on text of the model's own making",
+     .wants_inputs = true,
+     .rows = ram_gptq_batch,
+     .weight_bytes = RAM_GPTQ_WEIGHT_BYTES,
+     .encode = gptq},
 };
 
 int ram_weight_encoder_find(const struct ram_weight_encoder **out, const char *name,

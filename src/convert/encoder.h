@@ -14,6 +14,10 @@ struct ram_weight_encoder {
     const char *name;
     const char *what; /* one line for a person */
     bool wants_inputs;
+    /* Rows that it wants at a time, and the bytes that it needs for each of their weights; NULL and
+     * 0: as they come, and next to none. */
+    size_t (*rows)(size_t cols);
+    size_t weight_bytes;
     /* Encodes n rows of w [n, cols]: the contract of ram_gptq_encode. factor is NULL where nothing
      * is known of the inputs, and for encoders that do not want to know. */
     int (*encode)(const struct ram_affine *f, const struct ram_gptq_factor *factor, const float *w,

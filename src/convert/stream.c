@@ -181,6 +181,17 @@ static int do_block(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 
 /* ---- batches ------------------------------------------------------------------------------- */
 
+/* How many rows of a module make a block: a function of shape and encoder alone, so that sums have
+ * one order. */
+static size_t rows_in_block(const struct stream *s, const struct ram_out_module *module,
+                            size_t cols)
+{
+    const size_t usual = ram_rows_in_block(cols);
+    const size_t wanted = module->quantized && s->encoder->rows ? s->encoder->rows(cols) : 0;
+
+    return usual > wanted ? usual : wanted;
+}
+
 /* Of the next view, whose factor joins those of the batch. */
 static int add_blocks(struct stream *s, struct ram_err *err)
 {
@@ -188,7 +199,7 @@ static int add_blocks(struct stream *s, struct ram_err *err)
     const struct ram_target *target = module->target;
     const struct ram_view *view = &target->views[s->view];
     const struct ram_gptq_factor *factor = NULL;
-    const size_t step = ram_rows_in_block(view->cols);
+    const size_t step = rows_in_block(s, module, view->cols);
     int status = RAM_OK;
 
     if (s->inputs && module->quantized)
@@ -303,15 +314,16 @@ static int start(struct stream *s, struct ram_err *err)
     const uint64_t max_memory = s->max_memory;
     uint64_t most = 1;
     for (size_t m = 0; m < s->outline->n_modules; m++) {
-        const uint64_t cols = s->outline->modules[m].cols;
-        const uint64_t block = ram_rows_in_block((size_t)cols) * cols;
+        const struct ram_out_module *const module = &s->outline->modules[m];
+        const uint64_t block = rows_in_block(s, module, (size_t)module->cols) * module->cols;
         most = block > most ? block : most;
     }
-    /* Weights as f32, what is written (at most f32), a scale and a bias of f32 for 32 weights, and
-     * the same again for the pages of the mapping that a block touches. */
-    if (most > UINT64_MAX / 32)
+    /* Weights as f32, what is written (at most f32), a scale and a bias of f32 for 32 weights, the
+     * same again for the pages of the mapping that a block touches, and what the encoder needs. */
+    if (most > UINT64_MAX / 64)
         return ram_fail(err, RAM_ENOMEM, "rows of %llu weights", (unsigned long long)most);
-    const uint64_t need = most * 4 + most * 4 + most / 32 * 8 + most * 8;
+    const uint64_t need =
+        most * 4 + most * 4 + most / 32 * 8 + most * 8 + most * s->encoder->weight_bytes;
     if (need > max_memory)
         return ram_fail(err, RAM_ENOMEM,
                         "max_memory of %llu bytes is too small: one block of rows needs %llu",
