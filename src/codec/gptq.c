@@ -22,8 +22,9 @@ enum {
 
 /*
  * What a row must gain over the search to be taken. The error that the passes find is true but for
- * what bf16 hides in their products: 3e-4 of it on average, 2e-3 at most, on the rows of
- * ref-qwen3-moe. A row that gains less than eight times that is not worth a closer look.
+ * what bf16 hides in their products: 3e-4 of it on average and 2e-3 at most on the rows of
+ * ref-qwen3-moe, 7e-3 under the strongest correlations of tests/unit/codec_gptq.c. A row that gains
+ * less than twice that is not worth a closer look.
  */
 static const double least_gain = 1.0 / 64;
 
@@ -81,16 +82,17 @@ static void put_row(const struct ram_gptq_rows *s, size_t row, uint8_t *line,
 /* ---- the guard -------------------------------------------------------------------------- */
 
 /*
- * |e R|^2 is e H e^T, half the work, and a sum of squares, column by column: what columns up to
- * some span add to it is a lower bound. Adds the span [at, at + n) for m rows e [m, cols]; product
- * is scratch [m, n].
+ * |e R|^2 is e H e^T, half the work, and a sum of squares, column by column: what some columns add
+ * to it is a lower bound. Adds columns [at, end) for m rows e [m, cols]; product is scratch [m, end
+ * - at].
  */
 static int add_errors(const struct ram_gptq_factor *f, const float *e, size_t m, size_t at,
-                      size_t n, float *product, double *errors, struct ram_err *err)
+                      size_t end, float *product, double *errors, struct ram_err *err)
 {
     const struct ram_mat a = {e, RAM_ELEM_F32, f->cols, 1};
     const struct ram_mat r = {f->r + at, RAM_ELEM_F32, f->cols, 1};
-    const int status = ram_gemm(RAM_GEMM_F32, m, n, at + n, a, r, product, n, false, NULL, err);
+    const size_t n = end - at;
+    const int status = ram_gemm(RAM_GEMM_F32, m, n, end, a, r, product, n, false, NULL, err);
 
     for (size_t i = 0; !status && i < m; i++)
         for (size_t j = 0; j < n; j++) {
@@ -100,45 +102,58 @@ static int add_errors(const struct ram_gptq_factor *f, const float *e, size_t m,
     return status;
 }
 
-/* Is every row's error in the search's encoding known to be larger than ours? */
-static bool all_better(const struct ram_gptq_rows *s, const double *errors)
+/*
+ * Which rows have less error than the search's encoding in out? w [n, cols] are the weights as the
+ * caller has them; s->w is used up. The last columns come first: there R is largest, and what GPTQ
+ * has avoided shows. Rows of which enough is known are left out of what follows.
+ */
+static int find_better(const struct ram_gptq_rows *s, const float *w,
+                       const struct ram_gptq_bytes *out, bool better[MAX_ROWS], struct ram_err *err)
 {
-    bool better = true;
-
-    for (size_t i = 0; i < s->n; i++)
-        better = better && errors[i] * (1 - least_gain) > s->errors[i];
-    return better;
-}
-
-/* The errors of what is in out, as far as they are needed. The weights' room is used: w [n, cols]
- * are those that the caller has. */
-static int find_plain_errors(const struct ram_gptq_rows *s, const float *w,
-                             const struct ram_gptq_bytes *out, double *errors, struct ram_err *err)
-{
+    const size_t cols = s->cols;
     float *const e = s->w;
+    double errors[MAX_ROWS] = {0};
+    size_t open[MAX_ROWS], n = s->n;
     int status = RAM_OK;
 
-    ram_affine_decode(&s->how->form, out->codes, out->scales, out->biases, s->n, s->cols, e);
-    for (size_t i = 0; i < s->n * s->cols; i++)
+    ram_affine_decode(&s->how->form, out->codes, out->scales, out->biases, n, cols, e);
+    for (size_t i = 0; i < n * cols; i++)
         e[i] -= w[i];
-    memset(errors, 0, s->n * sizeof *errors);
-    for (size_t at = 0; !status && at < s->cols && !all_better(s, errors); at += SPAN)
-        status = add_errors(s->how->factor, e, s->n, at, s->cols - at < SPAN ? s->cols - at : SPAN,
-                            s->part, errors, err);
+    for (size_t i = 0; i < n; i++) {
+        better[i] = false;
+        open[i] = i;
+    }
+    for (size_t end = cols, at; !status && n > 0 && end > 0; end = at) {
+        at = (end - 1) / SPAN * SPAN;
+        status = add_errors(s->how->factor, e, n, at, end, s->part, errors, err);
+        size_t kept = 0;
+        for (size_t i = 0; !status && i < n; i++) {
+            if (errors[i] * (1 - least_gain) > s->errors[open[i]]) {
+                better[open[i]] = true;
+                continue;
+            }
+            memmove(e + kept * cols, e + i * cols, cols * sizeof *e);
+            errors[kept] = errors[i];
+            open[kept++] = open[i];
+        }
+        n = kept;
+    }
     return status;
 }
 
 static int improve_rows(struct ram_gptq_rows *s, const float *w, const struct ram_gptq_bytes *out,
-                        uint8_t *line, double *plain, struct ram_err *err)
+                        uint8_t *line, struct ram_err *err)
 {
+    bool better[MAX_ROWS];
+
     take_rows(s, w);
     int status = ram_gptq_code(s, err);
     for (unsigned k = 0; !status && k < s->how->sweeps; k++)
         status = ram_gptq_sweep(s, err);
     if (!status)
-        status = find_plain_errors(s, w, out, plain, err);
+        status = find_better(s, w, out, better, err);
     for (size_t i = 0; !status && i < s->n; i++)
-        if (plain[i] * (1 - least_gain) > s->errors[i])
+        if (better[i])
             put_row(s, i, line, out);
     return status;
 }
@@ -186,7 +201,7 @@ struct work {
     size_t most; /* rows at a time */
     float *floats;
     uint16_t *halves;
-    double *doubles, *plain;
+    double *errors;
     uint8_t *line;
 };
 
@@ -200,11 +215,10 @@ static int start(struct work *work, const struct ram_gptq *how, size_t n, size_t
     *work = (struct work){.most = most};
     work->floats = ram_calloc(ld, (2 * cols + SPAN + 2 * n_groups) * sizeof *work->floats, err);
     work->halves = ram_calloc(ld, cols * sizeof *work->halves, err);
-    work->doubles = ram_calloc(2 * ld, sizeof *work->doubles, err);
+    work->errors = ram_calloc(ld, sizeof *work->errors, err);
     work->line = ram_calloc(cols, 1, err);
-    if (!work->floats || !work->halves || !work->doubles || !work->line)
+    if (!work->floats || !work->halves || !work->errors || !work->line)
         return RAM_ENOMEM;
-    work->plain = work->doubles + ld;
     *s = (struct ram_gptq_rows){
         .how = how, .cols = cols, .group = (size_t)how->form.group, .n_groups = n_groups};
     s->w = work->floats;
@@ -213,7 +227,7 @@ static int start(struct work *work, const struct ram_gptq *how, size_t n, size_t
     s->scales = s->part + SPAN * ld;
     s->e = work->halves;
     s->biases = s->scales + n_groups * ld;
-    s->errors = work->doubles;
+    s->errors = work->errors;
     return RAM_OK;
 }
 
@@ -240,13 +254,13 @@ int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t
         s->n = n - row < work.most ? n - row : work.most;
         s->m = (s->n + TILE - 1) / TILE * TILE;
         s->ld = ram_gptq_ld(s->n);
-        status = improve_rows(s, w + row * cols, &bytes, work.line, work.plain, err);
+        status = improve_rows(s, w + row * cols, &bytes, work.line, err);
     }
     if (!status)
         *squared_error = squared_errors(form, w, n, cols, out, s->w);
     free(work.floats);
     free(work.halves);
-    free(work.doubles);
+    free(work.errors);
     free(work.line);
     return status;
 }
