@@ -16,14 +16,13 @@ struct inputs {
 static int open_inputs(void *ctx, struct ram_err *err)
 {
     struct inputs *in = ctx;
-    const struct ram_synthetic what = ram_hessian_tokens(in->text);
-
     int status = ram_pool_new(&in->pool, in->run->threads, err);
     if (!status)
         status = ram_model_open(&in->model, in->ckpt, err);
     if (status)
         return status;
     const struct ram_probe_run how = {in->pool, in->run->max_memory, in->run, true};
+    const struct ram_synthetic what = ram_hessian_tokens(ram_model_bytes(in->model), in->text);
     return ram_hessians_open(&in->hessians, in->model, &what, RAM_HESSIAN_DAMP, &how, err);
 }
 

@@ -7,27 +7,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static json_t *units_json(const struct ram_model *model, const double *alpha)
+{
+    json_t *units = json_object();
+
+    for (size_t i = 1; units && i < model->n_units; i++)
+        if (!isnan(alpha[i]))
+            json_object_set_new(units, model->units[i].name, ram_json_real(alpha[i]));
+    return units;
+}
+
 static int put(struct ram_manifest *manifest, const struct ram_model *model,
                const struct ram_synthetic *what, const struct ram_probe_opts *opts,
                const struct ram_sensitivities *found, struct ram_err *err)
 {
     const char *tier = opts->tier == RAM_TIER_LOCAL ? "local" : "kl";
-    json_t *units = json_object();
-
-    for (size_t i = 1; units && i < model->n_units; i++)
-        if (!isnan(found->alpha[i]))
-            json_object_set_new(units, model->units[i].name, ram_json_real(found->alpha[i]));
-    json_t *all = json_pack(
-        "{s:s, s:{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:s}, s:o, s:o}", "tier", tier, "settings",
-        "tokens", opts->text ? "text" : "synthetic", "sequences", (json_int_t)what->n, "length",
-        (json_int_t)what->length, "rounds", (json_int_t)what->rounds, "seed",
-        (json_int_t)what->seed, "bits", RAM_PROBE_BITS, "group", RAM_PROBE_GROUP, "products",
-        opts->coarse ? "bf16" : "f32", "joint", ram_json_real(found->joint), "units", units);
+    json_t *all =
+        json_pack("{s:s, s:{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:s}, s:o, s:o}", "tier", tier,
+                  "settings", "tokens", opts->text ? "text" : "synthetic", "sequences",
+                  (json_int_t)what->n, "length", (json_int_t)what->length, "rounds",
+                  (json_int_t)what->rounds, "seed", (json_int_t)what->seed, "bits", found->bits,
+                  "group", RAM_PROBE_GROUP, "products", opts->coarse ? "bf16" : "f32", "joint",
+                  ram_json_real(found->joint), "units", units_json(model, found->alpha));
     if (!all)
         return ram_fail(err, RAM_ENOMEM, "no memory for sensitivities");
     json_decref(manifest->sensitivities);
     manifest->sensitivities = all;
     return RAM_OK;
+}
+
+static int put_fine(struct ram_manifest *manifest, const struct ram_model *model,
+                    const struct ram_sensitivities *found, struct ram_err *err)
+{
+    json_t *fine = json_pack("{s:i, s:o, s:o}", "bits", found->bits, "joint",
+                             ram_json_real(found->joint), "units", units_json(model, found->alpha));
+
+    return fine && json_object_set_new(manifest->sensitivities, "fine", fine) == 0
+               ? RAM_OK
+               : ram_fail(err, RAM_ENOMEM, "no memory for sensitivities");
 }
 
 static json_t *curve_json(const struct ram_curve *curve)
@@ -64,7 +81,7 @@ static int add_curves(struct ram_manifest *manifest, const struct ram_model *mod
                       const struct ram_probe_opts *opts, const struct ram_probe_run *how,
                       struct ram_err *err)
 {
-    const struct ram_synthetic what = ram_hessian_tokens(opts->text);
+    const struct ram_synthetic what = ram_hessian_tokens(ram_model_bytes(model), opts->text);
     struct ram_curve *curves = ram_calloc(model->n_units, sizeof *curves, err);
     struct ram_hessians *hessians = NULL;
 
@@ -79,34 +96,50 @@ static int add_curves(struct ram_manifest *manifest, const struct ram_model *mod
     return status;
 }
 
+/* Sensitivities on tokens of the model's own; of a mixture those of a finer probe, too. */
+static int add_sensitivities(struct ram_manifest *manifest, const struct ram_model *model,
+                             const struct ram_probe_opts *opts, const struct ram_probe_run *how,
+                             struct ram_err *err)
+{
+    const bool sparse = model->hp.moe.n_experts > 0;
+    const struct ram_synthetic what = ram_probe_tokens(opts, sparse);
+    uint32_t *tokens = ram_calloc(what.n * what.length, sizeof *tokens, err);
+    struct ram_sensitivities found = {
+        .bits = RAM_PROBE_BITS, .alpha = ram_calloc(model->n_units, sizeof *found.alpha, err)};
+
+    int status =
+        tokens && found.alpha ? ram_synthetic_tokens(model, &what, how, tokens, err) : RAM_ENOMEM;
+    if (!status)
+        status =
+            ram_sensitivities(model, tokens, what.n, what.length, opts->tier, how, &found, err);
+    if (!status)
+        status = put(manifest, model, &what, opts, &found, err);
+    if (!status && sparse && opts->tier == RAM_TIER_KL) {
+        found.bits = RAM_PROBE_FINE_BITS;
+        status =
+            ram_sensitivities(model, tokens, what.n, what.length, opts->tier, how, &found, err);
+        if (!status)
+            status = put_fine(manifest, model, &found, err);
+    }
+    free(tokens);
+    free(found.alpha);
+    return status;
+}
+
 int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
               const struct ram_probe_opts *opts, const struct ram_run *run, struct ram_err *err)
 {
     struct ram_probe_run how = {
         .max_memory = run ? run->max_memory : 0, .run = run, .coarse = opts->coarse};
-    struct ram_sensitivities found = {0};
     struct ram_model *model = NULL;
-    uint32_t *tokens = NULL;
 
     int status = ram_model_open(&model, ckpt, err);
     if (!status)
         status = ram_pool_new(&how.pool, run ? run->threads : 0, err);
-    if (!status) {
-        const struct ram_synthetic what = ram_probe_tokens(opts, model->hp.moe.n_experts > 0);
-        tokens = ram_calloc(what.n * what.length, sizeof *tokens, err);
-        found.alpha = ram_calloc(model->n_units, sizeof *found.alpha, err);
-        status = tokens && found.alpha ? ram_synthetic_tokens(model, &what, &how, tokens, err)
-                                       : RAM_ENOMEM;
-        if (!status)
-            status = ram_sensitivities(model, tokens, what.n, what.length, opts->tier, &how, &found,
-                                       err);
-        if (!status)
-            status = put(manifest, model, &what, opts, &found, err);
-        if (!status && opts->curves)
-            status = add_curves(manifest, model, opts, &how, err);
-    }
-    free(tokens);
-    free(found.alpha);
+    if (!status)
+        status = add_sensitivities(manifest, model, opts, &how, err);
+    if (!status && opts->curves)
+        status = add_curves(manifest, model, opts, &how, err);
     ram_pool_free(how.pool);
     ram_model_close(model);
     return status;

@@ -1,15 +1,15 @@
 /*
- * budget.c - the widths of least predicted divergence within a number of bytes.
+ * budget.c - the widths of least predicted divergence (divergence.h) within a number of bytes.
  *
- * Minimise sum over units of a_i d_i(o_i), where a_i is what the unit costs in nats a token when it
- * is probed at 3 bits in groups of 64 (probe/sensitivity.h) and d_i(o) is the squared error at
- * option o over the one at the probe. By the linearity theorem (Malinovskii et al., "Pushing the
- * limits of large language model quantization via the linearity theorem", 2024) the sum is the
- * divergence of the whole. Without sensitivities a_i is the unit's parameters times its relative
- * error: a tier that knows the weights alone, and says so.
+ * What a width costs a unit is linear in its error but for the router flips that all units cause
+ * together. Their root is replaced by its tangent at the plan of the round before: then every unit
+ * stands for itself, and the choice is a knapsack. The tangent lies above the root, so a plan that
+ * is better by the tangent is better; a few rounds, until none is.
  *
  * docs/allocation.md tells what was measured, and why there are floors and a veto.
  */
+#include "allocate/budget_size.h"
+#include "allocate/divergence.h"
 #include "allocate/knapsack.h"
 #include "allocate/method.h"
 
@@ -21,16 +21,15 @@
 
 enum {
     N_OPTIONS = RAM_N_BITS * RAM_N_GROUPS + 1, /* the last: 16 bits */
-    PROBE_BITS = 3,
-    PROBE_GROUP = 64,
     EMBEDDING_FLOOR = 4,
-    DEFAULT_CONTEXT = 8192
+    MAX_ROUNDS = 16
 };
 
-static const double default_bpw = 4.5;
-static const double usable_share =
-    0.75; /* of a machine's memory: what Metal lets one process wire */
 static const double worst_2bit_error = 0.126; /* relative squared error: 9 dB */
+
+/* Of a width that is worth a thought, in parts of the probe's error or of the weights themselves.
+ */
+#define WORST_ERROR 1e9
 
 /* Error of an encoder over that of round-to-nearest, by (bits, group), which scales what the
  * manifest measured for round-to-nearest. search: squares on normal weights (bench_codec_search).
@@ -61,159 +60,21 @@ enum { RTN, SEARCH, GPTQ };
 struct budget {
     struct ram_problem *problem;
     const struct encoder_gain *encoder;
-    uint64_t bytes;         /* of all weight files */
-    uint64_t fixed;         /* headers, and units that have no choice; */
-    double fixed_cost;      /* what those are predicted to cost, if the user set them */
-    bool probed;            /* a_i were measured, */
-    const json_t *curves;   /* and what widths cost under this encoder, by unit; or NULL */
-    struct ram_item *items; /* of the units that have a choice */
-    size_t *unit_of;        /* [n_items] */
-    size_t n_items;
-    struct ram_option *options; /* [n_items, N_OPTIONS] */
-    unsigned char *width;       /* [n_items, N_OPTIONS] which option of the grid it is */
+    const json_t *curves;        /* what widths cost under this encoder, by unit; or NULL */
+    uint64_t bytes;              /* of all weight files */
+    uint64_t fixed;              /* headers, and units that have no choice; */
+    struct ram_divergence given; /* what those are predicted to cost, if the user set them */
+    size_t n_items;              /* units that have a choice */
+    size_t *unit_of;             /* [n_items] */
+    struct ram_item *items;      /* [n_items] */
+    struct ram_unit_cost *costs; /* [n_items] */
+    /* [n_items, N_OPTIONS] */
+    struct ram_option *options;
+    double *errors;       /* as ram_unit_cost wants them */
+    unsigned char *width; /* which option of the grid it is */
 };
 
-/* ---- how many bytes --------------------------------------------------------------------- */
-
-static unsigned digits(uint64_t n)
-{
-    unsigned d = 1;
-    while (n >= 10) {
-        n /= 10;
-        d++;
-    }
-    return d;
-}
-
-/* One tensor's line in a safetensors header, at most: name, type, shape, two offsets of up to
- * `size`. Rows of heads are written as two numbers, a digit more in all; those of a stack as a
- * number of experts and rows. */
-static uint64_t header_line(size_t name, const struct ram_block *block, uint64_t size)
-{
-    static const char frame[] = "\"\":{\"dtype\":\"BF16\",\"shape\":[,,],\"data_offsets\":[,]},";
-    return sizeof frame - 1 + name + digits(block->count) + digits(block->rows) + 1 +
-           digits(block->cols) + 2 * digits(size);
-}
-
-/* What headers take beside the weights, if every unit that may be is quantised. */
-static uint64_t header_bytes(const struct ram_problem *problem, uint64_t size)
-{
-    uint64_t bytes = 64; /* the length, {"__metadata__": ...} and padding */
-
-    for (size_t i = 0; i < problem->plan->n_units; i++) {
-        const struct ram_unit *unit = &problem->plan->units[i];
-        const size_t name = strlen(unit->name) + 2; /* "unembed_out" for "kv_b_proj" */
-        const uint64_t parts = problem->cases[i].quantizable ? 3 : 1;
-        for (size_t b = 0; b < unit->n_blocks; b++) {
-            /* Of a stack all members are one tensor; another unit may have two of one shape. */
-            const uint64_t tensors = (unit->blocks[b].count + unit->members - 1) / unit->members;
-            bytes += tensors * parts * header_line(name, &unit->blocks[b], size);
-        }
-    }
-    return bytes;
-}
-
-static uint64_t config_uint(const struct ram_problem *problem, const char *key)
-{
-    const json_t *value = json_object_get(problem->manifest->config, key);
-    return json_is_integer(value) && json_integer_value(value) > 0
-               ? (uint64_t)json_integer_value(value)
-               : 0;
-}
-
-/* Keys and values of one token in bf16: heads x dimensions, or the latent of MLA. */
-static uint64_t kv_bytes(const struct ram_problem *problem)
-{
-    const uint64_t layers = config_uint(problem, "num_hidden_layers");
-    const uint64_t latent = config_uint(problem, "kv_lora_rank");
-    const uint64_t heads = config_uint(problem, "num_attention_heads");
-    uint64_t kv_heads = config_uint(problem, "num_key_value_heads");
-    uint64_t dim = config_uint(problem, "head_dim");
-
-    if (latent)
-        return 2 * layers * (latent + config_uint(problem, "qk_rope_head_dim"));
-    kv_heads = kv_heads ? kv_heads : heads;
-    dim = dim || !heads ? dim : config_uint(problem, "hidden_size") / heads;
-    return 2 * layers * 2 * kv_heads * dim;
-}
-
-static int fit_machine(struct budget *b, struct ram_err *err)
-{
-    const struct ram_allocate_opts *opts = b->problem->opts;
-    const uint64_t context = opts->context ? opts->context : DEFAULT_CONTEXT;
-    const double usable = usable_share * (double)opts->fit;
-    const double kv = (double)kv_bytes(b->problem) * (double)context;
-    const double activations = 64.0 * 1048576 + 0.02 * usable;
-    json_t *settings = b->problem->plan->settings;
-
-    if (usable <= kv + activations)
-        return ram_fail(err, RAM_EBUDGET,
-                        "keys and values of %" PRIu64
-                        " tokens take %.0f bytes and leave no room in "
-                        "%.0f of the %" PRIu64 " bytes of this machine",
-                        context, kv, usable, opts->fit);
-    b->bytes = (uint64_t)(usable - kv - activations);
-    int status = ram_json_put(settings, "fit", json_integer((json_int_t)opts->fit), err);
-    if (!status)
-        status = ram_json_put(settings, "fit_usable", json_integer((json_int_t)usable), err);
-    if (!status)
-        status = ram_json_put(settings, "fit_context", json_integer((json_int_t)context), err);
-    if (!status)
-        status = ram_json_put(settings, "fit_keys_values", json_integer((json_int_t)kv), err);
-    return status ? status
-                  : ram_json_put(settings, "fit_activations", json_integer((json_int_t)activations),
-                                 err);
-}
-
-static int find_bytes(struct budget *b, struct ram_err *err)
-{
-    const struct ram_allocate_opts *opts = b->problem->opts;
-    uint64_t parameters = 0;
-
-    for (size_t i = 0; i < b->problem->plan->n_units; i++)
-        parameters += b->problem->plan->units[i].parameters;
-    if (opts->bpw < 0 || !isfinite(opts->bpw))
-        return ram_fail(err, RAM_EUSAGE, "%g bits a weight make no sense", opts->bpw);
-    const double bpw = opts->bpw > 0 ? opts->bpw : default_bpw;
-    int status = RAM_OK;
-    if (opts->size)
-        b->bytes = opts->size;
-    else if (opts->fit && opts->bpw == 0)
-        status = fit_machine(b, err);
-    else
-        b->bytes = (uint64_t)(bpw * (double)parameters / 8);
-    b->fixed = header_bytes(b->problem, b->bytes);
-    return status;
-}
-
 /* ---- what a width costs ----------------------------------------------------------------- */
-
-/* Nats a token of unit i at its probe, rounded to 2^(k/8) so that the last bits of a processor's
- * arithmetic do not decide; NAN if it was not probed. */
-static double alpha_of(const struct ram_problem *problem, size_t i)
-{
-    const json_t *units = json_object_get(problem->manifest->sensitivities, "units");
-    const json_t *value = json_object_get(units, problem->plan->units[i].name);
-
-    if (!json_is_number(value))
-        return NAN;
-    const double alpha = fmax(json_number_value(value), 1e-9);
-    return exp2(round(8 * log2(alpha)) / 8);
-}
-
-/* Predicted divergence for one unit of squared error; NAN if nothing was measured. */
-static double weight_of(const struct budget *b, size_t i)
-{
-    const struct ram_problem *problem = b->problem;
-    const double energy = ram_case_energy(problem, i);
-
-    if (b->probed) {
-        const double alpha = alpha_of(problem, i);
-        const double probe = ram_case_error(problem, i, PROBE_BITS, PROBE_GROUP);
-        return probe > 0 ? alpha / probe : isnan(alpha) ? NAN : 0;
-    }
-    return energy > 0 ? (double)problem->plan->units[i].parameters / energy : 0;
-}
 
 static double gain_of(const struct budget *b, size_t i, size_t bits, size_t group)
 {
@@ -229,20 +90,18 @@ static double weights_gain(const struct budget *b, size_t k)
     return encoder->gain[k / RAM_N_GROUPS][k % RAM_N_GROUPS];
 }
 
-/* Predicted divergence of unit i at an option of the grid, given its squared error there; NAN: the
- * option does not exist. */
-static double cost_of(const struct budget *b, size_t i, size_t k, double error)
+/* The error of unit i at an option of the grid, given its sum of squares there; NAN: the option
+ * does not exist. */
+static double error_of(const struct budget *b, size_t i, size_t k, double squares)
 {
     const json_t *curve = json_object_get(b->curves, b->problem->plan->units[i].name);
     char key[16];
 
-    if (!curve || isnan(error))
-        return weight_of(b, i) * error;
     snprintf(key, sizeof key, "%dg%d", ram_bits_grid[k / RAM_N_GROUPS],
              ram_group_grid[k % RAM_N_GROUPS]);
-    const json_t *ratio = json_object_get(curve, key);
-    return json_is_number(ratio) ? alpha_of(b->problem, i) * fmax(0, json_number_value(ratio))
-                                 : weight_of(b, i) * error;
+    const json_t *ratio = isnan(squares) ? NULL : json_object_get(curve, key);
+    return json_is_number(ratio) ? fmax(0, json_number_value(ratio))
+                                 : ram_unit_error(b->problem, i, squares);
 }
 
 static const char *floor_reason(const struct ram_problem *problem, size_t i, int bits, double error)
@@ -272,43 +131,52 @@ static int add_options(struct budget *b, size_t i, struct ram_err *err)
 {
     struct ram_problem *problem = b->problem;
     const struct ram_unit *unit = &problem->plan->units[i];
-    struct ram_option *options = b->options + b->n_items * N_OPTIONS;
-    unsigned char *width = b->width + b->n_items * N_OPTIONS;
+    const size_t first = b->n_items * N_OPTIONS;
     size_t n = 0;
 
-    if (isnan(weight_of(b, i)))
+    b->costs[b->n_items] = ram_unit_cost(problem, i);
+    if (isnan(b->costs[b->n_items].smooth))
         return ram_fail(err, RAM_EFORMAT,
-                        "unit %s was not measured: analyze the checkpoint%s first", unit->name,
-                        b->probed ? " with --probe" : "");
+                        "unit %s was not measured: analyze the checkpoint with --probe first",
+                        unit->name);
     for (size_t k = 0; k + 1 < N_OPTIONS; k++) {
         const int bits = ram_bits_grid[k / RAM_N_GROUPS], group = ram_group_grid[k % RAM_N_GROUPS];
         const double nearest = ram_case_error(problem, i, bits, group);
         const double gain = gain_of(b, i, k / RAM_N_GROUPS, k % RAM_N_GROUPS);
-        const double cost = cost_of(b, i, k, nearest * gain);
-        if (!isfinite(cost) || floor_reason(problem, i, bits, nearest * weights_gain(b, k)))
+        const double error = error_of(b, i, k, nearest * gain);
+        if (!(error < WORST_ERROR) || floor_reason(problem, i, bits, nearest * weights_gain(b, k)))
             continue;
-        options[n] = (struct ram_option){ram_unit_bytes(unit, bits, group), cost};
-        width[n++] = (unsigned char)k;
+        b->options[first + n].bytes = ram_unit_bytes(unit, bits, group);
+        b->errors[first + n] = error;
+        b->width[first + n++] = (unsigned char)k;
     }
-    options[n] = (struct ram_option){ram_unit_bytes(unit, 16, 0), 0};
-    width[n++] = N_OPTIONS - 1;
-    b->items[b->n_items] = (struct ram_item){options, n};
+    b->options[first + n].bytes = ram_unit_bytes(unit, 16, 0);
+    b->width[first + n++] = N_OPTIONS - 1;
+    b->items[b->n_items] = (struct ram_item){b->options + first, n};
     b->unit_of[b->n_items++] = i;
     return RAM_OK;
 }
 
-/* Predicted divergence of a unit whose width the user set; 0 if nothing is known of it. */
-static double fixed_cost(const struct budget *b, size_t i)
+static void add(struct ram_divergence *sums, struct ram_unit_cost cost, double error)
+{
+    sums->smooth += cost.smooth * error;
+    sums->flips += cost.flips * error;
+}
+
+/* A unit whose width the user set costs what it costs; nothing if nothing is known of it. */
+static void add_given(struct budget *b, size_t i)
 {
     const struct ram_unit *unit = &b->problem->plan->units[i];
+    const struct ram_unit_cost cost = ram_unit_cost(b->problem, i);
     const int bits = ram_bits_index(unit->bits), group = ram_group_index(unit->group);
 
-    if (bits < 0 || group < 0)
-        return 0;
-    const double error = ram_case_error(b->problem, i, unit->bits, unit->group) *
-                         gain_of(b, i, (size_t)bits, (size_t)group);
-    const double cost = cost_of(b, i, (size_t)(bits * RAM_N_GROUPS + group), error);
-    return isfinite(cost) ? cost : 0;
+    if (bits < 0 || group < 0 || isnan(cost.smooth))
+        return;
+    const double squares = ram_case_error(b->problem, i, unit->bits, unit->group) *
+                           gain_of(b, i, (size_t)bits, (size_t)group);
+    const double error = error_of(b, i, (size_t)(bits * RAM_N_GROUPS + group), squares);
+    if (error < WORST_ERROR)
+        add(&b->given, cost, error);
 }
 
 static int build(struct budget *b, struct ram_err *err)
@@ -319,9 +187,11 @@ static int build(struct budget *b, struct ram_err *err)
 
     b->items = ram_calloc(n, sizeof *b->items, err);
     b->unit_of = ram_calloc(n, sizeof *b->unit_of, err);
+    b->costs = ram_calloc(n, sizeof *b->costs, err);
     b->options = ram_calloc(n, N_OPTIONS * sizeof *b->options, err);
+    b->errors = ram_calloc(n, N_OPTIONS * sizeof *b->errors, err);
     b->width = ram_calloc(n, N_OPTIONS, err);
-    if (!b->items || !b->unit_of || !b->options || !b->width)
+    if (!b->items || !b->unit_of || !b->costs || !b->options || !b->errors || !b->width)
         return RAM_ENOMEM;
     for (size_t i = 0; !status && i < n; i++) {
         const struct ram_case *c = &problem->cases[i];
@@ -333,8 +203,67 @@ static int build(struct budget *b, struct ram_err *err)
         ram_decide_unit(problem, i, c->user_bits ? c->user_bits : 16, c->user_group, reason);
         b->fixed += ram_unit_bytes(&problem->plan->units[i], problem->plan->units[i].bits,
                                    problem->plan->units[i].group);
-        b->fixed_cost += fixed_cost(b, i);
+        add_given(b, i);
     }
+    return status;
+}
+
+/* ---- the choice ------------------------------------------------------------------------- */
+
+static struct ram_divergence sums_of(const struct budget *b, const size_t *choice)
+{
+    struct ram_divergence sums = b->given;
+
+    for (size_t k = 0; k < b->n_items; k++)
+        add(&sums, b->costs[k], b->errors[k * N_OPTIONS + choice[k]]);
+    return sums;
+}
+
+/* What every option costs beside others that have these flips together. */
+static void price(struct budget *b, double flips)
+{
+    for (size_t k = 0; k < b->n_items; k++) {
+        const double slope = ram_divergence_slope(b->costs[k], flips);
+        for (size_t o = 0; o < b->items[k].n; o++)
+            b->options[k * N_OPTIONS + o].cost = slope * b->errors[k * N_OPTIONS + o];
+    }
+}
+
+/* The flips of everything as if probed: where the first tangent lies. */
+static double first_flips(const struct budget *b)
+{
+    double flips = b->given.flips;
+
+    for (size_t k = 0; k < b->n_items; k++)
+        flips += b->costs[k].flips;
+    return flips;
+}
+
+/* choice [n_items]; *result: the knapsack that found it. */
+static int choose(struct budget *b, size_t *choice, struct ram_choice *result, struct ram_err *err)
+{
+    size_t *next = ram_calloc(b->n_items, sizeof *next, err);
+    const uint64_t room = b->bytes > b->fixed ? b->bytes - b->fixed : 0;
+    double flips = first_flips(b), best = INFINITY;
+    int status = next ? RAM_OK : RAM_ENOMEM;
+
+    for (int round = 0; !status && round < MAX_ROUNDS; round++) {
+        struct ram_choice found;
+        price(b, flips);
+        status = ram_knapsack_solve(b->items, b->n_items, room, next, &found, err);
+        if (status)
+            *result = found;
+        if (status)
+            break;
+        const struct ram_divergence sums = sums_of(b, next);
+        if (round > 0 && ram_divergence(sums) >= best)
+            break;
+        memcpy(choice, next, b->n_items * sizeof *choice);
+        *result = found;
+        best = ram_divergence(sums);
+        flips = sums.flips;
+    }
+    free(next);
     return status;
 }
 
@@ -366,35 +295,35 @@ static void decide_items(struct budget *b, const size_t *choice)
     }
 }
 
-/* Everything at one width of the ladder, the largest that fits: what the choice must not lose to.
- */
-static double best_uniform(const struct budget *b)
+/* Everything at one width of the ladder that fits, the best: what the choice must not lose to. */
+static double best_uniform(const struct budget *b, size_t *choice)
 {
     double best = INFINITY;
 
     for (unsigned w = 0; w < N_OPTIONS; w++) {
         uint64_t bytes = b->fixed;
-        double cost = b->fixed_cost;
         for (size_t k = 0; k < b->n_items; k++) {
-            size_t o = 0;
-            while (o < b->items[k].n && b->width[k * N_OPTIONS + o] < w)
-                o++;
-            bytes += b->items[k].options[o].bytes;
-            cost += b->items[k].options[o].cost;
+            choice[k] = 0;
+            while (choice[k] < b->items[k].n && b->width[k * N_OPTIONS + choice[k]] < w)
+                choice[k]++;
+            bytes += b->items[k].options[choice[k]].bytes;
         }
-        if (bytes <= b->bytes && cost < best)
-            best = cost;
+        if (bytes <= b->bytes)
+            best = fmin(best, ram_divergence(sums_of(b, choice)));
     }
     return best;
 }
 
-static int describe(const struct budget *b, const struct ram_choice *result, struct ram_err *err)
+static int describe(const struct budget *b, size_t *choice, const struct ram_choice *result,
+                    struct ram_err *err)
 {
     struct ram_plan *plan = b->problem->plan;
+    const bool probed = b->problem->manifest->sensitivities != NULL;
     const double gap = result->bound > 0 ? result->cost / result->bound - 1 : 0;
-    const double uniform = best_uniform(b);
-    const char *tier = b->probed ? "probed: nats a token on synthetic tokens"
-                                 : "weights only: relative squared error, not nats";
+    const struct ram_divergence sums = sums_of(b, choice);
+    const double uniform = best_uniform(b, choice);
+    const char *tier = probed ? "probed: nats a token on synthetic tokens"
+                              : "weights only: relative squared error, not nats";
 
     int status =
         ram_json_put(plan->settings, "budget_bytes", json_integer((json_int_t)b->bytes), err);
@@ -405,10 +334,13 @@ static int describe(const struct budget *b, const struct ram_choice *result, str
     if (!plan->predicted)
         plan->predicted = json_object();
     if (!status)
-        status = ram_json_put(plan->predicted, b->probed ? "kld" : "cost",
-                              ram_json_real(result->cost + b->fixed_cost), err);
+        status = ram_json_put(plan->predicted, probed ? "kld" : "cost",
+                              ram_json_real(ram_divergence(sums)), err);
+    if (!status && sums.flips > 0)
+        status =
+            ram_json_put(plan->predicted, "kld_router_flips", ram_json_real(sqrt(sums.flips)), err);
     if (!status && isfinite(uniform))
-        status = ram_json_put(plan->predicted, b->probed ? "kld_uniform" : "cost_uniform",
+        status = ram_json_put(plan->predicted, probed ? "kld_uniform" : "cost_uniform",
                               ram_json_real(uniform), err);
     if (!status)
         status = ram_json_put(plan->predicted, "optimality_gap", ram_json_real(fmax(0, gap)), err);
@@ -433,8 +365,7 @@ static int solve(struct budget *b, struct ram_err *err)
 
     if (!choice)
         return RAM_ENOMEM;
-    const uint64_t room = b->bytes > b->fixed ? b->bytes - b->fixed : 0;
-    int status = ram_knapsack_solve(b->items, b->n_items, room, choice, &result, err);
+    int status = choose(b, choice, &result, err);
     if (status == RAM_EBUDGET) {
         *err = (struct ram_err){0};
         ram_fail(err, RAM_EBUDGET,
@@ -444,7 +375,7 @@ static int solve(struct budget *b, struct ram_err *err)
     }
     if (!status) {
         decide_items(b, choice);
-        status = describe(b, &result, err);
+        status = describe(b, choice, &result, err);
     }
     free(choice);
     return status;
@@ -466,18 +397,21 @@ int ram_decide_budget(struct ram_problem *problem, const struct ram_method *meth
 {
     struct budget b = {.problem = problem,
                        .encoder = find_encoder(problem->opts->encoder),
-                       .probed = problem->manifest->sensitivities != NULL,
                        .curves = find_curves(problem)};
     (void)method;
 
-    int status = find_bytes(&b, err);
-    if (!status)
+    int status = ram_budget_bytes(problem, &b.bytes, err);
+    if (!status) {
+        b.fixed = ram_budget_headers(problem, b.bytes);
         status = build(&b, err);
+    }
     if (!status)
         status = solve(&b, err);
     free(b.items);
     free(b.unit_of);
+    free(b.costs);
     free(b.options);
+    free(b.errors);
     free(b.width);
     return status;
 }

@@ -40,6 +40,7 @@ struct work {
     double weights;
     double gptq, curves, factors; /* seconds of the reference core */
     double experts;               /* of a layer; 0: dense */
+    double hessian;               /* tokens for Hessians */
 };
 
 /* ---- the machine ------------------------------------------------------------------------ */
@@ -127,9 +128,10 @@ static void count_entry(struct work *work, const struct ram_entry *e, double sha
 
 static void count(struct work *work, const struct ram_manifest *m)
 {
+    const struct ram_synthetic tokens = ram_hessian_tokens(m->bytes, NULL);
     const char *unit = "";
 
-    *work = (struct work){0};
+    *work = (struct work){.hessian = (double)(tokens.n * tokens.length)};
     const double share = expert_share(m, &work->experts);
     for (size_t i = 0; i < m->n_entries; i++) {
         const struct ram_entry *e = &m->entries[i];
@@ -151,10 +153,11 @@ static double seconds(const struct ram_effort *effort, const struct work *w,
 {
     const struct ram_probe_opts *p = &effort->probe;
     const double tokens = (double)p->sequences * p->length, body = w->forward - w->head;
-    const double hessian = (double)RAM_HESSIAN_SEQUENCES * RAM_HESSIAN_LENGTH;
-    const double probes = p->tier == RAM_TIER_LOCAL
-                              ? 10 * body + 4 * w->head
-                              : w->units * (body / 2 + w->head) + 2 * w->forward;
+    /* Of a mixture at two widths. */
+    const double probes =
+        p->tier == RAM_TIER_LOCAL
+            ? 10 * body + 4 * w->head
+            : (w->experts > 0 ? 2 : 1) * (w->units * (body / 2 + w->head) + 2 * w->forward);
     const bool gptq = !strcmp(effort->encoder, "gptq");
     /* Tokens of probes and of the check; probes; three models of the check. */
     double bf16 = 2 * p->rounds * tokens * w->forward, f32 = 0, others = w->weights * 1e-9;
@@ -162,11 +165,11 @@ static double seconds(const struct ram_effort *effort, const struct work *w,
     *(p->coarse ? &bf16 : &f32) += tokens * (probes + 4 * w->forward);
     others *= error_ns + write_ns + (gptq ? 0 : search_ns);
     if (p->curves) {
-        bf16 += 2 * (RAM_HESSIAN_ROUNDS + 1) * hessian * w->forward;
+        bf16 += 2 * (RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
         others += w->curves + w->factors * (w->experts > 0 ? CURVE_EXPERTS / w->experts : 1);
     }
     if (gptq) {
-        bf16 += 2 * (RAM_HESSIAN_ROUNDS + 1) * hessian * w->forward;
+        bf16 += 2 * (RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
         others += w->gptq + w->factors;
     }
     return bf16 / machine->bf16 + f32 / machine->f32 + others * machine->others;

@@ -354,10 +354,12 @@ static int make_factor(struct ram_hessians *h, const char *unit, enum input inpu
     return ram_gptq_factor_new(out, unit, sums, cols, tied ? TIED_DAMP : h->damp, h->how.pool, err);
 }
 
-struct ram_synthetic ram_hessian_tokens(const char *text)
+struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
 {
-    return (struct ram_synthetic){RAM_HESSIAN_SEQUENCES, RAM_HESSIAN_LENGTH, RAM_HESSIAN_ROUNDS,
-                                  RAM_HESSIAN_SEED, text};
+    const bool small = bytes <= RAM_HESSIAN_SMALL;
+
+    return (struct ram_synthetic){small ? RAM_HESSIAN_SEQUENCES_SMALL : RAM_HESSIAN_SEQUENCES,
+                                  RAM_HESSIAN_LENGTH, RAM_HESSIAN_ROUNDS, RAM_HESSIAN_SEED, text};
 }
 
 /* ---- face ------------------------------------------------------------------------------- */

@@ -21,17 +21,20 @@
 
 struct ram_hessians;
 
-/* The tokens and the damping that encoders are given (docs/allocation.md, Encoders). */
+/* The tokens and the damping that encoders are given (docs/allocation.md, Encoders). Checkpoints of
+ * up to 100 MB get more of them: they take no time there. */
 enum {
     RAM_HESSIAN_SEQUENCES = 16,
+    RAM_HESSIAN_SEQUENCES_SMALL = 64,
+    RAM_HESSIAN_SMALL = 100000000,
     RAM_HESSIAN_LENGTH = 256,
     RAM_HESSIAN_ROUNDS = 4,
     RAM_HESSIAN_SEED = 42
 };
 #define RAM_HESSIAN_DAMP 0.05
 
-/* text: a file in their place, or NULL. */
-struct ram_synthetic ram_hessian_tokens(const char *text);
+/* bytes: of the checkpoint; text: a file in the tokens' place, or NULL. */
+struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text);
 
 /*
  * Makes the tokens, in what->rounds passes over the model; fewer sequences than what->n if their

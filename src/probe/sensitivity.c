@@ -9,11 +9,6 @@
 
 enum { MAX_BLOCK = 128, LOGIT_SHARE = 8 };
 
-static const struct ram_affine form = {.bits = RAM_PROBE_BITS,
-                                       .group = RAM_PROBE_GROUP,
-                                       .profile = RAM_PROFILE_GPU,
-                                       .scale_type = RAM_SCALE_BF16};
-
 /*
  * A trajectory is n spans of the forward pass. Trajectory 0 is the clean model, the last one the
  * model with all its units as if coarse. Between them RAM_TIER_KL has one for every unit of
@@ -24,6 +19,7 @@ struct probes {
     const struct ram_model *model;
     const struct ram_probe_run *how;
     enum ram_tier tier;
+    struct ram_affine form; /* what a probed unit is as if stored in */
     struct ram_forward *forward;
     size_t n, length; /* sequences, tokens of each */
     unsigned *order;  /* [n_order] the embedding, then units by layer; not a head of its own */
@@ -46,6 +42,11 @@ static bool is_router(const struct ram_model *model, unsigned unit)
     return layer != SIZE_MAX && model->layers[layer].router.unit == unit;
 }
 
+static const char *stage_of(const struct probes *p)
+{
+    return p->form.bits == RAM_PROBE_BITS ? "probe" : "probe again";
+}
+
 static size_t last(const struct probes *p)
 {
     return p->n_trajectories - 1;
@@ -55,7 +56,7 @@ static size_t last(const struct probes *p)
 static int probe_layer(struct probes *p, size_t layer, size_t trajectory, unsigned unit,
                        struct ram_err *err)
 {
-    p->one[unit] = form;
+    p->one[unit] = p->form;
     const int status = ram_forward_part(p->forward, layer, trajectory * p->n, p->n, p->one, err);
     p->one[unit] = (struct ram_affine){0};
     return status;
@@ -100,7 +101,7 @@ static int start_trajectories(struct probes *p, const uint32_t *tokens, struct r
 
     if (status || !p->alpha)
         return status;
-    p->one[unit] = form;
+    p->one[unit] = p->form;
     status = embed(p, 1, tokens, p->one, err);
     p->one[unit] = (struct ram_affine){0};
     return status || p->tier == RAM_TIER_KL ? status : measure_distance(p, 1, unit, err);
@@ -159,7 +160,7 @@ static int run_layers(struct probes *p, struct ram_err *err)
         const double done = p->tier == RAM_TIER_KL ? at * at : at;
         const size_t end = end_of_layer(p, layer, begin);
         snprintf(item, sizeof item, "layer %zu of %zu", layer + 1, n_layers);
-        status = ram_probe_report(p->how, "probe", item, (uint64_t)((double)bytes * done * 0.7),
+        status = ram_probe_report(p->how, stage_of(p), item, (uint64_t)((double)bytes * done * 0.7),
                                   bytes, err);
         if (!status)
             status = run_layer(p, layer, begin, end, err);
@@ -227,13 +228,13 @@ static int diverge_units(struct probes *p, size_t first, size_t n, double *head,
 
     for (size_t k = 0; in_step && !status && k < p->n_order; k++) {
         if (p->order[k] == unit)
-            p->one[unit] = form;
+            p->one[unit] = p->form;
         status = diverge(p, 1 + k, first, n, p->one, &p->alpha[p->order[k]], err);
         p->one[unit] = (struct ram_affine){0};
     }
     if (status || (in_step && unit == tied))
         return status;
-    p->one[unit] = form;
+    p->one[unit] = p->form;
     status = diverge(p, 0, first, n, p->one, head, err);
     p->one[unit] = (struct ram_affine){0};
     return status;
@@ -264,7 +265,7 @@ static int compare(struct probes *p, double *head, struct ram_err *err)
     for (size_t row = 0; !status && row < n_rows; row += p->block) {
         const size_t n = n_rows - row < p->block ? n_rows - row : p->block;
         status = ram_probe_report(
-            p->how, "probe", "head",
+            p->how, stage_of(p), "head",
             (uint64_t)((double)bytes * (0.7 + 0.3 * (double)row / (double)n_rows)), bytes, err);
         if (!status)
             status = compare_rows(p, row, n, head, err);
@@ -361,6 +362,10 @@ int ram_sensitivities(const struct ram_model *model, const uint32_t *tokens, siz
                       size_t length, enum ram_tier tier, const struct ram_probe_run *how,
                       struct ram_sensitivities *out, struct ram_err *err)
 {
+    const struct ram_affine form = {.bits = out->bits,
+                                    .group = RAM_PROBE_GROUP,
+                                    .profile = RAM_PROFILE_GPU,
+                                    .scale_type = RAM_SCALE_BF16};
     struct ram_affine *all = ram_calloc(model->n_units + 1, sizeof *all, err);
     struct probes *p = ram_calloc(1, sizeof *p, err);
     int status = all && p ? RAM_OK : RAM_ENOMEM;
@@ -374,6 +379,7 @@ int ram_sensitivities(const struct ram_model *model, const uint32_t *tokens, siz
         *p = (struct probes){.model = model,
                              .how = how,
                              .tier = tier,
+                             .form = form,
                              .n = n,
                              .length = length,
                              .all = all,

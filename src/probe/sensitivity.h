@@ -1,6 +1,7 @@
 /*
  * sensitivity.h - what it costs the model, in nats a token, when a unit is stored coarsely: at 3
- * bits in groups of 64, rounded to nearest.
+ * bits in groups of 64, rounded to nearest. Of mixtures also at 5 bits, because flips of routers do
+ * not fall with the square of an error (allocate/divergence.h).
  *
  * RAM_TIER_KL measures KL(P || P') for every unit alone. All probes run in step, layer by layer, so
  * the weights are read once: a probe begins as a copy of the clean activations at its layer and is
@@ -16,14 +17,15 @@
 
 #include "probe/tokens.h"
 
-enum { RAM_PROBE_BITS = 3, RAM_PROBE_GROUP = 64 };
+enum { RAM_PROBE_BITS = 3, RAM_PROBE_FINE_BITS = 5, RAM_PROBE_GROUP = 64 };
 
 struct ram_sensitivities {
+    int bits;      /* that units are as if stored at */
     double *alpha; /* [model->n_units], [0] unused: nats a token; NAN: a router, which stays */
-    double joint;  /* of all units at once: near their sum */
+    double joint;  /* of all units at once: near their sum where nothing is routed */
 };
 
-/* tokens [n, length]; alpha is the caller's. */
+/* tokens [n, length]; bits and alpha are the caller's. */
 int ram_sensitivities(const struct ram_model *model, const uint32_t *tokens, size_t n,
                       size_t length, enum ram_tier tier, const struct ram_probe_run *how,
                       struct ram_sensitivities *out, struct ram_err *err);

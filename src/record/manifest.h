@@ -95,7 +95,8 @@ struct ram_manifest {
     size_t n_files;
     json_t *config;   /* the keys of config.json that matter to later stages */
     json_t *settings; /* everything that could change a figure */
-    /* What probing the model found, or NULL: {"tier", "settings", "units": {unit: nats}}. */
+    /* What probing the model found, or NULL: {"tier", "settings", "units": {unit: nats}},
+     * of a mixture also "fine": {"bits", "units"}. */
     json_t *sensitivities;
     struct ram_entry *entries; /* checkpoint order: by natural order of names */
     size_t n_entries;

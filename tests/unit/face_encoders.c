@@ -77,7 +77,7 @@ static void every_encoder_verifies(void **state)
 static void gptq_is_deterministic(void **state)
 {
     static const struct ram_run runs[] = {
-        {.threads = 1}, {.threads = 3}, {.threads = 2, .max_memory = UINT64_C(128) << 20}};
+        {.threads = 1}, {.threads = 3}, {.threads = 2, .max_memory = UINT64_C(512) << 20}};
     const struct make_opts opts = {.arch = "qwen3_moe"};
     char source[] = "/tmp/ram-test-XXXXXX", dir[] = "/tmp/ram-test-XXXXXX";
     char *first[2] = {NULL};
@@ -107,7 +107,7 @@ static void gptq_is_deterministic(void **state)
     const json_t *settings = json_object_get(root, "settings");
     const json_t *inputs = json_object_get(settings, "inputs");
     assert_string_equal(json_string_value(json_object_get(settings, "encoder")), "gptq");
-    assert_int_equal(json_integer_value(json_object_get(inputs, "sequences")), 16);
+    assert_int_equal(json_integer_value(json_object_get(inputs, "sequences")), 64);
     assert_int_equal(json_integer_value(json_object_get(inputs, "seed")), 42);
     json_decref(root);
     free(first[0]);

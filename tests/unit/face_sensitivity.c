@@ -126,7 +126,7 @@ static void agrees_with_conversion(void **state)
         struct subject s;
         open_subject(&s, &subjects[k]);
         const struct ram_probe_run how = {.pool = s.pool};
-        struct ram_sensitivities found = {.alpha = alpha};
+        struct ram_sensitivities found = {.bits = RAM_PROBE_BITS, .alpha = alpha};
         assert_true(s.model->n_units <= 64);
         ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &found, &err), &err);
         for (size_t u = 1; u < s.model->n_units; u++) {
@@ -153,7 +153,7 @@ static void joint_agrees_with_conversion(void **state)
     (void)state;
     open_subject(&s, &subjects[1]);
     const struct ram_probe_run how = {.pool = s.pool};
-    struct ram_sensitivities kl = {.alpha = alpha};
+    struct ram_sensitivities kl = {.bits = RAM_PROBE_BITS, .alpha = alpha};
     ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &kl, &err), &err);
     const double kld = converted(&s, NULL);
     assert_true(fabs(kl.joint - kld) <= 1e-3 * kld);
@@ -179,7 +179,8 @@ static void local_adds_up(void **state)
         struct subject s;
         open_subject(&s, &subjects[k]);
         const struct ram_probe_run how = {.pool = s.pool};
-        struct ram_sensitivities local = {.alpha = alpha}, kl = {.alpha = exact};
+        struct ram_sensitivities local = {.bits = RAM_PROBE_BITS, .alpha = alpha},
+                                 kl = {.bits = RAM_PROBE_BITS, .alpha = exact};
         ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_LOCAL, &how, &local, &err),
            &err);
         ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &kl, &err), &err);
@@ -248,7 +249,8 @@ static void threads_change_nothing(void **state)
         ok(ram_pool_new(&pool, 3, &err), &err);
         const struct ram_probe_run a = {.pool = NULL},
                                    b = {.pool = pool, .max_memory = UINT64_C(256) << 20};
-        struct ram_sensitivities first = {.alpha = one}, second = {.alpha = three};
+        struct ram_sensitivities first = {.bits = RAM_PROBE_BITS, .alpha = one},
+                                 second = {.bits = RAM_PROBE_BITS, .alpha = three};
         const enum ram_tier t = (enum ram_tier)tier;
         ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, t, &a, &first, &err), &err);
         ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, t, &b, &second, &err), &err);

@@ -1,0 +1,117 @@
+/* budget_size.c - see budget_size.h. */
+#include "allocate/budget_size.h"
+
+#include "allocate/method.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+enum { DEFAULT_CONTEXT = 8192 };
+
+static const double default_bpw = 4.5;
+static const double usable_share =
+    0.75; /* of a machine's memory: what Metal lets one process wire */
+
+static unsigned digits(uint64_t n)
+{
+    unsigned d = 1;
+    while (n >= 10) {
+        n /= 10;
+        d++;
+    }
+    return d;
+}
+
+/* One tensor's line in a safetensors header, at most: name, type, shape, two offsets of up to
+ * `size`. Rows of heads are written as two numbers, a digit more in all; those of a stack as a
+ * number of experts and rows. */
+static uint64_t header_line(size_t name, const struct ram_block *block, uint64_t size)
+{
+    static const char frame[] = "\"\":{\"dtype\":\"BF16\",\"shape\":[,,],\"data_offsets\":[,]},";
+    return sizeof frame - 1 + name + digits(block->count) + digits(block->rows) + 1 +
+           digits(block->cols) + 2 * digits(size);
+}
+
+uint64_t ram_budget_headers(const struct ram_problem *problem, uint64_t bytes)
+{
+    uint64_t sum = 64; /* the length, {"__metadata__": ...} and padding */
+
+    for (size_t i = 0; i < problem->plan->n_units; i++) {
+        const struct ram_unit *unit = &problem->plan->units[i];
+        const size_t name = strlen(unit->name) + 2; /* "unembed_out" for "kv_b_proj" */
+        const uint64_t parts = problem->cases[i].quantizable ? 3 : 1;
+        for (size_t b = 0; b < unit->n_blocks; b++) {
+            /* Of a stack all members are one tensor; another unit may have two of one shape. */
+            const uint64_t tensors = (unit->blocks[b].count + unit->members - 1) / unit->members;
+            sum += tensors * parts * header_line(name, &unit->blocks[b], bytes);
+        }
+    }
+    return sum;
+}
+
+static uint64_t config_uint(const struct ram_problem *problem, const char *key)
+{
+    const json_t *value = json_object_get(problem->manifest->config, key);
+    return json_is_integer(value) && json_integer_value(value) > 0
+               ? (uint64_t)json_integer_value(value)
+               : 0;
+}
+
+/* Keys and values of one token in bf16: heads x dimensions, or the latent of MLA. */
+static uint64_t kv_bytes(const struct ram_problem *problem)
+{
+    const uint64_t layers = config_uint(problem, "num_hidden_layers");
+    const uint64_t latent = config_uint(problem, "kv_lora_rank");
+    const uint64_t heads = config_uint(problem, "num_attention_heads");
+    uint64_t kv_heads = config_uint(problem, "num_key_value_heads");
+    uint64_t dim = config_uint(problem, "head_dim");
+
+    if (latent)
+        return 2 * layers * (latent + config_uint(problem, "qk_rope_head_dim"));
+    kv_heads = kv_heads ? kv_heads : heads;
+    dim = dim || !heads ? dim : config_uint(problem, "hidden_size") / heads;
+    return 2 * layers * 2 * kv_heads * dim;
+}
+
+static int fit_machine(struct ram_problem *problem, uint64_t *bytes, struct ram_err *err)
+{
+    const struct ram_allocate_opts *opts = problem->opts;
+    const uint64_t context = opts->context ? opts->context : DEFAULT_CONTEXT;
+    const double usable = usable_share * (double)opts->fit;
+    const double kv = (double)kv_bytes(problem) * (double)context;
+    const double activations = 64.0 * 1048576 + 0.02 * usable;
+    json_t *settings = problem->plan->settings;
+
+    if (usable <= kv + activations)
+        return ram_fail(err, RAM_EBUDGET,
+                        "keys and values of %" PRIu64
+                        " tokens take %.0f bytes and leave no room in "
+                        "%.0f of the %" PRIu64 " bytes of this machine",
+                        context, kv, usable, opts->fit);
+    *bytes = (uint64_t)(usable - kv - activations);
+    int status = ram_json_put(settings, "fit", json_integer((json_int_t)opts->fit), err);
+    if (!status)
+        status = ram_json_put(settings, "fit_usable", json_integer((json_int_t)usable), err);
+    if (!status)
+        status = ram_json_put(settings, "fit_context", json_integer((json_int_t)context), err);
+    if (!status)
+        status = ram_json_put(settings, "fit_keys_values", json_integer((json_int_t)kv), err);
+    return status ? status
+                  : ram_json_put(settings, "fit_activations", json_integer((json_int_t)activations),
+                                 err);
+}
+
+int ram_budget_bytes(struct ram_problem *problem, uint64_t *bytes, struct ram_err *err)
+{
+    const struct ram_allocate_opts *opts = problem->opts;
+    uint64_t parameters = 0;
+
+    for (size_t i = 0; i < problem->plan->n_units; i++)
+        parameters += problem->plan->units[i].parameters;
+    if (opts->bpw < 0 || !isfinite(opts->bpw))
+        return ram_fail(err, RAM_EUSAGE, "%g bits a weight make no sense", opts->bpw);
+    const double bpw = opts->bpw > 0 ? opts->bpw : default_bpw;
+    *bytes = opts->size ? opts->size : (uint64_t)(bpw * (double)parameters / 8);
+    return opts->fit && !opts->size && opts->bpw == 0 ? fit_machine(problem, bytes, err) : RAM_OK;
+}

@@ -1,0 +1,21 @@
+/*
+ * budget_size.h - how many bytes a budget is, and what of them headers take.
+ */
+#ifndef RAM_ALLOCATE_BUDGET_SIZE_H
+#define RAM_ALLOCATE_BUDGET_SIZE_H
+
+#include "allocate/problem.h"
+
+/*
+ * *bytes: of all weight files; of the options, the first that is set: size, fit (what a machine
+ * has left beside keys and values at a context length; how it was reckoned goes into the plan's
+ * settings), bpw, 4.5 bits a weight. RAM_EUSAGE: no such number; RAM_EBUDGET: the machine has no
+ * room for a model at all.
+ */
+int ram_budget_bytes(struct ram_problem *problem, uint64_t *bytes, struct ram_err *err);
+
+/* What the headers of files of so many bytes take at most, if every unit that may be quantised
+ * is. */
+uint64_t ram_budget_headers(const struct ram_problem *problem, uint64_t bytes);
+
+#endif

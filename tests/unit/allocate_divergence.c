@@ -1,0 +1,167 @@
+/*
+ * Budgets against enumeration: four units whose costs, smooth and by flips of routers, are known.
+ * What the plan says it costs is what the formula gives, and hardly any plan of no more bytes is
+ * better.
+ */
+#include "golden/inventory.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+enum { N = 4, WIDTHS = RAM_N_BITS * RAM_N_GROUPS, ROWS = 64, COLS = 128 };
+
+static const char *const names[N] = {"a", "b", "c", "d"};
+
+/* Nats a token where the error is the probe's: q, and f, which multiplies its root. All are powers
+ * of 2^(1/8), as the allocator rounds them, where only one probe is given. */
+struct truth {
+    double smooth[N], flips[N];
+};
+
+/* Squares of round-to-nearest; c's weights are larger. */
+static double squares(size_t unit, int bits, int group)
+{
+    const double steps = (1 << bits) - 1, scale = unit == 2 ? 9 : 1;
+    return scale * (1 + 0.2 * log2(group / 32.0)) / (steps * steps);
+}
+
+static double error_of(size_t unit, int bits, int group)
+{
+    return bits == 16 ? 0 : squares(unit, bits, group) / squares(unit, 3, 64);
+}
+
+static json_t *probes(const struct truth *t, int bits)
+{
+    json_t *units = json_object();
+
+    for (size_t i = 0; i < N; i++) {
+        const double e = error_of(i, bits, 64);
+        json_object_set_new(units, names[i], json_real(t->smooth[i] * e + t->flips[i] * sqrt(e)));
+    }
+    return units;
+}
+
+static struct ram_manifest *measured(const struct truth *t, bool fine)
+{
+    struct ram_manifest *m = inventory_new();
+
+    for (size_t i = 0; i < N; i++) {
+        struct ram_entry *e = inventory_add(m, "other", 0, ROWS, COLS, names[i]);
+        e->measured = true;
+        e->stats = (struct ram_stats){0, 1, 1, -4, 4};
+        for (size_t b = 0; b < RAM_N_BITS; b++)
+            for (size_t g = 0; g < RAM_N_GROUPS; g++)
+                e->errors[b][g] = squares(i, ram_bits_grid[b], ram_group_grid[g]);
+    }
+    m->sensitivities = json_pack("{s:s, s:o}", "tier", "kl", "units", probes(t, 3));
+    if (fine)
+        json_object_set_new(m->sensitivities, "fine",
+                            json_pack("{s:i, s:o}", "bits", 5, "units", probes(t, 5)));
+    assert_non_null(m->sensitivities);
+    return m;
+}
+
+static double divergence(const struct truth *t, const struct ram_plan *plan)
+{
+    double smooth = 0, flips = 0;
+
+    for (size_t i = 0; i < N; i++) {
+        const struct ram_unit *unit = ram_plan_find(plan, names[i]);
+        const double e = error_of(i, unit->bits, unit->group);
+        smooth += t->smooth[i] * e;
+        flips += t->flips[i] * t->flips[i] * e;
+    }
+    return smooth + sqrt(flips);
+}
+
+/* The least divergence of all plans of no more bytes of weights. */
+static double least(const struct truth *t, uint64_t bytes)
+{
+    double best = INFINITY;
+
+    for (size_t plan = 0; plan < (size_t)WIDTHS * WIDTHS * WIDTHS * WIDTHS; plan++) {
+        double smooth = 0, flips = 0;
+        uint64_t sum = 0;
+        for (size_t i = 0, rest = plan; i < N; i++, rest /= WIDTHS) {
+            const int bits = ram_bits_grid[rest % WIDTHS / RAM_N_GROUPS];
+            const int group = ram_group_grid[rest % WIDTHS % RAM_N_GROUPS];
+            const double e = error_of(i, bits, group);
+            sum += (uint64_t)(ROWS * COLS * bits / 8 + ROWS * COLS / group * 4);
+            smooth += t->smooth[i] * e;
+            flips += t->flips[i] * t->flips[i] * e;
+        }
+        if (sum <= bytes)
+            best = fmin(best, smooth + sqrt(flips));
+    }
+    return best;
+}
+
+static struct ram_plan *decide(const struct ram_manifest *m, double bpw)
+{
+    const struct ram_allocate_opts opts = {.method = "budget", .bpw = bpw};
+    struct ram_plan *plan = NULL;
+    struct ram_err err = {0};
+
+    if (ram_allocate(m, &opts, &plan, &err))
+        fail_msg("%s", err.message);
+    return plan;
+}
+
+static const struct truth routed = {{.002, .03, .004, .0005}, {.003, 0, .001, .004}};
+
+static void near_the_best_of_all(void **state)
+{
+    struct ram_manifest *m = measured(&routed, true);
+
+    (void)state;
+    for (double bpw = 4; bpw <= 7; bpw += 0.75) {
+        struct ram_plan *plan = decide(m, bpw);
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < plan->n_units; i++)
+            bytes += ram_unit_bytes(&plan->units[i], plan->units[i].bits, plan->units[i].group);
+        const double mine = divergence(&routed, plan);
+        /* What rounding the probes to 2^(k/8) leaves of the two terms. */
+        assert_true(fabs(ram_plan_predicted(plan, "kld") / mine - 1) < 0.12);
+        assert_true(mine <= 1.05 * least(&routed, bytes));
+        ram_plan_free(plan);
+    }
+    ram_manifest_free(m);
+}
+
+/* Flips have their share of the prediction, which is never above the whole. */
+static void flips_are_told(void **state)
+{
+    struct ram_manifest *m = measured(&routed, true);
+    struct ram_plan *plan = decide(m, 6);
+    const double flips = ram_plan_predicted(plan, "kld_router_flips");
+
+    (void)state;
+    assert_true(flips > 0 && flips < ram_plan_predicted(plan, "kld"));
+    ram_plan_free(plan);
+    ram_manifest_free(m);
+}
+
+/* One probe: everything is smooth and exactly additive. */
+static void one_probe_adds_up(void **state)
+{
+    const struct truth dense = {{0x1p-9, 0x1p-5, 0x1p-8, 0x1p-11}, {0}};
+    struct ram_manifest *m = measured(&dense, false);
+    struct ram_plan *plan = decide(m, 5);
+
+    (void)state;
+    assert_true(fabs(ram_plan_predicted(plan, "kld") / divergence(&dense, plan) - 1) < 1e-9);
+    assert_true(isnan(ram_plan_predicted(plan, "kld_router_flips")));
+    ram_plan_free(plan);
+    ram_manifest_free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(near_the_best_of_all),
+                                       cmocka_unit_test(flips_are_told),
+                                       cmocka_unit_test(one_probe_adds_up)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
