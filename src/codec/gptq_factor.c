@@ -1,9 +1,10 @@
 /*
  * gptq_factor.c - the triangular factor of gptq.h.
  *
- * H = R R^T with R upper is a Cholesky factorisation that begins at the last column. Blocks of 128
- * columns: a panel is H less the product of what is already factored (a matrix product, where the
- * time goes), its diagonal block is factored and inverted in f64, the rest is one more product.
+ * H = R R^T with R upper is a Cholesky factorisation that begins at the last column. It takes the
+ * place of H, by panels of 512 columns and in them by blocks of 128: what is already factored is
+ * taken off a panel as one product, where the time goes, and off a block as a small one; the
+ * block's square on the diagonal is factored and inverted in f64, and the inverse gives the rest.
  */
 #include "codec/gptq.h"
 
@@ -16,13 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = RAM_GPTQ_BLOCK, TURN = 64 };
+enum { BLOCK = RAM_GPTQ_BLOCK, PANEL = 4 * BLOCK, TURN = 64 };
 
 /* ---- factor ----------------------------------------------------------------------------- */
 
 /* a [n, n] of BLOCK doubles a row becomes R, upper, with a = R R^T. No pivot is below `least`: the
  * damping says so exactly, rounding may say otherwise. */
-static void factor_block(double *a, size_t n, double least)
+static void factor_square(double *a, size_t n, double least)
 {
     for (size_t c = n; c-- > 0;) {
         double *row = a + c * BLOCK;
@@ -42,7 +43,7 @@ static void factor_block(double *a, size_t n, double least)
 }
 
 /* u = a^-1, both upper. */
-static void invert_block(const double *a, size_t n, double *u)
+static void invert_square(const double *a, size_t n, double *u)
 {
     memset(u, 0, BLOCK * BLOCK * sizeof *u);
     for (size_t j = 0; j < n; j++) {
@@ -57,86 +58,118 @@ static void invert_block(const double *a, size_t n, double *u)
 }
 
 struct work {
-    float panel[BLOCK * BLOCK]; /* the diagonal block */
-    double block[BLOCK * BLOCK], inverse[BLOCK * BLOCK];
-    float *product; /* [cols, BLOCK] */
+    struct ram_gptq_factor *f;
+    double damp, mean;
+    double square[BLOCK * BLOCK], inverse[BLOCK * BLOCK];
+    float minus_inverse[BLOCK * BLOCK];
+    float *column; /* [cols, BLOCK] */
 };
 
-/* Columns [at, at + n) of r, whose later columns are done. */
-static int factor_columns(struct ram_gptq_factor *f, size_t at, size_t n, double least,
-                          struct work *work, struct ram_pool *pool, struct ram_err *err)
+/*
+ * Rows before `end` of columns [at, end) take in the product of columns [from, to), which are
+ * factored, with themselves. It should be taken off, and products only add: until a column is
+ * factored, what stands in its place has the other sign.
+ */
+static int take_off(const struct ram_gptq_factor *f, size_t at, size_t end, size_t from, size_t to,
+                    struct ram_pool *pool, struct ram_err *err)
 {
-    const size_t cols = f->cols, end = at + n;
-    float *const r = f->r, *const inverse = f->inverse + at / BLOCK * BLOCK * BLOCK;
-    int status = RAM_OK;
+    const struct ram_mat a = {f->r + from, RAM_ELEM_F32, f->cols, 1};
+    const struct ram_mat b = {f->r + at * f->cols + from, RAM_ELEM_F32, 1, f->cols};
 
-    memset(work->product, 0, end * BLOCK * sizeof *work->product);
-    if (end < cols) {
-        const struct ram_mat a = {r + end, RAM_ELEM_F32, cols, 1};
-        const struct ram_mat b = {r + at * cols + end, RAM_ELEM_F32, 1, cols};
-        status = ram_gemm(RAM_GEMM_F32, end, n, cols - end, a, b, work->product, BLOCK, false, pool,
-                          err);
-    }
-    for (size_t i = 0; i < end; i++)
-        for (size_t j = 0; j < n; j++)
-            work->product[i * BLOCK + j] = r[i * cols + at + j] - work->product[i * BLOCK + j];
+    return ram_gemm(RAM_GEMM_F32, end, end - at, to - from, a, b, f->r + at, f->cols, true, pool,
+                    err);
+}
+
+/* Columns [at, at + n) from what stands there. */
+static int factor_block(struct work *work, size_t at, size_t n, struct ram_pool *pool,
+                        struct ram_err *err)
+{
+    struct ram_gptq_factor *const f = work->f;
+    const size_t cols = f->cols;
+    float *const r = f->r + at, *const inverse = f->inverse + at * BLOCK;
+    const struct ram_mat a = {work->column, RAM_ELEM_F32, BLOCK, 1};
+    const struct ram_mat b = {work->minus_inverse, RAM_ELEM_F32, 1, BLOCK};
+
+    for (size_t i = 0; i < at; i++)
+        memcpy(work->column + i * BLOCK, r + i * cols, n * sizeof *r);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++)
-            work->block[i * BLOCK + j] = (double)work->product[(at + i) * BLOCK + j];
-    factor_block(work->block, n, least);
-    invert_block(work->block, n, work->inverse);
+            work->square[i * BLOCK + j] = -(double)r[(at + i) * cols + j];
+    factor_square(work->square, n, work->damp / 2);
+    invert_square(work->square, n, work->inverse);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++) {
-            r[(at + i) * cols + at + j] = (float)work->block[i * BLOCK + j];
+            r[(at + i) * cols + j] = (float)work->square[i * BLOCK + j];
             inverse[i * BLOCK + j] = (float)work->inverse[i * BLOCK + j];
+            work->minus_inverse[i * BLOCK + j] = -inverse[i * BLOCK + j];
         }
-    for (size_t i = end; i < cols; i++)
-        memset(r + i * cols + at, 0, n * sizeof *r);
-    if (!status && at > 0) {
-        const struct ram_mat a = {work->product, RAM_ELEM_F32, BLOCK, 1};
-        const struct ram_mat b = {inverse, RAM_ELEM_F32, 1, BLOCK};
-        status = ram_gemm(RAM_GEMM_F32, at, n, n, a, b, r + at, cols, false, pool, err);
+    for (size_t i = at + n; i < cols; i++)
+        memset(r + i * cols, 0, n * sizeof *r);
+    for (size_t i = at; i < at + n; i++)
+        f->pivots[i] = f->r[i * (cols + 1)] * f->r[i * (cols + 1)];
+    return ram_gemm(RAM_GEMM_F32, at, n, n, a, b, r, cols, false, pool, err);
+}
+
+static int factor(struct work *work, struct ram_pool *pool, struct ram_err *err)
+{
+    const size_t cols = work->f->cols;
+    int status = RAM_OK;
+
+    for (size_t end = cols, start; !status && end > 0; end = start) {
+        start = (end - 1) / PANEL * PANEL;
+        status = take_off(work->f, start, end, end, cols, pool, err);
+        for (size_t last = end, at; !status && last > start; last = at) {
+            at = (last - 1) / BLOCK * BLOCK;
+            status = take_off(work->f, at, last, last, end, pool, err);
+            if (!status)
+                status = factor_block(work, at, last - at, pool, err);
+        }
     }
     return status;
 }
 
-/* Columns [at, at + n) of r to bf16 rows; r is read in squares that stay in the first cache. */
-static void turn_columns(struct ram_gptq_factor *f, size_t at, size_t n)
-{
-    const size_t cols = f->cols, end = at + n;
+/* ---- what is made beside it ------------------------------------------------------------- */
 
+/* H in f->r in parts of its mean and damped; what steers is taken from it, and its sign changed. */
+static int scale_rows(void *ctx, size_t block, unsigned worker, struct ram_err *err)
+{
+    const struct work *const work = ctx;
+    struct ram_gptq_factor *const f = work->f;
+    const size_t cols = f->cols, at = block * BLOCK, n = cols - at < BLOCK ? cols - at : BLOCK;
+    const double inverse = 1 / work->mean;
+
+    (void)worker, (void)err;
+    for (size_t i = at; i < at + n; i++) {
+        float *const line = f->r + i * cols;
+        for (size_t j = 0; j < cols; j++)
+            line[j] = (float)((double)line[j] * inverse);
+        line[i] += (float)work->damp;
+        ram_float_narrow(RAM_FLOAT_BF16, line, cols, f->h + i * cols);
+        memcpy(f->squares + i * BLOCK, line + at, n * sizeof *line);
+        for (size_t j = 0; j < cols; j++)
+            line[j] = -line[j];
+    }
+    return RAM_OK;
+}
+
+/* Columns of r to bf16 rows; r is read in squares that stay in the first cache. */
+static int turn_columns(void *ctx, size_t block, unsigned worker, struct ram_err *err)
+{
+    const struct work *const work = ctx;
+    const struct ram_gptq_factor *const f = work->f;
+    const size_t cols = f->cols, at = block * BLOCK;
+    const size_t end = cols - at < BLOCK ? cols : at + BLOCK;
+
+    (void)worker, (void)err;
     for (size_t i0 = 0; i0 < end; i0 += TURN)
         for (size_t j = at; j < end; j++) {
             float line[TURN];
-            const size_t count = end - i0 < TURN ? end - i0 : TURN;
-            for (size_t i = 0; i < count; i++)
+            const size_t n = end - i0 < TURN ? end - i0 : TURN;
+            for (size_t i = 0; i < n; i++)
                 line[i] = f->r[(i0 + i) * cols + j];
-            ram_float_narrow(RAM_FLOAT_BF16, line, count, f->turned + j * cols + i0);
+            ram_float_narrow(RAM_FLOAT_BF16, line, n, f->turned + j * cols + i0);
         }
-}
-
-static int factor(struct ram_gptq_factor *f, double least, struct ram_pool *pool,
-                  struct ram_err *err)
-{
-    int status = RAM_OK;
-    struct work *work = ram_calloc(1, sizeof *work, err);
-    float *product = ram_calloc(f->cols, BLOCK * sizeof *product, err);
-
-    if (!work || !product)
-        status = RAM_ENOMEM;
-    else
-        work->product = product;
-    for (size_t end = f->cols; !status && end > 0;) {
-        const size_t at = (end - 1) / BLOCK * BLOCK;
-        status = factor_columns(f, at, end - at, least, work, pool, err);
-        turn_columns(f, at, end - at);
-        end = at;
-    }
-    for (size_t j = 0; !status && j < f->cols; j++)
-        f->pivots[j] = f->r[j * f->cols + j] * f->r[j * f->cols + j];
-    free(product);
-    free(work);
-    return status;
+    return RAM_OK;
 }
 
 /* ---- both kinds ------------------------------------------------------------------------- */
@@ -204,28 +237,12 @@ int ram_gptq_factor_diagonal(struct ram_gptq_factor **out, const char *name, con
     return *out ? RAM_OK : RAM_ENOMEM;
 }
 
-/* H in f->r is brought to its mean and damped; what steers is taken from it before it is factored.
- */
-static void scale(struct ram_gptq_factor *f, double damp, double mean)
-{
-    const size_t cols = f->cols;
-    const double inverse = 1 / mean;
-
-    for (size_t i = 0; i < cols; i++) {
-        float *const line = f->r + i * cols;
-        const size_t at = i / BLOCK * BLOCK, n = cols - at < BLOCK ? cols - at : BLOCK;
-        for (size_t j = 0; j < cols; j++)
-            line[j] = (float)((double)line[j] * inverse);
-        line[i] += (float)damp;
-        ram_float_narrow(RAM_FLOAT_BF16, line, cols, f->h + i * cols);
-        memcpy(f->squares + i * BLOCK, line + at, n * sizeof *line);
-    }
-}
-
 static int fill(struct ram_gptq_factor *f, double damp, double mean, struct ram_pool *pool,
                 struct ram_err *err)
 {
     const size_t cols = f->cols, n_blocks = (cols + BLOCK - 1) / BLOCK;
+    struct work *work = NULL;
+    int status = RAM_ENOMEM;
     size_t n;
 
     if (!ram_mul_size(cols, cols, &n))
@@ -237,8 +254,23 @@ static int fill(struct ram_gptq_factor *f, double damp, double mean, struct ram_
     f->pivots = ram_calloc(cols, sizeof *f->pivots, err);
     if (!f->h || !f->turned || !f->squares || !f->inverse || !f->pivots)
         return RAM_ENOMEM;
-    scale(f, damp, mean);
-    return factor(f, damp / 2, pool, err);
+    work = ram_calloc(1, sizeof *work, err);
+    float *const column = ram_calloc(cols, BLOCK * sizeof *column, err);
+    if (!work || !column)
+        goto done;
+    work->f = f;
+    work->damp = damp;
+    work->mean = mean;
+    work->column = column;
+    status = ram_pool_for(pool, n_blocks, scale_rows, work, err);
+    if (!status)
+        status = factor(work, pool, err);
+    if (!status)
+        status = ram_pool_for(pool, n_blocks, turn_columns, work, err);
+done:
+    free(column);
+    free(work);
+    return status;
 }
 
 int ram_gptq_factor_new(struct ram_gptq_factor **out, const char *name, float *h, size_t cols,
