@@ -15,9 +15,8 @@
 enum {
     TILE = RAM_KERN_TILE,
     SPAN = RAM_GPTQ_SPAN,
-
-    MAX_ROWS = 256,
-    ROWS_WEIGHTS = 3 << 19
+    MAX_ROWS = 256,        /* at a time: products are as fast as they get ... */
+    ROWS_WEIGHTS = 3 << 19 /* ... but so many weights, for the memory of a thread */
 };
 
 /*
