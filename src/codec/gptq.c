@@ -273,9 +273,10 @@ int ram_gptq_error(const struct ram_gptq_factor *factor, const float *e, size_t 
     int status = whole && (!product || !errors) ? RAM_ENOMEM : RAM_OK;
 
     *error = 0;
-    for (size_t at = 0; !status && whole && at < cols; at += SPAN)
-        status =
-            add_errors(factor, e, n, at, cols - at < SPAN ? cols - at : SPAN, product, errors, err);
+    for (size_t at = 0, end; !status && whole && at < cols; at = end) {
+        end = cols - at < SPAN ? cols : at + SPAN;
+        status = add_errors(factor, e, n, at, end, product, errors, err);
+    }
     for (size_t i = 0; !status && whole && i < n; i++)
         *error += errors[i];
     for (size_t i = 0; !whole && i < n * cols; i++) {

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { MAX_COLS = 320, ROWS = 24, TOKENS = 640, MAX_N = ROWS * MAX_COLS };
+enum { MAX_COLS = 1152, ROWS = 24, TOKENS = 640, MAX_N = ROWS * MAX_COLS };
 
 struct encoded {
     uint8_t codes[MAX_N], scales[MAX_N], biases[MAX_N];
@@ -187,32 +187,83 @@ static void never_worse_than_search(void **state)
 }
 
 /* However rows are cut, the bytes are the same, and the sum is that of the decoded values. */
-static void rows_are_independent(void **state)
+static void rows_of(size_t cols)
 {
-    enum { COLS = 320 };
     static float w[MAX_N];
     static struct encoded whole, one;
-    float *h = correlated(COLS);
+    float *h = correlated(cols);
     struct ram_gptq how = {.form = {.bits = 3, .group = 64, .scale_type = RAM_SCALE_F16},
-                           .factor = factor_of(h, COLS, 0.1),
+                           .factor = factor_of(h, cols, 0.1),
                            .sweeps = 2};
-    const size_t code_size = ram_affine_code_size(&how.form, COLS);
-    const size_t scale_size = ram_affine_scale_size(&how.form, COLS);
+    const size_t code_size = ram_affine_code_size(&how.form, cols);
+    const size_t scale_size = ram_affine_scale_size(&how.form, cols);
     double sum = 0;
 
-    (void)state;
-    weights((size_t)ROWS * COLS, w);
-    const double squared_error = encode(&how, w, ROWS, COLS, &whole);
+    weights(ROWS * cols, w);
+    const double squared_error = encode(&how, w, ROWS, cols, &whole);
     for (size_t row = 0; row < ROWS; row++) {
-        encode(&how, w + row * COLS, 1, COLS, &one);
+        encode(&how, w + row * cols, 1, cols, &one);
         assert_memory_equal(one.codes, whole.codes + row * code_size, code_size);
         assert_memory_equal(one.scales, whole.scales + row * scale_size, scale_size);
         assert_memory_equal(one.biases, whole.biases + row * scale_size, scale_size);
     }
-    for (size_t i = 0; i < (size_t)ROWS * COLS; i++)
+    for (size_t i = 0; i < ROWS * cols; i++)
         sum += ((double)whole.values[i] - (double)w[i]) * ((double)whole.values[i] - (double)w[i]);
     assert_true(fabs(squared_error - sum) <= 1e-9 * sum);
     ram_gptq_factor_free((struct ram_gptq_factor *)(uintptr_t)how.factor);
+    free(h);
+}
+
+static void rows_are_independent(void **state)
+{
+    (void)state;
+    rows_of(320);
+    rows_of(1152);
+}
+
+/* More columns than are worked on at a time: no row is worse than the search's, sweeps help, and
+ * the error that is told is that of what was coded. */
+static void wide_matrices(void **state)
+{
+    enum { COLS = 1152 };
+    static const struct ram_affine forms[] = {
+        {.bits = 2, .group = 32}, {.bits = 4, .group = 64}, {.bits = 8, .group = 128}};
+    static float w[MAX_N], e[MAX_N];
+    static struct encoded searched, coded, swept;
+    float *h = correlated(COLS);
+    struct ram_gptq_factor *factor = factor_of(h, COLS, 0.05);
+    const struct ram_search search = {0, factor->importance};
+    double mean = 0; /* of H's diagonal, whose parts a factor is in */
+
+    (void)state;
+    for (size_t j = 0; j < COLS; j++)
+        mean += (double)h[j * (COLS + 1)] / COLS;
+    weights((size_t)ROWS * COLS, w);
+    for (size_t k = 0; k < sizeof forms / sizeof *forms; k++) {
+        struct ram_gptq how = {.form = forms[k], .factor = factor};
+        double expected = 0, told, once = 0;
+        encode(&how, w, ROWS, COLS, &coded);
+        how.sweeps = 2;
+        encode(&how, w, ROWS, COLS, &swept);
+        ram_search_encode(&how.form, &search, w, ROWS, COLS, searched.codes, searched.scales,
+                          searched.biases);
+        ram_affine_decode(&how.form, searched.codes, searched.scales, searched.biases, ROWS, COLS,
+                          searched.values);
+        for (size_t row = 0; row < ROWS; row++) {
+            const size_t at = row * COLS;
+            const double mine = row_error(h, COLS, 0.05, w + at, swept.values + at);
+            assert_true(mine <=
+                        row_error(h, COLS, 0.05, w + at, searched.values + at) * (1 + 1e-4));
+            once += row_error(h, COLS, 0.05, w + at, coded.values + at);
+            expected += mine;
+        }
+        assert_true(expected < once);
+        for (size_t i = 0; i < (size_t)ROWS * COLS; i++)
+            e[i] = swept.values[i] - w[i];
+        assert_int_equal(ram_gptq_error(factor, e, ROWS, COLS, &told, &err), RAM_OK);
+        assert_true(fabs(told * mean / expected - 1) < 1e-4);
+    }
+    ram_gptq_factor_free(factor);
     free(h);
 }
 
@@ -406,6 +457,7 @@ int main(void)
         cmocka_unit_test(beats_search_beats_rounding),
         cmocka_unit_test(never_worse_than_search),
         cmocka_unit_test(rows_are_independent),
+        cmocka_unit_test(wide_matrices),
         cmocka_unit_test(agrees_with_textbook),
         cmocka_unit_test(odd_inputs),
         cmocka_unit_test(odd_weights),
