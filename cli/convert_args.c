@@ -13,7 +13,7 @@ const struct opt convert_args_table[] = {
      "which of MLX's two rounding rules: gpu (default) or cpu", profiles},
     {"encoder", 0, OPT_TEXT, AT(encoder), "E",
      "rtn: round to nearest, as MLX itself does; search: scales and biases searched for the least "
-     "error, some 50 times as long; gptq: the least error of what a layer gives, on text of the "
+     "error, some 30 times as long; gptq: the least error of what a layer gives, on text of the "
      "model's own making (default: a budget's effort decides; rtn otherwise)",
      NULL},
     {"calibration", 0, OPT_TEXT, AT(text), "FILE",

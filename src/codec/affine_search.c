@@ -5,17 +5,14 @@ double ram_search_encode(const struct ram_affine *f, const struct ram_search *ho
                          size_t n, size_t cols, uint8_t *codes, uint8_t *scales, uint8_t *biases)
 {
     const struct ram_kern *const kern = ram_kern();
-    float ones[RAM_KERN_BLOCK];
     double sum = 0;
 
-    for (size_t i = 0; i < RAM_KERN_BLOCK; i++)
-        ones[i] = 1;
     for (size_t row = 0; row < n; row++) {
         double row_sum = 0;
         for (size_t col = 0; col < cols; col += RAM_KERN_BLOCK) {
             const size_t size = cols - col < RAM_KERN_BLOCK ? cols - col : RAM_KERN_BLOCK;
             const size_t scale_size = ram_affine_scale_size(f, size);
-            const float *const importance = how->importance ? how->importance + col : ones;
+            const float *const importance = how->importance ? how->importance + col : NULL;
             row_sum += (double)kern->affine_search(f, how->effort, w, importance, size, codes,
                                                    scales, biases);
             w += size;

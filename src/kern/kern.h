@@ -88,7 +88,8 @@ struct ram_kern {
                           const uint8_t *biases, size_t n, float *w);
 
     /* The same contract, but scales, biases and codes are searched for (search_grid.h): the sum of
-     * importance [n] times squared error is in no group larger than affine_encode's, in f64. */
+     * importance [n] (NULL: 1) times squared error is in no group larger than affine_encode's, in
+     * f64. */
     float (*affine_search)(const struct ram_affine *f, unsigned effort, const float *w,
                            const float *importance, size_t n, uint8_t *codes, uint8_t *scales,
                            uint8_t *biases);

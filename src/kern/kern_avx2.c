@@ -80,6 +80,11 @@ static inline V v_fnma(V x, V y, V z)
     return (V){_mm256_fnmadd_ps(x.a, y.a, z.a), _mm256_fnmadd_ps(x.b, y.b, z.b)};
 }
 
+static inline V v_sqrt(V x)
+{
+    return (V){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)};
+}
+
 static inline V v_min(V x, V y)
 {
     return (V){_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)};
@@ -121,6 +126,14 @@ static inline M v_equal(V x, V y)
 static inline bool v_all(M m)
 {
     return _mm256_movemask_ps(_mm256_and_ps(m.a, m.b)) == 0xff;
+}
+
+/* The first lane that is set, of one at least. */
+static inline size_t v_first(M m)
+{
+    const unsigned bits = (unsigned)_mm256_movemask_ps(m.a) | (unsigned)_mm256_movemask_ps(m.b)
+                                                                  << 8;
+    return (size_t)__builtin_ctz(bits);
 }
 
 static inline V v_pick(M m, V yes, V no)
@@ -207,6 +220,19 @@ static inline V v_load_u8(const uint8_t *p)
                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(u, 8)))};
 }
 
+/* Clamped to 0 .. most, compared as integers: other units do that at the same time. NaN becomes
+ * either end. */
+static inline __m256 clamp_8_bits(__m256 x, __m256 most)
+{
+    const __m256i up = _mm256_max_epi32(_mm256_castps_si256(x), _mm256_setzero_si256());
+    return _mm256_castsi256_ps(_mm256_min_epi32(up, _mm256_castps_si256(most)));
+}
+
+static inline V v_clamp_bits(V x, V most)
+{
+    return (V){clamp_8_bits(x.a, most.a), clamp_8_bits(x.b, most.b)};
+}
+
 /* Adds integers to the bit patterns. */
 static inline __m256 add_8_bits(__m256 x, const int32_t *bits)
 {
@@ -243,6 +269,91 @@ static inline void v_store_f16(uint16_t *p, V x)
     const __m256i bad = _mm256_permute4x64_epi64(_mm256_packs_epi32(bad_a, bad_b), 0xd8);
     _mm256_storeu_si256((__m256i *)(void *)p,
                         _mm256_blendv_epi8(half, _mm256_set1_epi16(0x7e00), bad));
+}
+
+/* 32 integers of 16 bits: two for each lane. */
+typedef struct {
+    __m256i a, b;
+} W;
+
+static inline W w_set(int16_t x)
+{
+    return (W){_mm256_set1_epi16(x), _mm256_set1_epi16(x)};
+}
+
+/* p[0] and p[1] in every lane. */
+static inline W w_set_pair(const int16_t *p)
+{
+    int32_t pair;
+
+    memcpy(&pair, p, sizeof pair);
+    return (W){_mm256_set1_epi32(pair), _mm256_set1_epi32(pair)};
+}
+
+static inline __m256i both_8(__m256 x)
+{
+    const __m256i i = _mm256_cvtps_epi32(x);
+    return _mm256_blend_epi16(i, _mm256_slli_epi32(i, 16), 0xaa);
+}
+
+/* The integer next to each lane, in both halves: it fits in 16 bits. */
+static inline W w_both(V x)
+{
+    return (W){both_8(x.a), both_8(x.b)};
+}
+
+static inline void v_store_i16(int16_t *p, V x)
+{
+    const __m256i i = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(i, 0xd8));
+}
+
+static inline W w_add(W x, W y)
+{
+    return (W){_mm256_add_epi16(x.a, y.a), _mm256_add_epi16(x.b, y.b)};
+}
+
+static inline W w_sub(W x, W y)
+{
+    return (W){_mm256_sub_epi16(x.a, y.a), _mm256_sub_epi16(x.b, y.b)};
+}
+
+/* x y / 2^15, rounded. */
+static inline W w_mul(W x, W y)
+{
+    return (W){_mm256_mulhrs_epi16(x.a, y.a), _mm256_mulhrs_epi16(x.b, y.b)};
+}
+
+static inline W w_and(W x, W y)
+{
+    return (W){_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)};
+}
+
+static inline W w_min(W x, W y)
+{
+    return (W){_mm256_min_epi16(x.a, y.a), _mm256_min_epi16(x.b, y.b)};
+}
+
+static inline W w_max(W x, W y)
+{
+    return (W){_mm256_max_epi16(x.a, y.a), _mm256_max_epi16(x.b, y.b)};
+}
+
+/* Adds the squares of both integers of a lane to its sum of 32 bits. */
+static inline W w_add_squares(W sums, W x)
+{
+    return (W){_mm256_add_epi32(sums.a, _mm256_madd_epi16(x.a, x.a)),
+               _mm256_add_epi32(sums.b, _mm256_madd_epi16(x.b, x.b))};
+}
+
+static inline W w_add_sums(W x, W y)
+{
+    return (W){_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
+}
+
+static inline V v_of_sums(W sums)
+{
+    return (V){_mm256_cvtepi32_ps(sums.a), _mm256_cvtepi32_ps(sums.b)};
 }
 
 struct unpacker {

@@ -77,6 +77,11 @@ static inline V v_fnma(V a, V b, V c)
     return _mm512_fnmadd_ps(a, b, c);
 }
 
+static inline V v_sqrt(V x)
+{
+    return _mm512_sqrt_ps(x);
+}
+
 static inline V v_min(V a, V b)
 {
     return _mm512_min_ps(a, b);
@@ -115,6 +120,12 @@ static inline M v_equal(V a, V b)
 static inline bool v_all(M m)
 {
     return m == 0xffff;
+}
+
+/* The first lane that is set, of one at least. */
+static inline size_t v_first(M m)
+{
+    return (size_t)__builtin_ctz(m);
 }
 
 static inline V v_pick(M m, V yes, V no)
@@ -180,6 +191,14 @@ static inline V v_load_u8(const uint8_t *p)
         _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
 
+/* Clamped to 0 .. most, compared as integers: other units do that at the same time. NaN becomes
+ * either end. */
+static inline V v_clamp_bits(V x, V most)
+{
+    const __m512i up = _mm512_max_epi32(_mm512_castps_si512(x), _mm512_setzero_si512());
+    return _mm512_castsi512_ps(_mm512_min_epi32(up, _mm512_castps_si512(most)));
+}
+
 /* Adds integers to the bit patterns. */
 static inline V v_add_bits(V x, const int32_t bits[16])
 {
@@ -201,6 +220,82 @@ static inline void v_store_f16(uint16_t *p, V x)
     const __m256i half = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
     _mm256_storeu_si256((__m256i *)(void *)p, _mm256_mask_set1_epi16(half, nan, 0x7e00));
+}
+
+/* 32 integers of 16 bits: two for each lane. */
+typedef __m512i W;
+
+static inline W w_set(int16_t x)
+{
+    return _mm512_set1_epi16(x);
+}
+
+/* p[0] and p[1] in every lane. */
+static inline W w_set_pair(const int16_t *p)
+{
+    int32_t pair;
+
+    memcpy(&pair, p, sizeof pair);
+    return _mm512_set1_epi32(pair);
+}
+
+/* The integer next to each lane, in both halves: it fits in 16 bits. */
+static inline W w_both(V x)
+{
+    const __m512i i = _mm512_cvtps_epi32(x);
+    return _mm512_mask_blend_epi16(0xaaaaaaaau, i, _mm512_slli_epi32(i, 16));
+}
+
+static inline void v_store_i16(int16_t *p, V x)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)));
+}
+
+static inline W w_add(W a, W b)
+{
+    return _mm512_add_epi16(a, b);
+}
+
+static inline W w_sub(W a, W b)
+{
+    return _mm512_sub_epi16(a, b);
+}
+
+/* a b / 2^15, rounded. */
+static inline W w_mul(W a, W b)
+{
+    return _mm512_mulhrs_epi16(a, b);
+}
+
+static inline W w_and(W a, W b)
+{
+    return _mm512_and_si512(a, b);
+}
+
+static inline W w_min(W a, W b)
+{
+    return _mm512_min_epi16(a, b);
+}
+
+static inline W w_max(W a, W b)
+{
+    return _mm512_max_epi16(a, b);
+}
+
+/* Adds the squares of both integers of a lane to its sum of 32 bits. */
+static inline W w_add_squares(W sums, W x)
+{
+    return _mm512_add_epi32(sums, _mm512_madd_epi16(x, x));
+}
+
+static inline W w_add_sums(W a, W b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+static inline V v_of_sums(W sums)
+{
+    return _mm512_cvtepi32_ps(sums);
 }
 
 struct unpacker {

@@ -82,6 +82,11 @@ static inline V v_fnma(V x, V y, V z)
     EACH(V, vfmsq_f32(z.v[i], x.v[i], y.v[i]));
 }
 
+static inline V v_sqrt(V x)
+{
+    EACH(V, vsqrtq_f32(x.v[i]));
+}
+
 /* As on x86: y unless x is smaller (larger). */
 static inline V v_min(V x, V y)
 {
@@ -122,6 +127,19 @@ static inline bool v_all(M m)
 {
     const uint32x4_t all = vandq_u32(vandq_u32(m.v[0], m.v[1]), vandq_u32(m.v[2], m.v[3]));
     return vminvq_u32(all) != 0;
+}
+
+/* The first lane that is set, of one at least. */
+static inline size_t v_first(M m)
+{
+    uint32_t lanes[16];
+    size_t k = 0;
+
+    for (int i = 0; i < 4; i++)
+        vst1q_u32(lanes + 4 * i, m.v[i]);
+    while (k < 15 && !lanes[k])
+        k++;
+    return k;
 }
 
 static inline V v_pick(M m, V yes, V no)
@@ -200,6 +218,15 @@ static inline V v_load_u8(const uint8_t *p)
                 vcvtq_f32_u32(vmovl_u16(vget_low_u16(b))), vcvtq_f32_u32(vmovl_high_u16(b))}};
 }
 
+/* Clamped to 0 .. most, compared as integers: other units do that at the same time. NaN becomes
+ * either end. */
+static inline V v_clamp_bits(V x, V most)
+{
+    EACH(V,
+         vreinterpretq_f32_s32(vminq_s32(vmaxq_s32(vreinterpretq_s32_f32(x.v[i]), vdupq_n_s32(0)),
+                                         vreinterpretq_s32_f32(most.v[i]))));
+}
+
 /* Adds integers to the bit patterns. */
 static inline V v_add_bits(V x, const int32_t bits[16])
 {
@@ -228,6 +255,94 @@ static inline void v_store_f16(uint16_t *p, V x)
         const uint16x4_t good = vmovn_u32(vceqq_f32(x.v[i], x.v[i]));
         vst1_u16(p + 4 * i, vbsl_u16(good, half, vdup_n_u16(0x7e00)));
     }
+}
+
+/* 32 integers of 16 bits: two for each lane. */
+typedef struct {
+    int16x8_t v[4];
+} W;
+
+static inline W w_set(int16_t x)
+{
+    EACH(W, vdupq_n_s16(x));
+}
+
+/* p[0] and p[1] in every lane. */
+static inline W w_set_pair(const int16_t *p)
+{
+    int32_t pair;
+
+    memcpy(&pair, p, sizeof pair);
+    EACH(W, vreinterpretq_s16_s32(vdupq_n_s32(pair)));
+}
+
+/* The integer next to each lane, in both halves: it fits in 16 bits. */
+static inline W w_both(V x)
+{
+    W r;
+
+    for (int i = 0; i < 4; i++) {
+        const int16x8_t all = vreinterpretq_s16_s32(vcvtnq_s32_f32(x.v[i]));
+        r.v[i] = vtrn1q_s16(all, all);
+    }
+    return r;
+}
+
+static inline void v_store_i16(int16_t *p, V x)
+{
+    for (int i = 0; i < 4; i++)
+        vst1_s16(p + 4 * i, vmovn_s32(vcvtnq_s32_f32(x.v[i])));
+}
+
+static inline W w_add(W x, W y)
+{
+    EACH(W, vaddq_s16(x.v[i], y.v[i]));
+}
+
+static inline W w_sub(W x, W y)
+{
+    EACH(W, vsubq_s16(x.v[i], y.v[i]));
+}
+
+/* x y / 2^15, rounded. */
+static inline W w_mul(W x, W y)
+{
+    EACH(W, vqrdmulhq_s16(x.v[i], y.v[i]));
+}
+
+static inline W w_and(W x, W y)
+{
+    EACH(W, vandq_s16(x.v[i], y.v[i]));
+}
+
+static inline W w_min(W x, W y)
+{
+    EACH(W, vminq_s16(x.v[i], y.v[i]));
+}
+
+static inline W w_max(W x, W y)
+{
+    EACH(W, vmaxq_s16(x.v[i], y.v[i]));
+}
+
+/* Adds the squares of both integers of a lane to its sum of 32 bits. */
+static inline W w_add_squares(W sums, W x)
+{
+    EACH(W, vreinterpretq_s16_s32(
+                vaddq_s32(vreinterpretq_s32_s16(sums.v[i]),
+                          vpaddq_s32(vmull_s16(vget_low_s16(x.v[i]), vget_low_s16(x.v[i])),
+                                     vmull_high_s16(x.v[i], x.v[i])))));
+}
+
+static inline W w_add_sums(W x, W y)
+{
+    EACH(W, vreinterpretq_s16_s32(
+                vaddq_s32(vreinterpretq_s32_s16(x.v[i]), vreinterpretq_s32_s16(y.v[i]))));
+}
+
+static inline V v_of_sums(W sums)
+{
+    EACH(V, vcvtq_f32_s32(vreinterpretq_s32_s16(sums.v[i])));
 }
 
 struct unpacker {

@@ -341,15 +341,17 @@ static void search_agrees(void **state)
             .scale_type = (enum ram_scale_type)(i / N_KINDS / 18),
         };
         for (size_t k = 0; k < N; k++)
-            importance[k] = i % 3 ? random[k] * random[k] : 1;
+            importance[k] = random[k] * random[k];
+        const float *const h = i % 3 ? importance : NULL;
+        const unsigned effort = 1 + i % 4 % 3;
         fill(i % N_KINDS, RAM_KERN_BLOCK, w);
         memset(&want, 0, sizeof want);
-        want.sum = ram_kern_ref.affine_search(&f, 1 + i % 2, w, importance, N, want.codes + 1,
-                                              want.scales + 1, want.biases + 1);
+        want.sum = ram_kern_ref.affine_search(&f, effort, w, h, N, want.codes + 1, want.scales + 1,
+                                              want.biases + 1);
         for (size_t t = 1; t < n_tables; t++) {
             memset(&got, 0, sizeof got);
-            got.sum = tables[t]->affine_search(&f, 1 + i % 2, w, importance, N, got.codes + 1,
-                                               got.scales + 1, got.biases + 1);
+            got.sum = tables[t]->affine_search(&f, effort, w, h, N, got.codes + 1, got.scales + 1,
+                                               got.biases + 1);
             if (isnan(want.sum) && isnan(got.sum))
                 got.sum = want.sum;
             if (memcmp(&want, &got, sizeof want))
