@@ -30,7 +30,7 @@ bool ram_add_size(size_t a, size_t b, size_t *out)
     return true;
 }
 
-void *ram_calloc(size_t n, size_t size, struct ram_err *err)
+void *ram_alloc(size_t n, size_t size, struct ram_err *err)
 {
     size_t bytes;
     void *p = NULL;
@@ -40,7 +40,15 @@ void *ram_calloc(size_t n, size_t size, struct ram_err *err)
         ram_fail(err, RAM_ENOMEM, "no memory for %zu items of %zu bytes", n, size);
         return NULL;
     }
-    memset(p, 0, bytes);
+    return p;
+}
+
+void *ram_calloc(size_t n, size_t size, struct ram_err *err)
+{
+    void *p = ram_alloc(n, size, err);
+
+    if (p)
+        memset(p, 0, n * size);
     return p;
 }
 

@@ -11,6 +11,9 @@ bool ram_add_size(size_t a, size_t b, size_t *out);
 /* n zeroed items of size bytes, aligned to 64 bytes; never NULL for n = 0; RAM_ENOMEM. free(). */
 void *ram_calloc(size_t n, size_t size, struct ram_err *err);
 
+/* The same, not zeroed. */
+void *ram_alloc(size_t n, size_t size, struct ram_err *err);
+
 /* Grows *items (of size bytes each) to room for n + 1; *cap is the room in items. RAM_ENOMEM. */
 int ram_grow(void *items, size_t size, size_t n, size_t *cap, struct ram_err *err);
 

@@ -47,7 +47,7 @@ enum {
     SPAN_UNITS = 512,       /* of a k-strided A between two turns of packing B */
     TILE_MAX = 32 * 32,
     FLIP_ROWS = 4096,
-    MIRROR = 64
+    MIRROR = 16 /* a line of C */
 };
 
 struct work {
@@ -123,6 +123,18 @@ static void pack_part(const struct work *work, const struct part *part, uint32_t
     const size_t size = src->elem == RAM_ELEM_F32 ? 4 : 2;
     const size_t step = src->lane_stride == 1 ? BAND : part->n_units;
 
+    if (src->lane_stride == 1 && work->kern->pack_rows) {
+        const size_t k0 = least(part->u * k_unit, work->call.k);
+        struct ram_gemm_pack job = {.src = *src,
+                                    .unit = work->unit,
+                                    .n_lanes = part->lane1 - part->lane0,
+                                    .n_k = least(part->n_units * k_unit, work->call.k - k0),
+                                    .width = part->width,
+                                    .n_units = part->n_units};
+        job.src.data += (part->lane0 + k0 * src->k_stride) * size;
+        work->kern->pack_rows(&job, stride, out);
+        return;
+    }
     for (size_t v = 0; v < part->n_units; v += step) {
         const size_t n_units = least(step, part->n_units - v);
         const size_t k0 = least((part->u + v) * k_unit, work->call.k);
@@ -230,8 +242,8 @@ static int run_few(struct work *work, struct ram_pool *pool, struct ram_err *err
     /* a panel of B that one or two panels of A use should not leave the first cache */
     work->kc = a_panels <= 2 ? least(kern->kc, FEW_KC) : kern->kc;
     work->own_units = least(work->kc, work->n_units) * kern->nr;
-    work->shared = ram_calloc(a_panels * work->a_stride, sizeof *work->shared, err);
-    work->own = ram_calloc(work->own_units * ram_pool_threads(pool), sizeof *work->own, err);
+    work->shared = ram_alloc(a_panels * work->a_stride, sizeof *work->shared, err);
+    work->own = ram_alloc(work->own_units * ram_pool_threads(pool), sizeof *work->own, err);
     if (!work->shared || !work->own)
         return RAM_ENOMEM;
     const int status = ram_pool_for(pool, a_panels, few_pack, work, err);
@@ -330,8 +342,8 @@ static int run_many(struct work *work, struct ram_pool *pool, struct ram_err *er
     work->mc = mc;
     work->own_units = mc / kern->mr * round_up(kern->kc * kern->mr + RAM_GEMM_SLACK, 16);
     work->shared =
-        ram_calloc(nc * least(kb, round_up(work->n_units, kern->kc)), sizeof *work->shared, err);
-    work->own = ram_calloc(work->own_units * ram_pool_threads(pool), sizeof *work->own, err);
+        ram_alloc(nc * least(kb, round_up(work->n_units, kern->kc)), sizeof *work->shared, err);
+    work->own = ram_alloc(work->own_units * ram_pool_threads(pool), sizeof *work->own, err);
     int status = work->shared && work->own ? RAM_OK : RAM_ENOMEM;
 
     for (size_t j = 0; !status && j < call->n; j += nc) {
@@ -380,7 +392,7 @@ static int run_flipped(const struct ram_gemm_kernel *kern, const struct ram_gemm
 {
     const size_t ld = least(call->m, FLIP_ROWS);
     const size_t size = call->a.elem == RAM_ELEM_F32 ? 4 : 2;
-    float *flipped = ram_calloc(call->n * ld, sizeof *flipped, err);
+    float *flipped = ram_alloc(call->n * ld, sizeof *flipped, err);
     int status = flipped ? RAM_OK : RAM_ENOMEM;
 
     for (size_t i0 = 0; !status && i0 < call->m; i0 += ld) {
@@ -486,17 +498,22 @@ struct mirror {
     float *c;
 };
 
-/* Copies the lower triangle of a band of rows into the columns above the diagonal. */
+/* Copies the lower triangle of a band of rows into the columns above the diagonal, asking for what
+ * is written next: its lines are as far apart as rows. */
 static int mirror_band(void *ctx, size_t band, unsigned worker, struct ram_err *err)
 {
     const struct mirror *mirror = ctx;
-    const size_t i0 = band * MIRROR, i1 = least(i0 + MIRROR, mirror->m);
+    const size_t i0 = band * MIRROR, i1 = least(i0 + MIRROR, mirror->m), ldc = mirror->ldc;
+    float *c = mirror->c;
 
     (void)worker, (void)err;
-    for (size_t j0 = 0; j0 < i1; j0 += MIRROR)
-        for (size_t i = i0; i < i1; i++)
-            for (size_t j = j0; j < least(j0 + MIRROR, i); j++)
-                mirror->c[j * mirror->ldc + i] = mirror->c[i * mirror->ldc + j];
+    for (size_t j0 = 0; j0 < i1; j0 += MIRROR) {
+        for (size_t j = j0 + MIRROR; j < least(j0 + 2 * MIRROR, i1); j++)
+            __builtin_prefetch(c + j * ldc + i0, 1);
+        for (size_t j = j0; j < least(j0 + MIRROR, i1); j++)
+            for (size_t i = i0 > j ? i0 : j + 1; i < i1; i++)
+                c[j * ldc + i] = c[i * ldc + j];
+    }
     return RAM_OK;
 }
 

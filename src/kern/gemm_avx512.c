@@ -152,28 +152,33 @@ RAM_AVX512_INLINE void pack_k(enum ram_gemm_unit unit, enum ram_elem elem,
     }
 }
 
-/* The same where lanes run through memory. */
+/* Where lanes run through memory: panels `stride` units apart, row by row, so that a line that two
+ * panels share is read once. */
 RAM_AVX512_INLINE void pack_lanes(enum ram_gemm_unit unit, enum ram_elem elem,
-                                  const struct ram_gemm_pack *job, uint32_t *out)
+                                  const struct ram_gemm_pack *job, size_t n_lanes, size_t stride,
+                                  uint32_t *out)
 {
     const size_t k_unit = unit == RAM_UNIT_PAIR ? 2 : 1, size = elem == RAM_ELEM_F32 ? 4 : 2;
-    const size_t stride = job->src.k_stride * size;
+    const size_t row = job->src.k_stride * size;
     const unsigned char *p = job->src.data;
 
     for (size_t u = 0; u < job->n_units; u++, out += job->width) {
-        const size_t k = u * k_unit, n_lanes = k < job->n_k ? job->n_lanes : 0;
-        const unsigned char *next = k + 1 < job->n_k ? p + stride : NULL;
-        for (size_t lane = 0; lane < job->width; lane += 16) {
-            const size_t at = lane * size;
-            __m512i x = _mm512_setzero_si512();
-            if (lane + 16 <= n_lanes && next)
-                x = ram_fetch_lanes(unit, elem, p + at, next + at, 16);
-            else if (lane < n_lanes)
-                x = ram_fetch_lanes(unit, elem, p + at, next ? next + at : NULL, n_lanes - lane);
-            _mm512_storeu_si512(out + lane, x);
+        const size_t k = u * k_unit, end = k < job->n_k ? n_lanes : 0;
+        const unsigned char *next = k + 1 < job->n_k ? p + row : NULL;
+        uint32_t *panel = out;
+        for (size_t first = 0; first < n_lanes; first += job->width, panel += stride) {
+            for (size_t i = 0; i < job->width; i += 16) {
+                const size_t lane = first + i, at = lane * size;
+                __m512i x = _mm512_setzero_si512();
+                if (lane + 16 <= end && next)
+                    x = ram_fetch_lanes(unit, elem, p + at, next + at, 16);
+                else if (lane < end)
+                    x = ram_fetch_lanes(unit, elem, p + at, next ? next + at : NULL, end - lane);
+                _mm512_storeu_si512(panel + i, x);
+            }
         }
         if (k + k_unit < job->n_k)
-            p += k_unit * stride;
+            p += k_unit * row;
     }
 }
 
@@ -181,7 +186,7 @@ RAM_AVX512_INLINE void pack_elem(enum ram_gemm_unit unit, enum ram_elem elem,
                                  const struct ram_gemm_pack *job, uint32_t *out)
 {
     if (job->src.lane_stride == 1)
-        pack_lanes(unit, elem, job, out);
+        pack_lanes(unit, elem, job, job->n_lanes < job->width ? job->n_lanes : job->width, 0, out);
     else
         for (size_t lane = 0; lane < job->width; lane += 16)
             pack_k(unit, elem, job, lane, out);
@@ -208,6 +213,26 @@ RAM_AVX512 void ram_gemm_pack_avx512(const struct ram_gemm_pack *job, uint32_t *
         pack_unit(RAM_UNIT_PAIR, job, out);
 }
 
+RAM_AVX512_INLINE void pack_rows_unit(enum ram_gemm_unit unit, const struct ram_gemm_pack *job,
+                                      size_t stride, uint32_t *out)
+{
+    if (job->src.elem == RAM_ELEM_F32)
+        pack_lanes(unit, RAM_ELEM_F32, job, job->n_lanes, stride, out);
+    else
+        pack_lanes(unit, RAM_ELEM_BF16, job, job->n_lanes, stride, out);
+}
+
+/* The units that kernels with this packing know: floats, and pairs. */
+RAM_AVX512 static void pack_rows(const struct ram_gemm_pack *job, size_t stride, uint32_t *out)
+{
+    if (job->unit == RAM_UNIT_PAIR)
+        pack_rows_unit(RAM_UNIT_PAIR, job, stride, out);
+    else if (job->unit == RAM_UNIT_ROUNDED)
+        pack_rows_unit(RAM_UNIT_ROUNDED, job, stride, out);
+    else
+        pack_rows_unit(RAM_UNIT_F32, job, stride, out);
+}
+
 const struct ram_gemm_kernel ram_gemm_avx512 = {.name = "avx512",
                                                 .mr = MR,
                                                 .nr = NR,
@@ -217,6 +242,7 @@ const struct ram_gemm_kernel ram_gemm_avx512 = {.name = "avx512",
                                                 .mc_min = 4 * MR,
                                                 .pack_a = ram_gemm_pack_avx512,
                                                 .pack_b = ram_gemm_pack_avx512,
+                                                .pack_rows = pack_rows,
                                                 .tile = tile_f32};
 
 const struct ram_gemm_kernel ram_gemm_avx512_bf16 = {.name = "avx512_bf16",
@@ -229,6 +255,7 @@ const struct ram_gemm_kernel ram_gemm_avx512_bf16 = {.name = "avx512_bf16",
                                                      .mc_min = 4 * MR,
                                                      .pack_a = ram_gemm_pack_avx512,
                                                      .pack_b = ram_gemm_pack_avx512,
+                                                     .pack_rows = pack_rows,
                                                      .tile = tile_pairs};
 #else
 typedef int ram_gemm_avx512_is_empty; /* ISO C forbids an empty translation unit */

@@ -71,10 +71,13 @@ RAM_AVX512_INLINE __m512i ram_fetch_lanes(enum ram_gemm_unit unit, enum ram_elem
     const __m512i odd = ram_fetch_floats(RAM_UNIT_F32, elem, q, n_next);
     if (elem == RAM_ELEM_BF16)
         return _mm512_or_si512(_mm512_srli_epi32(even, 16), odd);
-    const __m256i low = (__m256i)_mm512_cvtneps_pbh(_mm512_castsi512_ps(even));
-    const __m256i high = (__m256i)_mm512_cvtneps_pbh(_mm512_castsi512_ps(odd));
-    return _mm512_or_si512(_mm512_cvtepu16_epi32(low),
-                           _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+    /* Rounded side by side, then interleaved. */
+    const __m512i both =
+        (__m512i)_mm512_cvtne2ps_pbh(_mm512_castsi512_ps(odd), _mm512_castsi512_ps(even));
+    const __m512i order = _mm512_set_epi32(
+        0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008, 0x170007,
+        0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
+    return _mm512_permutexvar_epi16(order, both);
 }
 
 /*

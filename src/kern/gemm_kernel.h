@@ -47,6 +47,9 @@ struct ram_gemm_kernel {
     size_t mc, mc_min; /* rows of A that a task packs at once, multiples of mr */
     void (*pack_a)(const struct ram_gemm_pack *job, uint32_t *out);
     void (*pack_b)(const struct ram_gemm_pack *job, uint32_t *out);
+    /* All panels for job->n_lanes lanes that lie together in memory, `stride` units apart, a row of
+     * memory at a time; NULL: the other two, panel by panel. */
+    void (*pack_rows)(const struct ram_gemm_pack *job, size_t stride, uint32_t *out);
     /* The first `rows` rows of a tile of C: = (add: +=) panel a times panel b over n_units. */
     void (*tile)(size_t n_units, const uint32_t *a, const uint32_t *b, float *c, size_t ldc,
                  size_t rows, bool add);
