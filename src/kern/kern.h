@@ -30,7 +30,8 @@ enum {
     RAM_KERN_BLOCK = 1024,        /* most columns a row kernel takes in one call */
     RAM_KERN_MOMENT_BLOCK = 4096, /* most weights `moments` takes */
     RAM_KERN_RECON_GROUP = 128,
-    RAM_KERN_TILE = 16, /* rows that the tile kernels take side by side */
+    RAM_KERN_TILE = 16,   /* rows that the tile kernels take side by side */
+    RAM_KERN_PLACES = 12, /* of `scatter` */
     RAM_KERN_N_BITS = 6,
     RAM_KERN_N_GROUPS = 3
 };
@@ -126,6 +127,10 @@ struct ram_kern {
 
     /* n >= 1. */
     void (*moments)(const float *w, size_t n, float shift, struct ram_kern_moments *out);
+
+    /* Adds each of n vectors of 16 weights to sums [., 16] in RAM_KERN_PLACES rows, of which places
+     * [n, RAM_KERN_PLACES] holds 16 times the number; if the first is odd, times -1. */
+    void (*scatter)(const float *w, size_t n, const uint16_t *places, float *sums);
 };
 
 /* The best table this processor can run, as RAM_CPU allows. */

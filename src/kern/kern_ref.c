@@ -318,6 +318,14 @@ static void moments(const float *w, size_t n, float shift, struct ram_kern_momen
     out->max = hi + 0.0f;
 }
 
+static void scatter(const float *w, size_t n, const uint16_t *places, float *sums)
+{
+    for (size_t i = 0; i < n; i++, w += LANES, places += RAM_KERN_PLACES)
+        for (size_t j = 0; j < RAM_KERN_PLACES; j++)
+            for (size_t lane = 0; lane < LANES; lane++)
+                sums[places[j] / LANES * LANES + lane] += w[lane] * (places[0] % 2 ? -1.0f : 1.0f);
+}
+
 const struct ram_kern ram_kern_ref = {
     .name = "ref",
     .widen_bf16 = widen_bf16,
@@ -336,4 +344,5 @@ const struct ram_kern ram_kern_ref = {
     .tile_sweep = ram_kern_ref_tile_sweep,
     .recon = recon,
     .moments = moments,
+    .scatter = scatter,
 };

@@ -438,6 +438,35 @@ static void moments_agree(void **state)
     free(w);
 }
 
+static void scatter_agrees(void **state)
+{
+    enum { ROWS = 256, LANES = 16, VECTORS = 300 };
+    float *const w = malloc(sizeof *w * VECTORS * LANES);
+    float want[ROWS * LANES], got[ROWS * LANES];
+    uint16_t places[VECTORS * RAM_KERN_PLACES];
+    (void)state;
+
+    assert_non_null(w);
+    for (size_t i = 0; i < VECTORS * RAM_KERN_PLACES; i++) /* some twice in a row */
+        places[i] = (uint16_t)((i * 2654435761u >> 13) % ROWS * LANES + (i % 36 == 12));
+    for (int kind = 0; kind < N_KINDS; kind++) {
+        fill(kind, VECTORS * LANES, w);
+        for (size_t n = 0; n <= VECTORS; n += n < 4 ? 1 : 37) {
+            for (size_t i = 0; i < ROWS * LANES; i++)
+                want[i] = (float)i - 1000;
+            ram_kern_ref.scatter(w, n, places, want);
+            for (size_t t = 0; t < n_tables; t++) {
+                for (size_t i = 0; i < ROWS * LANES; i++)
+                    got[i] = (float)i - 1000;
+                tables[t]->scatter(w, n, places, got);
+                if (memcmp(want, got, sizeof want))
+                    fail_msg("%s: %s, n %zu", tables[t]->name, kind_names[kind], n);
+            }
+        }
+    }
+    free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,7 +474,7 @@ int main(void)
         cmocka_unit_test(narrowing),         cmocka_unit_test(affine_agrees),
         cmocka_unit_test(quotient_is_exact), cmocka_unit_test(errors_are_the_encoders),
         cmocka_unit_test(search_agrees),     cmocka_unit_test(recon_agrees),
-        cmocka_unit_test(moments_agree),
+        cmocka_unit_test(moments_agree),     cmocka_unit_test(scatter_agrees),
     };
 
     n_tables = ram_kern_all(tables);
