@@ -164,8 +164,7 @@ size_t ram_measure_room(const struct ram_measure *job, bool scored, unsigned thr
     const size_t walk = round_up(n_blocks * sizeof(struct part)) +
                         round_up(job->source->view.cols * columns_of(job) * sizeof(float)) +
                         buffer * sizeof(float) * threads;
-    const size_t spectrum =
-        scored && !job->no_svd ? ram_spectrum_room(&job->source->view) : 0;
+    const size_t spectrum = scored && !job->no_svd ? ram_spectrum_room(&job->source->view) : 0;
     return walk > spectrum ? walk : spectrum;
 }
 
@@ -345,7 +344,6 @@ static int measure(const struct ram_measure *job, struct ram_entry *entry, struc
                                               .rms = entry->stats.rms,
                                               .seed = seed,
                                               .name = source->tensor->name,
-                                              .table = job->table,
                                               .frugal = job->frugal,
                                               .pool = job->pool,
                                               .room = job->room};

@@ -17,7 +17,6 @@ struct ram_measure {
     const struct ram_source *source;
     uint64_t seed;
     unsigned probes;       /* columns of the sampled `output`; 0: closed form */
-    const uint16_t *table; /* ram_spectrum_table */
     bool no_svd;           /* leave the spectrum out: most of the time */
     bool frugal;           /* let go of weights block by block, not when all is done */
     struct ram_pool *pool; /* NULL: this thread alone */

@@ -2,19 +2,21 @@
  * spectrum.c - see spectrum.h.
  *
  * Let A be the matrix turned so that it is tall (n x m, n >= m), as torch turns it, G = A^T A, and
- * R an m x 256 Gaussian matrix. torch orthonormalises A R, then A^T of that, and so on; since an
- * orthonormalisation changes a basis but not its span, its Q spans A G^2 R, and its singular
- * values squared are the eigenvalues of Q^T A A^T Q. With X a basis of G^2 R and T = A X these are
- * the eigenvalues of the pencil
+ * R a random m x 256 matrix, in torch Gaussian. torch orthonormalises A R, then A^T of that, and so
+ * on; since an orthonormalisation changes a basis but not its span, its Q spans A G^2 R, and its
+ * singular values squared are the eigenvalues of Q^T A A^T Q. With X a basis of G^2 R and T = A X
+ * these are the eigenvalues of the pencil
  *
  *     M2 = T^T A A^T T = (A^T T)^T (A^T T)    over    M1 = T^T T
  *
  * so that only the short side (m x 256) is ever orthonormalised, through its 256 x 256 Gram matrix
- * (CholeskyQR), and everything large is a matrix product. Three ways to get there:
+ * (CholeskyQR), and everything large is a matrix product. Since nothing of R but its span is seen,
+ * R need not be Gaussian: a sparse matrix of signs (kern/sketch.h) has the same distribution of the
+ * metric, and costs no product. Three ways to get there:
  *
  *     all     min <= 512: eigenvalues of G itself
  *     gram    m small against n: G is computed once and stands for A^T A
- *     direct  six tall products, A read in place
+ *     direct  a sketch and five tall products, A read in place
  *
  * Weights that bf16 holds exactly are multiplied where they lie, in bf16 with f32 sums. X and T are
  * rounded to bf16 on the way, which moves the span by 2^-9 of a random direction; M1 and M2 belong
@@ -25,8 +27,7 @@
 #include "analyze/dense.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "kern/gemm.h"
-#include "kern/kern.h"
+#include "kern/sketch.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -35,7 +36,6 @@
 enum {
     Q = RAM_SPECTRUM_RANK,
     HALF = Q / 2,
-    TABLE = 1 << 15,
     IN_PLACE_BLOCK = 1 << 24, /* weights of a row block that is multiplied where it lies ... */
     WIDE_BLOCK = 1 << 27,     /* ... of a wide matrix whose blocks each pack all of T again */
     COPIED_BLOCK = 1 << 22    /* weights of a row block that is widened to f32 first */
@@ -51,18 +51,22 @@ enum { PLAIN_EXPONENT = 15 };
 #define CLEAR_PIVOT 1e-3
 #define LEAST_PIVOT 1e-14
 
-/* If no column of G^2 R comes closer to the span of the others than this, bf16 is good enough for
- * all products with G, and one orthonormalisation for both powers: the metric then differs by less
- * than 1e-5 from what the careful way makes of the same R (docs/metrics.md). */
+/* If no column of G R, or of G^2 R, comes closer to the span of the others than this, bf16 is good
+ * enough for its basis and for products with G (docs/metrics.md, figures). */
 #define EASY_PIVOT 1e-2
+
+/* From here on the columns of G R differ too much in length to be a basis as they are (is_level).
+ */
+#define LEVEL 0.1
 
 /* A column of T whose square lies to 1 - 1e-4 in the span of the others adds nothing to that span
  * but its own rounding to bf16 (2^-18 / 3). */
 #define NEW_PIVOT 1e-4
 
-/* A direction with less than this of the largest direction's energy is left out: G, of f32 sums,
- * does not know its energy. All 255 together would change the metric by less than 3e-5. */
-#define LEAST_ENERGY 1e-7
+/* A direction with less than this of the largest direction's energy is left out: G, of f32 sums, is
+ * wrong by some 6e-7 of that, and a quotient of two such errors can be anything. All 255 together
+ * would change the metric by less than 3e-4; of matrices of rank 10 with noise it was 1.4e-5. */
+#define LEAST_ENERGY 1e-6
 
 enum way { WAY_ALL, WAY_GRAM, WAY_DIRECT };
 
@@ -78,61 +82,12 @@ struct work {
     size_t step;        /* rows of the view to a block */
     float *block;       /* [step, cols] unless in place */
     float *g;           /* [m, stride] */
+    uint16_t *places;   /* of the test matrix (ram_sketch_draw) */
     float *x, *z;       /* [m, Q] */
     float *t;           /* [n, Q] if wide, else [step, Q] */
     float *m1, *m2, *w; /* [Q, Q] */
     double *scratch;    /* 2 Q^2 */
 };
-
-/* ---- the test matrix ----------------------------------------------------------------------- */
-
-/* x with P(N > x) = p, 0 < p < 1/2. The tail is convex, so Newton's method climbs from 0. */
-static double quantile(double p)
-{
-    double x = 0;
-
-    for (int i = 0; i < 100; i++) {
-        const double tail = 0.5 * erfc(x * M_SQRT1_2);
-        const double density = exp(-0.5 * x * x) / sqrt(2 * M_PI);
-        const double move = (tail - p) / density;
-        x += move;
-        if (fabs(move) < 1e-12)
-            break;
-    }
-    return x;
-}
-
-/*
- * The positive half of the normal distribution in 2^15 equal parts, each by its median, in bf16:
- * the test matrix is rounded to bf16 anyway, and a table makes it fifty times faster than
- * logarithms and cosines do (0.2 of 3.5 ns a weight of a 768 x 2048 matrix).
- */
-uint16_t *ram_spectrum_table(struct ram_err *err)
-{
-    uint16_t *table = ram_calloc(TABLE, sizeof *table, err);
-
-    for (size_t i = 0; table && i < TABLE; i++) {
-        const float x = (float)quantile(0.5 * ((double)i + 0.5) / TABLE);
-        ram_kern()->narrow_bf16(&x, 1, &table[i]);
-    }
-    return table;
-}
-
-/* The test matrix [m, Q], where z is needed later: each 64-bit draw gives four values of 15 bits
- * and a sign. */
-static struct ram_mat draw(const struct work *work)
-{
-    const struct ram_rng rng = ram_rng_for(work->job->seed, work->job->name);
-    const uint16_t *table = work->job->table;
-    uint16_t *r = (uint16_t *)(void *)work->z;
-
-    for (size_t i = 0; i < work->m * Q; i += 4) {
-        uint64_t bits = ram_rng_u64(rng, i / 4);
-        for (size_t j = 0; j < 4; j++, bits >>= 16)
-            r[i + j] = (uint16_t)(table[bits & (TABLE - 1)] | (bits & TABLE));
-    }
-    return (struct ram_mat){r, RAM_ELEM_BF16, Q, 1};
-}
 
 /* ---- weights ------------------------------------------------------------------------------- */
 
@@ -175,17 +130,36 @@ static struct ram_mat transposed(struct ram_mat a)
     return (struct ram_mat){a.data, a.elem, a.col_stride, a.row_stride};
 }
 
-static struct ram_mat rows_from(struct ram_mat a, size_t row)
-{
-    const size_t size = a.elem == RAM_ELEM_F32 ? sizeof(float) : sizeof(uint16_t);
-
-    a.data = (const char *)a.data + row * a.row_stride * size;
-    return a;
-}
-
 static struct ram_mat floats(const float *data, size_t stride)
 {
     return (struct ram_mat){data, RAM_ELEM_F32, stride, 1};
+}
+
+/* Columns that multiply A or G: z [., Q], or if that is NULL the test matrix. */
+struct factor {
+    enum ram_gemm_mode mode;
+    const float *z;
+    const uint16_t *places;
+};
+
+static struct factor rows_from(struct factor f, size_t row)
+{
+    if (f.z)
+        f.z += row * Q;
+    else
+        f.places += row * RAM_SKETCH_PLACES;
+    return f;
+}
+
+/* to [n, Q] = a [n, k] times f, or +=. */
+static int times(const struct work *work, size_t n, size_t k, struct ram_mat a, struct factor f,
+                 float *to, bool add, struct ram_err *err)
+{
+    struct ram_pool *pool = work->job->pool;
+
+    if (!f.z)
+        return ram_sketch(n, k, a, f.places, to, add, pool, err);
+    return ram_gemm(f.mode, n, Q, k, a, floats(f.z, Q), to, Q, add, pool, err);
 }
 
 /* g = A^T A, both triangles. */
@@ -228,12 +202,11 @@ static int add_m1(const struct work *work, enum ram_gemm_mode mode, size_t n, bo
                     err);
 }
 
-static int multiply_tall(const struct work *work, enum ram_gemm_mode mode, struct ram_mat z,
-                         bool with_m1, struct ram_err *err)
+static int multiply_tall(const struct work *work, struct factor f, bool with_m1,
+                         struct ram_err *err)
 {
     const struct ram_view *view = &work->view;
-    struct ram_pool *pool = work->job->pool;
-    const struct ram_mat t = floats(work->t, Q);
+    const struct factor t = {.mode = f.mode, .z = work->t};
     int status = RAM_OK;
 
     for (size_t row = 0; row < view->rows && !status; row += work->step) {
@@ -241,22 +214,21 @@ static int multiply_tall(const struct work *work, enum ram_gemm_mode mode, struc
         struct ram_mat a;
         status = load(work, view, row, n, &a, err);
         if (!status)
-            status = ram_gemm(mode, n, Q, work->m, a, z, work->t, Q, false, pool, err);
+            status = times(work, n, work->m, a, f, work->t, false, err);
         if (!status && with_m1)
-            status = add_m1(work, mode, n, row > 0, err);
+            status = add_m1(work, f.mode, n, row > 0, err);
         if (!status)
-            status =
-                ram_gemm(mode, work->m, Q, n, transposed(a), t, work->x, Q, row > 0, pool, err);
+            status = times(work, work->m, n, transposed(a), t, work->x, row > 0, err);
         forget(work, view, row, n);
     }
     return status;
 }
 
-static int multiply_wide(const struct work *work, enum ram_gemm_mode mode, struct ram_mat z,
-                         bool with_m1, struct ram_err *err)
+static int multiply_wide(const struct work *work, struct factor f, bool with_m1,
+                         struct ram_err *err)
 {
     const struct ram_view *view = &work->view;
-    struct ram_pool *pool = work->job->pool;
+    const struct factor t = {.mode = f.mode, .z = work->t};
     int status = RAM_OK;
 
     for (int pass = 0; pass < 2 && !status; pass++) {
@@ -265,47 +237,77 @@ static int multiply_wide(const struct work *work, enum ram_gemm_mode mode, struc
             struct ram_mat a;
             status = load(work, view, row, n, &a, err);
             if (!status && pass == 0)
-                status = ram_gemm(mode, work->n, Q, n, transposed(a), rows_from(z, row), work->t, Q,
-                                  row > 0, pool, err);
+                status = times(work, work->n, n, transposed(a), rows_from(f, row), work->t, row > 0,
+                               err);
             else if (!status)
-                status = ram_gemm(mode, n, Q, work->n, a, floats(work->t, Q), work->x + row * Q, Q,
-                                  false, pool, err);
+                status = times(work, n, work->n, a, t, work->x + row * Q, false, err);
             forget(work, view, row, n);
         }
         if (!status && pass == 0 && with_m1)
-            status = add_m1(work, mode, work->n, false, err);
+            status = add_m1(work, f.mode, work->n, false, err);
     }
     return status;
 }
 
 /* m1 = z^T x, the upper triangle: what lies in its lower left quarter means nothing. */
-static int cross_gram(const struct work *work, enum ram_gemm_mode mode, struct ram_mat z,
-                      struct ram_err *err)
+static int cross_gram(const struct work *work, struct ram_err *err)
 {
+    const enum ram_gemm_mode mode = RAM_GEMM_F32;
     struct ram_pool *pool = work->job->pool;
-    struct ram_mat left = transposed(z), right = floats(work->x, Q);
+    struct ram_mat left = transposed(floats(work->z, Q)), right = floats(work->x, Q);
 
     int status = ram_gemm(mode, HALF, Q, work->m, left, right, work->m1, Q, false, pool, err);
-    left = rows_from(left, HALF);
+    left.data = work->z + HALF;
     right.data = work->x + HALF;
     return status ? status
                   : ram_gemm(mode, HALF, HALF, work->m, left, right, work->m1 + HALF * Q + HALF, Q,
                              false, pool, err);
 }
 
-/* x = A^T A z; with_m1 as well m1 = (A z)^T (A z) = z^T x. mode: of the products with G. */
-static int multiply(const struct work *work, enum ram_gemm_mode mode, struct ram_mat z,
-                    bool with_m1, struct ram_err *err)
+/* z as a product in bf16 sees it, so that m1 = z^T x is of the same z. */
+static void round_columns(const struct work *work)
+{
+    for (size_t i = 0; i < work->m; i++) {
+        uint16_t row[Q];
+        ram_kern()->narrow_bf16(work->z + i * Q, Q, row);
+        ram_kern()->widen_bf16(row, Q, work->z + i * Q);
+    }
+}
+
+/*
+ * x = G z has lost what the diagonal of G lost when it was rounded to bf16. Elsewhere such losses
+ * average out over a direction, but a direction may be a coordinate.
+ */
+static void restore_diagonal(const struct work *work)
+{
+    for (size_t i = 0; i < work->m; i++) {
+        const float exact = work->g[i * work->m + i];
+        uint16_t narrow;
+        float rounded;
+
+        ram_kern()->narrow_bf16(&exact, 1, &narrow);
+        ram_kern()->widen_bf16(&narrow, 1, &rounded);
+        for (size_t q = 0; q < Q; q++)
+            work->x[i * Q + q] += (exact - rounded) * work->z[i * Q + q];
+    }
+}
+
+/* x = A^T A z; with_m1 as well m1 = (A z)^T (A z) = z^T x. f.mode: of products with G. */
+static int multiply(const struct work *work, struct factor f, bool with_m1, struct ram_err *err)
 {
     if (work->way == WAY_GRAM) {
-        const int status = ram_gemm(mode, work->m, Q, work->m, floats(work->g, work->m), z, work->x,
-                                    Q, false, work->job->pool, err);
-        return status || !with_m1 ? status : cross_gram(work, mode, z, err);
+        const struct ram_mat g = floats(work->g, work->m);
+        const bool rounded = f.z && f.mode == RAM_GEMM_BF16;
+        if (rounded)
+            round_columns(work);
+        const int status = times(work, work->m, work->m, g, f, work->x, false, err);
+        if (rounded)
+            restore_diagonal(work);
+        return status || !with_m1 ? status : cross_gram(work, err);
     }
     /* The iterations only turn the subspace; in the last product every digit counts. */
-    mode = work->in_place || !with_m1 ? RAM_GEMM_BF16 : RAM_GEMM_F32;
-    return work->wide ? multiply_wide(work, mode, z, with_m1, err)
-                      : multiply_tall(work, mode, z, with_m1, err);
+    f.mode = work->in_place || !with_m1 ? RAM_GEMM_BF16 : RAM_GEMM_F32;
+    return work->wide ? multiply_wide(work, f, with_m1, err) : multiply_tall(work, f, with_m1, err);
 }
 
 /* ---- bases --------------------------------------------------------------------------------- */
@@ -343,8 +345,19 @@ static int recombine(const struct work *work, enum ram_gemm_mode mode, size_t ro
                              false, pool, err);
 }
 
-/* x becomes z, an orthonormal basis of its columns; x is lost. Ill-conditioned columns take two
- * rounds in f64 (CholeskyQR2, Yamamoto et al., 2015). */
+/* x becomes z, a basis of its columns that is orthonormal but for its rounding to bf16, if they
+ * are clear enough for that; *easy says so. */
+static int condition(const struct work *work, bool *easy, struct ram_err *err)
+{
+    const enum ram_gemm_mode mode = RAM_GEMM_BF16;
+    const int status = columns_gram(work, mode, err);
+
+    *easy = !status && whiten(work, work->m2, LEAST_PIVOT) >= EASY_PIVOT;
+    return *easy ? recombine(work, mode, work->m, floats(work->x, Q), work->z, err) : status;
+}
+
+/* The same for all columns; x is lost. Ill-conditioned ones take two rounds in f64 (CholeskyQR2,
+ * Yamamoto et al., 2015). */
 static int orthonormalise(const struct work *work, struct ram_err *err)
 {
     int status = columns_gram(work, RAM_GEMM_F32, err);
@@ -374,11 +387,11 @@ static void leave_out_weak(float *m1)
             m1[i * Q + i] = 0;
 }
 
-/* Eigenvalues of m2 = x^T x over m1, from x = A^T T and m1. */
-static int quotient(const struct work *work, enum ram_gemm_mode mode,
-                    struct ram_dense_spectrum *out, struct ram_err *err)
+/* Eigenvalues of m2 = x^T x over m1, from x = A^T T and m1. Where directions are coordinates, what
+ * x would lose in bf16 does not average out. */
+static int quotient(const struct work *work, struct ram_dense_spectrum *out, struct ram_err *err)
 {
-    int status = columns_gram(work, mode, err);
+    int status = columns_gram(work, RAM_GEMM_F32, err);
 
     if (status)
         return status;
@@ -393,52 +406,74 @@ static int quotient(const struct work *work, enum ram_gemm_mode mode,
     return status;
 }
 
-/* z = x, back to the order of one. */
+/*
+ * Whether no direction stands out so far that another product with G, in bf16 and without anything
+ * orthonormalised before, would drown the others. Each column of x = G R is as long as the root of
+ * a sum of lambda_i^2 r_i^2 with r_i random; the variance of its square, over the square of its
+ * mean, is about 2 sum(lambda^4) / sum(lambda^2)^2, which is 2 over the number of directions that
+ * count.
+ */
+static bool is_level(const struct work *work)
+{
+    float lengths[Q] = {0};
+    double sum = 0, squares = 0;
+
+    for (size_t i = 0; i < work->m; i++)
+        for (size_t j = 0; j < Q; j++)
+            lengths[j] += work->x[i * Q + j] * work->x[i * Q + j];
+    for (size_t j = 0; j < Q; j++) {
+        sum += (double)lengths[j];
+        squares += (double)lengths[j] * (double)lengths[j];
+    }
+    return squares * Q < (1 + LEVEL) * sum * sum;
+}
+
+/* z = x, of the order of one. */
 static void carry_on(const struct work *work)
 {
     for (size_t i = 0; i < work->m * Q; i++)
         work->z[i] = work->x[i] * work->unit;
 }
 
-/* With G, in bf16, if that is good enough; *done says so. */
-static int easily(const struct work *work, struct ram_dense_spectrum *out, bool *done,
-                  struct ram_err *err)
+/*
+ * From x = A^T A f to z, another basis of the span of x. As it is, but for its scale, if it is the
+ * first and will do; else orthonormal, which is tried in bf16. Where that is too coarse, so is a
+ * product with G in bf16: the last one is done again (its z is still there) and f->mode raised.
+ */
+static int next_basis(const struct work *work, struct factor *f, struct ram_err *err)
 {
-    const enum ram_gemm_mode mode = RAM_GEMM_BF16;
-    const struct ram_mat z = floats(work->z, Q);
+    bool easy = false;
 
-    *done = false;
-    int status = multiply(work, mode, draw(work), false, err);
-    for (int power = 1; power < RAM_SPECTRUM_POWERS && !status; power++) {
+    if (!f->z && is_level(work)) {
         carry_on(work);
-        status = multiply(work, mode, z, false, err);
+        return RAM_OK;
     }
-    if (!status)
-        status = columns_gram(work, mode, err);
-    if (status || whiten(work, work->m2, LEAST_PIVOT) < EASY_PIVOT)
-        return status;
-    *done = true;
-    status = recombine(work, mode, work->m, floats(work->x, Q), work->z, err);
-    if (!status)
-        status = multiply(work, mode, z, true, err);
-    return status ? status : quotient(work, mode, out, err);
+    if (f->mode == RAM_GEMM_BF16) {
+        int status = condition(work, &easy, err);
+        if (status || easy)
+            return status;
+        f->mode = RAM_GEMM_F32;
+        if (f->z && work->way == WAY_GRAM)
+            status = multiply(work, *f, false, err);
+        if (status)
+            return status;
+    }
+    return orthonormalise(work, err);
 }
 
 static int randomised(const struct work *work, struct ram_dense_spectrum *out, struct ram_err *err)
 {
-    const enum ram_gemm_mode mode = RAM_GEMM_F32;
-    bool done = false;
+    struct factor f = {.mode = RAM_GEMM_BF16, .places = work->places};
 
-    int status = work->way == WAY_GRAM ? easily(work, out, &done, err) : RAM_OK;
-    if (status || done)
-        return status;
-    status = multiply(work, mode, draw(work), false, err);
+    ram_sketch_draw(ram_rng_for(work->job->seed, work->job->name), work->m, work->places);
+    int status = multiply(work, f, false, err);
     for (int power = 1; power <= RAM_SPECTRUM_POWERS && !status; power++) {
-        status = orthonormalise(work, err);
+        status = next_basis(work, &f, err);
+        f.z = work->z;
         if (!status)
-            status = multiply(work, mode, floats(work->z, Q), power == RAM_SPECTRUM_POWERS, err);
+            status = multiply(work, f, power == RAM_SPECTRUM_POWERS, err);
     }
-    return status ? status : quotient(work, mode, out, err);
+    return status ? status : quotient(work, out, err);
 }
 
 /* ---- choice, room -------------------------------------------------------------------------- */
@@ -447,9 +482,9 @@ static enum way way_of(size_t n, size_t m)
 {
     if (m <= RAM_SPECTRUM_EXACT)
         return WAY_ALL;
-    /* Products: n m^2 / 2 for G and three of m x m x Q in f32 (twice the price), or six tall. */
-    const double gram = 0.5 * (double)n * (double)m + 6.0 * (double)m * Q;
-    return gram < 0.9 * 6.0 * (double)n * Q ? WAY_GRAM : WAY_DIRECT;
+    /* Products: n m^2 / 2 for G and two of m x m x Q, or five tall ones, which pack more. */
+    const double gram = 0.5 * (double)n * (double)m + 2.0 * (double)m * Q;
+    return gram < 0.9 * 5.0 * (double)n * Q ? WAY_GRAM : WAY_DIRECT;
 }
 
 static void *carve(char *base, size_t *used, size_t n, size_t size)
@@ -482,6 +517,7 @@ static size_t plan(struct work *work, const struct ram_view *view, bool in_place
         work->g = carve(base, &used, work->m * work->m, sizeof *work->g);
     else
         work->t = carve(base, &used, (work->wide ? work->n : work->step) * Q, sizeof *work->t);
+    work->places = carve(base, &used, work->m * RAM_SKETCH_PLACES, sizeof *work->places);
     work->x = carve(base, &used, work->m * Q, sizeof *work->x);
     work->z = carve(base, &used, work->m * Q, sizeof *work->z);
     work->m1 = carve(base, &used, (size_t)Q * Q, sizeof *work->m1);

@@ -17,16 +17,12 @@ enum {
     RAM_SPECTRUM_EXACT = 512 /* min(m, n) up to which every singular value is computed */
 };
 
-/* Standard normal quantiles that every test matrix is drawn from. free(). */
-uint16_t *ram_spectrum_table(struct ram_err *err);
-
 struct ram_spectrum_job {
     const struct ram_ckpt *ckpt;
     struct ram_view view; /* finite weights */
     double rms;           /* of the weights; keeps intermediate results in range */
     uint64_t seed;
     const char *name;      /* with the seed, names the test matrix */
-    const uint16_t *table; /* ram_spectrum_table */
     bool frugal;           /* let go of every row block as soon as it was used */
     struct ram_pool *pool; /* NULL: this thread alone */
     void *room;            /* ram_spectrum_room bytes, 64-byte aligned */

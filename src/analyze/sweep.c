@@ -56,7 +56,6 @@ struct sweep {
     struct ram_manifest *manifest;
     struct ram_pool *pool;
     struct ram_partial *partial;
-    uint16_t *table;
     struct item *items;
     size_t n_items;
     struct room *rooms; /* of every worker */
@@ -77,11 +76,11 @@ static uint64_t memory_limit(const struct ram_run *run)
 static int write_settings(const struct sweep *sweep, struct ram_err *err)
 {
     const struct ram_analyze_opts *opts = &sweep->opts;
-    json_t *const svd =
-        opts->no_svd
-            ? json_null()
-            : json_pack("{si si si ss}", "rank", RAM_SPECTRUM_RANK, "powers", RAM_SPECTRUM_POWERS,
-                        "exact_up_to", RAM_SPECTRUM_EXACT, "product", ram_cpu()->level);
+    json_t *const svd = opts->no_svd
+                            ? json_null()
+                            : json_pack("{si si si ss ss}", "rank", RAM_SPECTRUM_RANK, "powers",
+                                        RAM_SPECTRUM_POWERS, "exact_up_to", RAM_SPECTRUM_EXACT,
+                                        "test_matrix", "signs", "product", ram_cpu()->level);
 
     if (!svd ||
         json_object_set_new(sweep->manifest->settings, "seed",
@@ -143,7 +142,6 @@ static struct ram_measure job_of(const struct sweep *sweep, const struct item *i
                                 .source = &sweep->layout->sources[item->index],
                                 .seed = sweep->opts.seed,
                                 .probes = item->scored ? sweep->opts.output_probes : 0,
-                                .table = sweep->table,
                                 .no_svd = sweep->opts.no_svd,
                                 .frugal = item->frugal,
                                 .pool = pool,
@@ -410,8 +408,7 @@ int ram_sweep(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
     if (status)
         goto done;
     sweep.rooms = ram_calloc(ram_pool_threads(sweep.pool), sizeof *sweep.rooms, err);
-    sweep.table = ram_spectrum_table(err);
-    if (!sweep.rooms || !sweep.table) {
+    if (!sweep.rooms) {
         status = RAM_ENOMEM;
         goto done;
     }
@@ -425,7 +422,6 @@ done:
     release_rooms(&sweep);
     free(sweep.rooms);
     free(sweep.items);
-    free(sweep.table);
     ram_pool_free(sweep.pool);
     return status;
 }

@@ -50,6 +50,8 @@ def matrix(kind, rows, cols):
         )
     elif kind == "constant":
         w = np.full((rows, cols), CONSTANT)
+    elif kind == "stair":
+        w = np.where(i == j, np.maximum(240 - j.astype(np.int64) // 4, 1), 0)
     elif kind == "holes":
         w = np.where((i % 3 == 0) | (j % 4 == 1), 0, w)
     elif kind == "lonely":
@@ -67,10 +69,12 @@ def concentration(w, seed):
     return float(energy[: max(1, len(s) // 10)].sum() / energy.sum())
 
 
+# Its singular directions are coordinates: what differs if the test matrix is no good.
+STAIR = ("stair",)
 SHAPES = ((1024, 640), (640, 1024), (900, 768), (768, 900), (512, 700), (300, 40), (40, 300), (2600, 520))
 print("# torch", torch.__version__)
 for rows, cols in SHAPES:
-    for kind in ("bell", "spiked", "shifted", "scaled", "lowrank", "constant", "holes", "lonely"):
+    for kind in ("bell", "spiked", "shifted", "scaled", "lowrank", "constant", "holes", "lonely") + STAIR * (1024 in (rows, cols)):
         w = matrix(kind, rows, cols)
         n = SEEDS if min(w.shape) > 512 else 1
         c = torch.tensor([concentration(w, seed) for seed in range(n)], dtype=torch.float64)
