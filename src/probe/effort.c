@@ -165,11 +165,11 @@ static double seconds(const struct ram_effort *effort, const struct work *w,
     *(p->coarse ? &bf16 : &f32) += tokens * (probes + 4 * w->forward);
     others *= error_ns + write_ns + (gptq ? 0 : search_ns);
     if (p->curves) {
-        bf16 += 2 * (RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
+        bf16 += (RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
         others += w->curves + w->factors * (w->experts > 0 ? CURVE_EXPERTS / w->experts : 1);
     }
     if (gptq) {
-        bf16 += 2 * (RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
+        bf16 += (RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
         others += w->gptq + w->factors;
     }
     return bf16 / machine->bf16 + f32 / machine->f32 + others * machine->others;

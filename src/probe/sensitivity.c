@@ -44,7 +44,7 @@ static bool is_router(const struct ram_model *model, unsigned unit)
 
 static const char *stage_of(const struct probes *p)
 {
-    return p->form.bits == RAM_PROBE_BITS ? "probe" : "probe again";
+    return !p->alpha ? "compare" : p->form.bits == RAM_PROBE_BITS ? "probe" : "probe again";
 }
 
 static size_t last(const struct probes *p)
