@@ -2,6 +2,7 @@
 # Interoperation with the stock Python programs, from PyPI in a private virtual environment.
 #
 # usage: run.sh [bits] [load] [metrics] [spectrum] [nll] [tokenizer] [choice]
+# All but spectrum, unless named.
 # RAM: the command (default build/ram). RAM_VENV: an environment to use instead of
 # build/interop-venv, which is made if it is missing. SKIP and success if PyPI cannot be reached.
 set -u
