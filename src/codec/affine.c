@@ -17,9 +17,17 @@ size_t ram_affine_code_size(const struct ram_affine *f, size_t cols)
     return cols / 8 * (size_t)f->bits;
 }
 
+enum ram_float ram_affine_scale_float(const struct ram_affine *f)
+{
+    static const enum ram_float types[] = {[RAM_SCALE_BF16] = RAM_FLOAT_BF16,
+                                           [RAM_SCALE_F16] = RAM_FLOAT_F16,
+                                           [RAM_SCALE_F32] = RAM_FLOAT_F32};
+    return types[f->scale_type];
+}
+
 size_t ram_affine_scale_size(const struct ram_affine *f, size_t cols)
 {
-    return cols / (size_t)f->group * (f->scale_type == RAM_SCALE_F32 ? 4 : 2);
+    return cols / (size_t)f->group * ram_float_size(ram_affine_scale_float(f));
 }
 
 static size_t block_at(size_t col, size_t cols)

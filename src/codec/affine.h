@@ -12,6 +12,7 @@
 #define RAM_CODEC_AFFINE_H
 
 #include "base/err.h"
+#include "codec/float.h"
 #include "kern/kern.h"
 
 /* Is f a form that exists, and do its groups divide cols? */
@@ -33,6 +34,9 @@ double ram_affine_encode(const struct ram_affine *f, const float *w, size_t n, s
 /* The way back: scale * code + bias in f32, two roundings, no fma. */
 void ram_affine_decode(const struct ram_affine *f, const uint8_t *codes, const uint8_t *scales,
                        const uint8_t *biases, size_t n, size_t cols, float *w);
+
+/* How scales and biases are stored. */
+enum ram_float ram_affine_scale_float(const struct ram_affine *f);
 
 /*
  * Adds to sums[b][g] the squared error of every (bits, group) of the format's grid {2,3,4,5,6,8} x

@@ -3,8 +3,8 @@
  *
  * The output is the format of affine.h and nothing in it tells how it was made. For every group the
  * squared error (weighted, if asked) is at most that of MLX's own encoding; kern/search_grid.h says
- * what is tried. It takes 25 to 70 times
- * as long as ram_affine_encode: 10, 16 and 26 ns a weight with groups of 64 on one core of Zen 4.
+ * what is tried. It takes 25 to 70 times as long as ram_affine_encode: 10, 16 and 26 ns a weight
+ * with groups of 64 on one core of Zen 4.
  */
 #ifndef RAM_CODEC_AFFINE_SEARCH_H
 #define RAM_CODEC_AFFINE_SEARCH_H

@@ -54,27 +54,21 @@ static void pack(int bits, const uint8_t *codes, size_t n, uint8_t *out)
     }
 }
 
-static void put_scale(const struct ram_affine *form, float x, uint8_t *out)
-{
-    static const enum ram_float types[] = {[RAM_SCALE_BF16] = RAM_FLOAT_BF16,
-                                           [RAM_SCALE_F16] = RAM_FLOAT_F16,
-                                           [RAM_SCALE_F32] = RAM_FLOAT_F32};
-    ram_float_narrow(types[form->scale_type], &x, 1, out);
-}
-
 /* line is scratch [cols]. */
 static void put_row(const struct ram_gptq_rows *s, size_t row, uint8_t *line,
                     const struct ram_gptq_bytes *out)
 {
     const struct ram_affine *const form = &s->how->form;
-    const size_t scale_row = ram_affine_scale_size(form, s->cols), size = scale_row / s->n_groups;
+    const enum ram_float type = ram_affine_scale_float(form);
+    const size_t scale_row = ram_affine_scale_size(form, s->cols), size = ram_float_size(type);
 
     for (size_t j = 0; j < s->cols; j++)
         line[j] = (uint8_t)s->q[j * s->ld + row];
     pack(form->bits, line, s->cols, out->codes + row * ram_affine_code_size(form, s->cols));
     for (size_t k = 0; k < s->n_groups; k++) {
-        put_scale(form, s->scales[k * s->ld + row], out->scales + row * scale_row + k * size);
-        put_scale(form, s->biases[k * s->ld + row], out->biases + row * scale_row + k * size);
+        const size_t from = k * s->ld + row, to = row * scale_row + k * size;
+        ram_float_narrow(type, &s->scales[from], 1, out->scales + to);
+        ram_float_narrow(type, &s->biases[from], 1, out->biases + to);
     }
 }
 

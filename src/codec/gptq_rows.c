@@ -123,10 +123,7 @@ static int multiply(const struct ram_gptq_rows *s, size_t n, size_t k, struct ra
 static void fit(const struct ram_gptq_rows *s, size_t row, const float *importance,
                 const struct ram_kern_tile *tile)
 {
-    static const enum ram_float types[] = {[RAM_SCALE_BF16] = RAM_FLOAT_BF16,
-                                           [RAM_SCALE_F16] = RAM_FLOAT_F16,
-                                           [RAM_SCALE_F32] = RAM_FLOAT_F32};
-    const enum ram_float type = types[tile->form->scale_type];
+    const enum ram_float type = ram_affine_scale_float(tile->form);
     const size_t n = s->n - row < TILE ? s->n - row : TILE;
 
     for (size_t i = 0; i < n; i++) {
