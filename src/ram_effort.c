@@ -1,8 +1,7 @@
 /* ram_effort.c - ram.h: how much time a budget is given, and whether it was worth it. */
 #include "allocate/allocate.h"
-#include "infer/likelihood.h"
+#include "probe/check.h"
 #include "probe/effort.h"
-#include "probe/sensitivity.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -69,66 +68,52 @@ static void forms_of(const struct ram_plan *plan, const struct ram_model *model,
 
 /* ---- the check -------------------------------------------------------------------------- */
 
-struct check {
-    struct ram_model *model; /* the source */
-    struct ram_synthetic what;
-    struct ram_probe_run how;
-    uint32_t *tokens;
-};
-
-static int check_uniform(const struct check *c, const struct ram_manifest *manifest, uint64_t bytes,
-                         struct ram_self_check *out, struct ram_err *err)
+/* Forms of the best uniform width, [model->n_units]; NULL: there is none. */
+static int uniform_forms(const struct ram_manifest *manifest, const struct ram_model *model,
+                         uint64_t bytes, struct ram_affine **as_if, struct ram_self_check *out,
+                         struct ram_err *err)
 {
-    struct ram_affine *as_if = ram_calloc(c->model->n_units, sizeof *as_if, err);
     struct ram_plan *plan = NULL;
 
-    int status = as_if ? best_uniform(manifest, bytes, &plan, err) : RAM_ENOMEM;
-    if (!status && plan) {
-        forms_of(plan, c->model, as_if);
+    int status = best_uniform(manifest, bytes, &plan, err);
+    if (status || !plan)
+        return status;
+    *as_if = ram_calloc(model->n_units, sizeof **as_if, err);
+    if (*as_if) {
+        forms_of(plan, model, *as_if);
         out->uniform_bits = (int)json_integer_value(json_object_get(plan->settings, "bits"));
         out->uniform_group = (int)json_integer_value(json_object_get(plan->settings, "group"));
-        status = ram_divergence_as_if(c->model, c->tokens, c->what.n, c->what.length, as_if,
-                                      &c->how, &out->kld_uniform, err);
     }
     ram_plan_free(plan);
-    free(as_if);
-    return status;
+    return *as_if ? RAM_OK : RAM_ENOMEM;
 }
 
-static int check_directory(const struct check *c, const char *dir, struct ram_self_check *out,
-                           struct ram_err *err)
+/* The model makes the tokens itself, from a seed that nothing was decided by. */
+static int held_out(const struct ram_model *model, const struct ram_probe_opts *opts,
+                    const struct ram_probe_run *how, struct ram_synthetic *what, uint32_t **tokens,
+                    struct ram_err *err)
 {
-    const struct ram_likelihood_opts opts = {.f32 = !c->how.coarse,
-                                             .pool = c->how.pool,
-                                             .max_memory = c->how.max_memory,
-                                             .run = c->how.run};
-    const size_t n = c->what.n, length = c->what.length;
-    struct ram_span *spans = ram_calloc(n, sizeof *spans, err);
-    struct ram_query *queries = ram_calloc(n * length, sizeof *queries, err);
-    struct ram_answer *answers = ram_calloc(n * length, sizeof *answers, err);
-    struct ram_ckpt *ckpt = NULL;
-    struct ram_model *model = NULL;
-    double sum = 0;
+    *what = ram_probe_tokens(opts, model->hp.moe.n_experts > 0);
+    what->seed += HELD_OUT;
+    what->text = NULL;
+    *tokens = ram_calloc(what->n * what->length, sizeof **tokens, err);
+    return *tokens ? ram_synthetic_tokens(model, what, how, *tokens, err) : RAM_ENOMEM;
+}
 
-    int status = spans && queries && answers ? ram_ckpt_open(&ckpt, dir, err) : RAM_ENOMEM;
+static int check(const struct ram_model *source, const struct ram_model *written,
+                 const struct ram_affine *as_if, const struct ram_probe_opts *opts,
+                 const struct ram_probe_run *how, struct ram_self_check *out, struct ram_err *err)
+{
+    struct ram_synthetic what;
+    uint32_t *tokens = NULL;
+
+    int status = held_out(source, opts, how, &what, &tokens, err);
     if (!status)
-        status = ram_model_open(&model, ckpt, err);
-    for (size_t i = 0; !status && i < n; i++)
-        spans[i] = (struct ram_span){c->tokens + i * length, length, RAM_NO_PARENT};
-    for (size_t i = 0; !status && i < n * length; i++)
-        queries[i] = (struct ram_query){i / length, i % length, 0};
+        status = ram_check(source, written, as_if, tokens, what.n, what.length, how, &out->kld,
+                           &out->kld_uniform, err);
     if (!status)
-        status =
-            ram_likelihood(model, c->model, spans, n, queries, n * length, &opts, answers, err);
-    for (size_t i = 0; !status && i < n * length; i++)
-        sum += answers[i].kld;
-    out->tokens = n * length;
-    out->kld = sum / (double)(n * length);
-    ram_model_close(model);
-    ram_ckpt_close(ckpt);
-    free(spans);
-    free(queries);
-    free(answers);
+        out->tokens = what.n * what.length;
+    free(tokens);
     return status;
 }
 
@@ -137,29 +122,30 @@ int ram_self_check(const char *dir, const struct ram_ckpt *source,
                    const struct ram_probe_opts *opts, const struct ram_run *run,
                    struct ram_self_check *out, struct ram_err *err)
 {
-    struct check c = {
-        .how = {.max_memory = run ? run->max_memory : 0, .run = run, .coarse = opts->coarse}};
+    struct ram_probe_run how = {
+        .max_memory = run ? run->max_memory : 0, .run = run, .coarse = opts->coarse};
+    struct ram_model *original = NULL, *written = NULL;
+    struct ram_affine *as_if = NULL;
+    struct ram_ckpt *result = NULL;
     struct ram_plan_totals totals;
 
     *out = (struct ram_self_check){.kld_uniform = NAN};
     ram_plan_totals(plan, &totals);
-    int status = ram_model_open(&c.model, source, err);
+    int status = ram_model_open(&original, source, err);
     if (!status)
-        status = ram_pool_new(&c.how.pool, run ? run->threads : 0, err);
-    if (!status) {
-        c.what = ram_probe_tokens(opts, c.model->hp.moe.n_experts > 0);
-        c.what.seed += HELD_OUT;
-        c.what.text = NULL;
-        c.tokens = ram_calloc(c.what.n * c.what.length, sizeof *c.tokens, err);
-        status =
-            c.tokens ? ram_synthetic_tokens(c.model, &c.what, &c.how, c.tokens, err) : RAM_ENOMEM;
-    }
+        status = ram_ckpt_open(&result, dir, err);
     if (!status)
-        status = check_directory(&c, dir, out, err);
+        status = ram_model_open(&written, result, err);
     if (!status)
-        status = check_uniform(&c, manifest, totals.bytes, out, err);
-    free(c.tokens);
-    ram_pool_free(c.how.pool);
-    ram_model_close(c.model);
+        status = ram_pool_new(&how.pool, run ? run->threads : 0, err);
+    if (!status)
+        status = uniform_forms(manifest, original, totals.bytes, &as_if, out, err);
+    if (!status)
+        status = check(original, written, as_if, opts, &how, out, err);
+    ram_pool_free(how.pool);
+    ram_model_close(written);
+    ram_ckpt_close(result);
+    ram_model_close(original);
+    free(as_if);
     return status;
 }

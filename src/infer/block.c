@@ -268,20 +268,20 @@ static int attend_places(struct ram_block *b, size_t window, const struct ram_pl
 
 /* ---- the layer -------------------------------------------------------------------------- */
 
-int ram_mlp_apply(struct ram_block *b, const struct ram_mlp *mlp, const float *x, size_t n,
-                  struct ram_err *err)
+int ram_mlp_apply(struct ram_block *b, const struct ram_mlp *mlp, const float *x,
+                  const unsigned *unit_of, size_t n, struct ram_err *err)
 {
     struct ram_scratch *s = &b->scratch;
+    struct ram_compute c = b->compute;
     const size_t width = mlp->gate.out;
     int status;
 
-    if ((status = ram_linear_apply(&b->compute, &mlp->gate, x, n, s->gate, width, err)) ||
-        (status = ram_linear_apply(&b->compute, &mlp->up, x, n, s->up, width, err)))
+    c.unit_of = unit_of;
+    if ((status = ram_linear_apply(&c, &mlp->gate, x, n, s->gate, width, err)) ||
+        (status = ram_linear_apply(&c, &mlp->up, x, n, s->up, width, err)) ||
+        (status = each(c.pool, swiglu_task, s->up, n * width, s->gate, err)))
         return status;
-    status = each(b->compute.pool, swiglu_task, s->up, n * width, s->gate, err);
-    if (status)
-        return status;
-    return ram_linear_apply(&b->compute, &mlp->down, s->gate, n, s->part, mlp->down.out, err);
+    return ram_linear_apply(&c, &mlp->down, s->gate, n, s->part, mlp->down.out, err);
 }
 
 static int dense_mlp(struct ram_block *b, const struct ram_mlp *mlp, size_t n, float *x,
@@ -292,7 +292,8 @@ static int dense_mlp(struct ram_block *b, const struct ram_mlp *mlp, size_t n, f
 
     for (size_t row = 0; !status && row < n; row += step) {
         const size_t rows = n - row < step ? n - row : step;
-        status = ram_mlp_apply(b, mlp, b->scratch.normed + row * hidden, rows, err);
+        status = ram_mlp_apply(b, mlp, b->scratch.normed + row * hidden, b->scratch.unit_of + row,
+                               rows, err);
         if (!status)
             status = ram_add_into(b->compute.pool, b->scratch.part, rows * hidden, x + row * hidden,
                                   err);

@@ -13,6 +13,7 @@ struct ram_place {
     size_t row, n;   /* rows [row, row + n) of the chunk */
     size_t position; /* of its first token */
     size_t parent;   /* a place of the same chunk, or RAM_NO_PARENT */
+    unsigned unit;   /* that is as if stored otherwise: 0 none, or RAM_ALL_UNITS */
 };
 
 /* Everything that flows through a layer, for at most `rows` rows. */
@@ -24,16 +25,18 @@ struct ram_scratch {
     float *attended;   /* [rows, n_heads x v_dim] */
     float *latent;     /* MLA: [rows, max(q_rank, kv_rank + rotary)] */
     float *latent_kv;  /* MLA: [rows, kv_rank] */
+    unsigned *unit_of; /* [rows], of their places */
     float *sum;        /* sparse: [rows, hidden] */
     float *router;     /* sparse: [rows, n_experts] */
     uint32_t *chosen;  /* sparse: [rows, top_k] */
     float *share;      /* sparse: [rows, top_k], the chosen experts' weights */
     uint32_t *members; /* sparse: [rows], the rows of one expert */
     float *member_share;
-    float *gathered;      /* [mlp_rows, hidden] */
-    float *gate, *up;     /* [mlp_rows, widest MLP] */
-    float *part;          /* [mlp_rows, hidden] */
-    float *cosine, *sine; /* [positions, n_pairs] */
+    float *gathered;         /* [mlp_rows, hidden] */
+    unsigned *gathered_unit; /* [mlp_rows] */
+    float *gate, *up;        /* [mlp_rows, widest MLP] */
+    float *part;             /* [mlp_rows, hidden] */
+    float *cosine, *sine;    /* [positions, n_pairs] */
 };
 
 struct ram_block {
@@ -51,9 +54,10 @@ int ram_block_apply(struct ram_block *block, const struct ram_layer *layer,
 int ram_sparse_apply(struct ram_block *block, const struct ram_layer *layer, size_t n,
                      struct ram_err *err);
 
-/* scratch.gate/up/part: down(silu(gate(x)) * up(x)) of n <= mlp_rows rows of x, into part. */
-int ram_mlp_apply(struct ram_block *block, const struct ram_mlp *mlp, const float *x, size_t n,
-                  struct ram_err *err);
+/* scratch.gate/up/part: down(silu(gate(x)) * up(x)) of n <= mlp_rows rows of x, into part; unit_of
+ * [n] as linear.h has it. */
+int ram_mlp_apply(struct ram_block *block, const struct ram_mlp *mlp, const float *x,
+                  const unsigned *unit_of, size_t n, struct ram_err *err);
 
 /* to += from, both [n] floats, shared out over the pool; the same bits for any number of threads,
  * since every element is one sum. */

@@ -55,7 +55,7 @@ static size_t row_floats(const struct ram_hparams *hp, bool spilled)
     const size_t sparse =
         hp->moe.n_experts ? hp->hidden + hp->moe.n_experts + 2 * hp->moe.top_k + 2 : 0;
     return (spilled ? hp->hidden : 0) + hp->hidden + hp->n_heads * (hp->qk_dim + hp->v_dim) +
-           hp->n_kv_heads * (hp->qk_dim + hp->v_dim) + latent_width(hp) + hp->kv_rank + sparse;
+           hp->n_kv_heads * (hp->qk_dim + hp->v_dim) + latent_width(hp) + hp->kv_rank + 1 + sparse;
 }
 
 static size_t mlp_floats(const struct ram_hparams *hp)
@@ -105,6 +105,8 @@ static int make_scratch(struct ram_forward *f, size_t rows, size_t mlp_rows, boo
     s->attended = floats(f, rows * hp->n_heads * hp->v_dim, err);
     s->latent = floats(f, rows * latent_width(hp), err);
     s->latent_kv = floats(f, rows * hp->kv_rank, err);
+    s->unit_of = (unsigned *)floats(f, rows, err);
+    f->block.compute.unit_of = s->unit_of;
     s->sum = floats(f, sparse_rows * hp->hidden, err);
     s->router = floats(f, (sparse_rows + 1) * moe->n_experts, err);
     s->chosen = (uint32_t *)floats(f, sparse_rows * moe->top_k, err);
@@ -112,6 +114,7 @@ static int make_scratch(struct ram_forward *f, size_t rows, size_t mlp_rows, boo
     s->members = (uint32_t *)floats(f, sparse_rows, err);
     s->member_share = floats(f, sparse_rows, err);
     s->gathered = floats(f, mlp_rows * hp->hidden, err);
+    s->gathered_unit = (unsigned *)floats(f, mlp_rows, err);
     s->gate = floats(f, mlp_rows * widest_mlp(hp), err);
     s->up = floats(f, mlp_rows * widest_mlp(hp), err);
     s->part = floats(f, mlp_rows * hp->hidden, err);
@@ -225,12 +228,23 @@ static int copy_spans(struct ram_forward *f, const struct ram_span *spans, struc
     return RAM_OK;
 }
 
+void ram_forward_as_if(struct ram_forward *f, const struct ram_affine *as_if,
+                       const unsigned *unit_of)
+{
+    f->block.compute.as_if = as_if;
+    for (size_t i = 0; i < f->n_places; i++)
+        f->places[i].unit = unit_of[i];
+}
+
 int ram_forward_embed(struct ram_forward *f, size_t span, const uint32_t *tokens,
-                      const struct ram_affine *as_if, struct ram_err *err)
+                      struct ram_err *err)
 {
     const struct ram_hparams *hp = &f->model->hp;
-    const struct ram_affine *form = as_if ? &as_if[f->model->embed_unit] : NULL;
     const struct ram_place *place = &f->places[span];
+    const unsigned unit = f->model->embed_unit;
+    const bool other = place->unit == unit || place->unit == RAM_ALL_UNITS;
+    const struct ram_affine *as_if = f->block.compute.as_if;
+    const struct ram_affine *form = as_if && other && as_if[unit].bits ? &as_if[unit] : NULL;
     float *buffer = f->block.scratch.normed, *row;
     int status = RAM_OK;
 
@@ -242,7 +256,7 @@ int ram_forward_embed(struct ram_forward *f, size_t span, const uint32_t *tokens
         status = ram_rows_load(&f->rows, at, 1, buffer, &row, err);
         if (!status)
             status = ram_weight_read(&f->model->embed, tokens[t], 1, row, err);
-        if (!status && form && form->bits)
+        if (!status && form)
             status = ram_linear_perturb(form, row, 1, hp->hidden, err);
         if (!status)
             status = ram_rows_store(&f->rows, at, 1, row, err);
@@ -281,7 +295,7 @@ int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
     if (!status)
         status = divide_memory(f, opts, err);
     for (size_t i = 0; !status && i < n_spans; i++)
-        status = ram_forward_embed(f, i, spans[i].tokens, NULL, err);
+        status = ram_forward_embed(f, i, spans[i].tokens, err);
     if (f->block.compute.forget)
         ram_weight_forget(model->ckpt, &model->embed, 0, model->hp.vocab);
     if (status) {
@@ -356,6 +370,8 @@ static int run_chunk(struct ram_forward *f, size_t layer, size_t begin, size_t e
     for (size_t i = 0; i < n_places; i++) {
         places[i] = f->places[begin + i];
         places[i].row -= row;
+        for (size_t t = 0; t < places[i].n; t++)
+            f->block.scratch.unit_of[places[i].row + t] = places[i].unit;
         if (places[i].parent != RAM_NO_PARENT)
             places[i].parent -= begin;
     }
@@ -371,23 +387,20 @@ static int run_chunk(struct ram_forward *f, size_t layer, size_t begin, size_t e
     return status;
 }
 
-int ram_forward_part(struct ram_forward *f, size_t layer, size_t first, size_t n,
-                     const struct ram_affine *as_if, struct ram_err *err)
+int ram_forward_part(struct ram_forward *f, size_t layer, size_t n, struct ram_err *err)
 {
     int status = RAM_OK;
 
-    f->block.compute.as_if = as_if;
-    for (size_t i = first, end; !status && i < first + n; i = end) {
-        chunk_rows(f, i, first + n, f->block.scratch.rows, &end);
+    for (size_t i = 0, end; !status && i < n; i = end) {
+        chunk_rows(f, i, n, f->block.scratch.rows, &end);
         status = run_chunk(f, layer, i, end, err);
     }
-    f->block.compute.as_if = NULL;
     return status;
 }
 
 int ram_forward_layer(struct ram_forward *f, size_t layer, struct ram_err *err)
 {
-    return ram_forward_part(f, layer, 0, f->n_places, NULL, err);
+    return ram_forward_part(f, layer, f->n_places, err);
 }
 
 /* Row t of two spans of the same length. */
@@ -472,16 +485,17 @@ int ram_forward_logits(struct ram_forward *f, const size_t *rows, size_t n,
 {
     const size_t vocab = f->model->hp.vocab;
     struct ram_scratch *s = &f->block.scratch;
+    struct ram_compute c = f->block.compute;
     int status = RAM_OK;
 
-    f->block.compute.as_if = as_if;
+    c.as_if = as_if;
+    c.unit_of = NULL;
     for (size_t done = 0, step; !status && done < n; done += step) {
         step = n - done < s->mlp_rows ? n - done : s->mlp_rows;
         status = ram_forward_normed(f, rows + done, step, s->gathered, err);
         if (!status)
-            status = ram_linear_apply(&f->block.compute, &f->model->head, s->gathered, step,
-                                      logits + done * vocab, vocab, err);
+            status = ram_linear_apply(&c, &f->model->head, s->gathered, step, logits + done * vocab,
+                                      vocab, err);
     }
-    f->block.compute.as_if = NULL;
     return status;
 }

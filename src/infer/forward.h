@@ -47,17 +47,21 @@ void ram_forward_free(struct ram_forward *forward);
 int ram_forward_layer(struct ram_forward *forward, size_t layer, struct ram_err *err);
 
 /*
- * For probes: the layer over spans [first, first + n) only, with units computed as if they were
- * stored in other forms (as_if [n_units] of the model, bits 0: as it is; NULL: none); and the
- * activations of span `from` given to span `to` of the same length.
+ * For probes: from now on span i is computed as if unit_of[i] (0: none; RAM_ALL_UNITS) were stored
+ * in the form that as_if [n_units] gives it (bits 0: as it is). as_if must outlive that. Rows have
+ * the same bits whatever other spans are computed beside them.
  */
-int ram_forward_part(struct ram_forward *forward, size_t layer, size_t first, size_t n,
-                     const struct ram_affine *as_if, struct ram_err *err);
-int ram_forward_copy(struct ram_forward *forward, size_t from, size_t to, struct ram_err *err);
+void ram_forward_as_if(struct ram_forward *forward, const struct ram_affine *as_if,
+                       const unsigned *unit_of);
 
-/* The embeddings of span, from an embedding matrix as if it were stored in that unit's form. */
+/* The embeddings of a span, looked up anew. */
 int ram_forward_embed(struct ram_forward *forward, size_t span, const uint32_t *tokens,
-                      const struct ram_affine *as_if, struct ram_err *err);
+                      struct ram_err *err);
+
+/* The layer over spans [0, n) only; the activations of span `from` given to span `to` of the same
+ * length. */
+int ram_forward_part(struct ram_forward *forward, size_t layer, size_t n, struct ram_err *err);
+int ram_forward_copy(struct ram_forward *forward, size_t from, size_t to, struct ram_err *err);
 
 /* What lies between the activations of two spans of the same length: the sum of squares of their
  * difference, and of `from` itself. */
@@ -71,7 +75,8 @@ void ram_forward_observe(struct ram_forward *forward, const struct ram_observer 
 /* Row of a span's first token among all rows. */
 size_t ram_forward_row(const struct ram_forward *forward, size_t span);
 
-/* After the last layer: logits [n, vocab] of these rows; as_if as above, for the head. */
+/* After the last layer: logits [n, vocab] of these rows, as if all units were stored so (as_if
+ * [n_units], NULL: as they are). */
 int ram_forward_logits(struct ram_forward *forward, const size_t *rows, size_t n,
                        const struct ram_affine *as_if, float *logits, struct ram_err *err);
 

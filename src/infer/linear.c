@@ -14,6 +14,7 @@
 enum {
     DECODE_ROWS = 32, /* of a matrix, in one task of the pool */
     BIAS_ROWS = 32,
+    FEW_ROWS = 32,
     FORGET_BYTES = 32 * 1024 * 1024
 };
 
@@ -65,17 +66,10 @@ static int decode_rows(void *ctx, size_t i, unsigned worker, struct ram_err *err
     return status || !d->form ? status : ram_linear_perturb(d->form, out, n, d->weight->cols, err);
 }
 
-/* The form that a matrix is computed as if it were stored in, or NULL. */
-static const struct ram_affine *as_if(const struct ram_compute *c, const struct ram_linear *linear)
+static int decode(const struct ram_compute *c, const struct ram_linear *linear,
+                  const struct ram_affine *form, size_t row, size_t n, struct ram_err *err)
 {
-    return c->as_if && c->as_if[linear->unit].bits ? &c->as_if[linear->unit] : NULL;
-}
-
-static int decode(const struct ram_compute *c, const struct ram_linear *linear, size_t row,
-                  size_t n, struct ram_err *err)
-{
-    struct decode d = {
-        .weight = &linear->weight, .row = row, .n = n, .out = c->tile, .form = as_if(c, linear)};
+    struct decode d = {.weight = &linear->weight, .row = row, .n = n, .form = form, .out = c->tile};
     return ram_pool_for(c->pool, (n + DECODE_ROWS - 1) / DECODE_ROWS, decode_rows, &d, err);
 }
 
@@ -105,40 +99,89 @@ static int add_bias(const struct ram_compute *c, const struct ram_linear *linear
     return ram_pool_for(c->pool, (n + BIAS_ROWS - 1) / BIAS_ROWS, bias_task, &job, err);
 }
 
+/* ---- which rows in which form ----------------------------------------------------------- */
+
+struct product {
+    const struct ram_compute *compute;
+    const struct ram_linear *linear;
+    const struct ram_affine *as_if; /* of the rows that are meant; NULL: of none */
+    const float *x;
+    size_t n;
+    float *y;
+    size_t y_stride;
+};
+
+struct run {
+    size_t first, end;
+};
+
+static bool is_meant(const struct product *p, size_t row)
+{
+    const unsigned *unit_of = p->compute->unit_of;
+    return p->as_if &&
+           (!unit_of || unit_of[row] == p->linear->unit || unit_of[row] == RAM_ALL_UNITS);
+}
+
+/* The next rows behind r->end that are computed in this form, or as they are stored (NULL). The
+ * latter run on over a few rows of other forms, which are then overwritten: to pack the matrix once
+ * more would cost as much as those rows. */
+static bool next_run(const struct product *p, const struct ram_affine *form, struct run *r)
+{
+    const bool meant = form != NULL;
+    const size_t gap = meant ? 0 : FEW_ROWS;
+
+    r->first = r->end;
+    while (r->first < p->n && is_meant(p, r->first) != meant)
+        r->first++;
+    r->end = r->first;
+    for (size_t row = r->first; row < p->n && row <= r->end + gap; row++)
+        if (is_meant(p, row) == meant)
+            r->end = row + 1;
+    return r->first < r->end;
+}
+
+/* y's columns [column, column + n) by b, in every row of the form. */
+static int multiply(const struct product *p, const struct ram_affine *form, struct ram_mat b,
+                    size_t column, size_t n, struct ram_err *err)
+{
+    const size_t in = p->linear->in;
+    struct run r = {0};
+    int status = RAM_OK;
+
+    while (!status && next_run(p, form, &r)) {
+        const struct ram_mat a = {p->x + r.first * in, RAM_ELEM_F32, in, 1};
+        status = ram_gemm(p->compute->mode, r.end - r.first, n, in, a, b,
+                          p->y + r.first * p->y_stride + column, p->y_stride, false,
+                          p->compute->pool, err);
+    }
+    return status;
+}
+
 /* Stored [in, out]: small (a head's share of a latent projection), decoded whole. */
-static int apply_transposed(const struct ram_compute *c, const struct ram_linear *linear,
-                            const float *x, size_t n, float *y, size_t y_stride,
+static int apply_transposed(const struct product *p, const struct ram_affine *form,
                             struct ram_err *err)
 {
-    const struct ram_mat a = {x, RAM_ELEM_F32, linear->in, 1};
+    const struct ram_compute *c = p->compute;
+    const struct ram_linear *linear = p->linear;
     const struct ram_mat b = {c->tile, RAM_ELEM_F32, linear->out, 1};
 
     if (linear->in * linear->out > c->tile_size)
         return ram_fail(err, RAM_EINTERNAL, "a tile of %zu floats is too small for [%zu, %zu]",
                         c->tile_size, linear->in, linear->out);
-    const int status = decode(c, linear, linear->first, linear->in, err);
-    return status ? status
-                  : ram_gemm(c->mode, n, linear->out, linear->in, a, b, y, y_stride, false, c->pool,
-                             err);
+    const int status = decode(c, linear, form, linear->first, linear->in, err);
+    return status ? status : multiply(p, form, b, 0, linear->out, err);
 }
 
-int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linear, const float *x,
-                     size_t n, float *y, size_t y_stride, struct ram_err *err)
+/* Stored [out, in]: as many rows at a time as a tile holds, or all where they lie. */
+static int apply_rows(const struct product *p, const struct ram_affine *form, struct ram_err *err)
 {
+    const struct ram_compute *c = p->compute;
+    const struct ram_linear *linear = p->linear;
     const size_t in = linear->in, out = linear->out;
-    const struct ram_mat a = {x, RAM_ELEM_F32, in, 1};
-    const bool direct = in_place(linear) && !as_if(c, linear);
+    const bool direct = in_place(linear) && !form;
     size_t step = direct ? (c->forget ? FORGET_BYTES / (2 * in) : out) : c->tile_size / in;
     int status = RAM_OK;
 
-    if (n == 0)
-        return RAM_OK;
-    if (c->observer)
-        status = c->observer->see(c->observer->ctx, linear, x, n, err);
-    if (status)
-        return status;
-    if (linear->transposed)
-        return apply_transposed(c, linear, x, n, y, y_stride, err);
     if (step == 0)
         step = 1;
     for (size_t row = 0; !status && row < out; row += step) {
@@ -150,12 +193,43 @@ int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linea
                 linear->weight.view.tensor->data + 2 * (linear->weight.view.first + stored * in);
             b.elem = RAM_ELEM_BF16;
         } else {
-            status = decode(c, linear, stored, rows, err);
+            status = decode(c, linear, form, stored, rows, err);
         }
         if (!status)
-            status = ram_gemm(c->mode, n, rows, in, a, b, y + row, y_stride, false, c->pool, err);
+            status = multiply(p, form, b, row, rows, err);
         if (c->forget)
             ram_weight_forget(c->ckpt, &linear->weight, stored, rows);
     }
+    return status;
+}
+
+static int apply(const struct product *p, const struct ram_affine *form, struct ram_err *err)
+{
+    struct run any = {0};
+
+    if (!next_run(p, form, &any))
+        return RAM_OK;
+    return p->linear->transposed ? apply_transposed(p, form, err) : apply_rows(p, form, err);
+}
+
+int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linear, const float *x,
+                     size_t n, float *y, size_t y_stride, struct ram_err *err)
+{
+    const bool other = c->as_if && c->as_if[linear->unit].bits;
+    const struct product p = {.compute = c,
+                              .linear = linear,
+                              .as_if = other ? &c->as_if[linear->unit] : NULL,
+                              .x = x,
+                              .n = n,
+                              .y = y,
+                              .y_stride = y_stride};
+    int status = RAM_OK;
+
+    if (n && c->observer)
+        status = c->observer->see(c->observer->ctx, linear, x, n, err);
+    if (!status)
+        status = apply(&p, NULL, err);
+    if (!status && other)
+        status = apply(&p, p.as_if, err);
     return status || !linear->bias ? status : add_bias(c, linear, n, y, y_stride, err);
 }

@@ -20,6 +20,9 @@ struct ram_compute {
     bool forget; /* let go of a matrix's pages once it was used: the model exceeds memory */
     /* [n_units] how units are computed as if they were stored; bits 0: as they are. NULL: all. */
     const struct ram_affine *as_if;
+    /* [rows of x] which unit is meant in a row (0: none, or RAM_ALL_UNITS). NULL: all in all rows.
+     */
+    const unsigned *unit_of;
     const struct ram_observer *observer; /* or NULL */
     float *tile;                         /* [tile_size]: holds at least one row of any matrix */
     size_t tile_size;

@@ -10,6 +10,8 @@
 #include "ckpt/weight.h"
 #include "infer/hparams.h"
 
+#include <limits.h>
+
 /* y = x W^T + bias, W [out, in]: rows first .. first + out - 1 of a stored matrix. */
 struct ram_linear {
     struct ram_weight weight;
@@ -19,6 +21,9 @@ struct ram_linear {
     const float *bias; /* [out] or NULL */
     unsigned unit;     /* in model->units, from 1 */
 };
+
+/* In place of a unit's number. */
+#define RAM_ALL_UNITS UINT_MAX
 
 /* What a plan can decide: one matrix, or the same projection of all experts of a layer. */
 struct ram_model_unit {

@@ -124,10 +124,12 @@ static int gather_task(void *ctx, size_t i, unsigned worker, struct ram_err *err
 
     (void)worker;
     (void)err;
-    for (size_t row = i * ROWS_A_TASK; row < last; row++)
+    for (size_t row = i * ROWS_A_TASK; row < last; row++) {
         memcpy(s->gathered + row * job->hidden,
                s->normed + s->members[job->first + row] * job->hidden,
                job->hidden * sizeof *s->gathered);
+        s->gathered_unit[row] = s->unit_of[s->members[job->first + row]];
+    }
     return RAM_OK;
 }
 
@@ -158,7 +160,7 @@ static int run_expert(struct ram_block *b, const struct ram_mlp *expert, size_t 
         const size_t n_tasks = (job.n + ROWS_A_TASK - 1) / ROWS_A_TASK;
         status = ram_pool_for(b->compute.pool, n_tasks, gather_task, &job, err);
         if (!status)
-            status = ram_mlp_apply(b, expert, s->gathered, job.n, err);
+            status = ram_mlp_apply(b, expert, s->gathered, s->gathered_unit, job.n, err);
         if (!status)
             status = ram_pool_for(b->compute.pool, n_tasks, scatter_task, &job, err);
     }
@@ -177,7 +179,8 @@ int ram_sparse_apply(struct ram_block *b, const struct ram_layer *layer, size_t 
         status = run_expert(b, &layer->experts[e], members_of(b, e, n), err);
     for (size_t row = 0; layer->has_shared && !status && row < n; row += s->mlp_rows) {
         const size_t rows = n - row < s->mlp_rows ? n - row : s->mlp_rows;
-        status = ram_mlp_apply(b, &layer->shared, s->normed + row * hidden, rows, err);
+        status =
+            ram_mlp_apply(b, &layer->shared, s->normed + row * hidden, s->unit_of + row, rows, err);
         if (!status)
             status =
                 ram_add_into(b->compute.pool, s->part, rows * hidden, s->sum + row * hidden, err);

@@ -19,9 +19,10 @@ enum {
 };
 
 static const double reference_f32 = 100e9; /* products of the core that the figures below are of */
-static const double error_ns = 3.5, search_ns = 16, write_ns = 1; /* a weight */
-static const double gptq_ns = 105, gptq_column_ns = 0.02;         /* a weight, and its columns */
-static const double factor_ns = 4.5e-3;                           /* x columns^3 */
+static const double error_ns = 3.5, search_ns = 16, write_ns = 1, verify_ns = 2.5; /* a weight */
+static const double as_if_ns = 1.5;                       /* a weight coded for a probe */
+static const double gptq_ns = 105, gptq_column_ns = 0.02; /* a weight, and its columns */
+static const double factor_ns = 4.5e-3;                   /* x columns^3 */
 
 /* Up to here a model is small: products in f32 and more tokens, since they cost nothing. */
 static const double small_forward = 2e9; /* operations a token */
@@ -162,8 +163,8 @@ static double seconds(const struct ram_effort *effort, const struct work *w,
     /* Tokens of probes and of the check; probes; three models of the check. */
     double bf16 = 2 * p->rounds * tokens * w->forward, f32 = 0, others = w->weights * 1e-9;
 
-    *(p->coarse ? &bf16 : &f32) += tokens * (probes + 4 * w->forward);
-    others *= error_ns + write_ns + (gptq ? 0 : search_ns);
+    *(p->coarse ? &bf16 : &f32) += tokens * (probes + 3 * w->forward);
+    others *= error_ns + write_ns + verify_ns + 2 * as_if_ns + (gptq ? 0 : search_ns);
     if (p->curves) {
         bf16 += (RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
         others += w->curves + w->factors * (w->experts > 0 ? CURVE_EXPERTS / w->experts : 1);
@@ -188,9 +189,12 @@ static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work
                                       .coarse = !small};
     struct ram_probe_opts local = kl, curves = kl;
 
+    /* Distances are means over all numbers of a layer: few tokens do, in bf16. */
     local.tier = RAM_TIER_LOCAL;
-    local.sequences = (n + 1) / 2;
-    local.length = length / 2;
+    local.sequences = 1;
+    local.length = length / 4;
+    local.rounds = 2;
+    local.coarse = true;
     curves.curves = true;
     efforts[RAM_EFFORT_FAST] =
         (struct ram_effort){"fast", "sensitivities by layer, encoder search", local, "search", 0};

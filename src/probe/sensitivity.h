@@ -4,11 +4,11 @@
  * not fall with the square of an error (allocate/divergence.h).
  *
  * RAM_TIER_KL measures KL(P || P') for every unit alone. All probes run in step, layer by layer, so
- * the weights are read once: a probe begins as a copy of the clean activations at its layer and is
- * then one more sequence for the layers behind it.
+ * the weights are read once, and coded once: a probe begins as a copy of the clean activations at
+ * its layer and is then one more sequence for the layers behind it.
  *
  * RAM_TIER_LOCAL sees only how far the output of the unit's own layer moves, relative to what flows
- * there: a pass over the model costs some eight forward passes, whatever its depth. The figures
+ * there: that costs some nine forward passes, whatever the model's depth. The figures
  * are scaled so that they sum to the divergence of the model with all units coarse at once, which
  * is measured; a head is measured itself.
  */
@@ -29,11 +29,5 @@ struct ram_sensitivities {
 int ram_sensitivities(const struct ram_model *model, const uint32_t *tokens, size_t n,
                       size_t length, enum ram_tier tier, const struct ram_probe_run *how,
                       struct ram_sensitivities *out, struct ram_err *err);
-
-/* KL(P || P') in nats a token, P' the model with its units as if they were stored in other forms:
- * as_if [model->n_units], bits 0 for what stays as it is. */
-int ram_divergence_as_if(const struct ram_model *model, const uint32_t *tokens, size_t n,
-                         size_t length, const struct ram_affine *as_if,
-                         const struct ram_probe_run *how, double *kld, struct ram_err *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "ckpt_make.h"
 #include "infer/likelihood.h"
+#include "probe/check.h"
 #include "probe/curve.h"
 #include "probe/sensitivity.h"
 #include "ram.h"
@@ -84,10 +85,11 @@ static double divergence(const struct subject *s, const char *dir)
     return sum;
 }
 
-/* The same with one unit (NULL: every one) at the probe's form and the others as they are. */
-static double converted(const struct subject *s, const char *unit)
+/* Writes the subject with one unit (NULL: every one) at the probe's form, the others as they are.
+ */
+static void convert(const struct subject *s, const char *unit, const char *dir)
 {
-    char rule[160] = ".=3g64", dir[] = "/tmp/ram-test-XXXXXX";
+    char rule[160] = ".=3g64";
     const char *const rules[] = {rule};
     const struct ram_allocate_opts opts = {
         .method = "uniform", .bits = 16, .set = rules, .n_set = unit ? 1 : 0};
@@ -99,13 +101,20 @@ static double converted(const struct subject *s, const char *unit)
 
     if (unit)
         snprintf(rule, sizeof rule, "^\\Q%s\\E$=3g64", unit);
-    assert_non_null(mkdtemp(dir));
     ok(ram_survey(s->ckpt, &manifest, &err), &err);
     ok(ram_allocate(manifest, unit ? &opts : &all, &plan, &err), &err);
     ok(ram_convert(s->ckpt, plan, dir, &how, NULL, RAM_TEXT, NULL, &err), &err);
-    const double kld = divergence(s, dir);
     ram_plan_free(plan);
     ram_manifest_free(manifest);
+}
+
+static double converted(const struct subject *s, const char *unit)
+{
+    char dir[] = "/tmp/ram-test-XXXXXX";
+
+    assert_non_null(mkdtemp(dir));
+    convert(s, unit, dir);
+    const double kld = divergence(s, dir);
     make_remove_dir(dir);
     return kld;
 }
@@ -158,14 +167,47 @@ static void joint_agrees_with_conversion(void **state)
     const double kld = converted(&s, NULL);
     assert_true(fabs(kl.joint - kld) <= 1e-3 * kld);
 
-    struct ram_affine as_if[64] = {{0}};
-    for (size_t u = 1; u < s.model->n_units; u++)
-        as_if[u] = (struct ram_affine){
-            .bits = 3, .group = 64, .profile = RAM_PROFILE_GPU, .scale_type = RAM_SCALE_BF16};
-    double again;
-    ok(ram_divergence_as_if(s.model, s.tokens, N, LENGTH, as_if, &how, &again, &err), &err);
-    assert_true(again == kl.joint);
     close_subject(&s);
+}
+
+/* What is written and what is as if: both as measured one by one, and the first not moved by the
+ * second. */
+static void check_agrees(void **state)
+{
+    const struct ram_affine form = {
+        .bits = 3, .group = 64, .profile = RAM_PROFILE_GPU, .scale_type = RAM_SCALE_BF16};
+
+    (void)state;
+    for (size_t k = 0; k < sizeof subjects / sizeof *subjects; k++) {
+        char dir[] = "/tmp/ram-test-XXXXXX";
+        double alpha[64], written = 0, other = NAN, alone = 0, joint = 0;
+        struct ram_affine as_if[64] = {{0}};
+        struct ram_ckpt *ckpt = NULL;
+        struct ram_model *model = NULL;
+        struct ram_err err = {0};
+        struct subject s;
+        open_subject(&s, &subjects[k]);
+        const struct ram_probe_run how = {.pool = s.pool};
+        struct ram_sensitivities kl = {.bits = RAM_PROBE_BITS, .alpha = alpha};
+        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &kl, &err), &err);
+        for (size_t u = 1; u < s.model->n_units; u++)
+            as_if[u] = isnan(alpha[u]) ? (struct ram_affine){0} : form;
+        assert_non_null(mkdtemp(dir));
+        convert(&s, NULL, dir);
+        const double kld = divergence(&s, dir);
+        ok(ram_ckpt_open(&ckpt, dir, &err), &err);
+        ok(ram_model_open(&model, ckpt, &err), &err);
+        ok(ram_check(s.model, model, as_if, s.tokens, N, LENGTH, &how, &written, &joint, &err),
+           &err);
+        ok(ram_check(s.model, model, NULL, s.tokens, N, LENGTH, &how, &alone, &other, &err), &err);
+        assert_true(fabs(written - kld) <= 1e-9 * kld);
+        assert_true(alone == written && isnan(other));
+        assert_true(fabs(joint - kl.joint) <= 1e-12 * kl.joint);
+        ram_model_close(model);
+        ram_ckpt_close(ckpt);
+        make_remove_dir(dir);
+        close_subject(&s);
+    }
 }
 
 /* The local tier shares out the joint divergence: the head by what it is, the rest by distances. */
@@ -263,8 +305,11 @@ static void threads_change_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_conversion), cmocka_unit_test(joint_agrees_with_conversion),
-        cmocka_unit_test(local_adds_up),          cmocka_unit_test(curves_fall),
+        cmocka_unit_test(agrees_with_conversion),
+        cmocka_unit_test(joint_agrees_with_conversion),
+        cmocka_unit_test(check_agrees),
+        cmocka_unit_test(local_adds_up),
+        cmocka_unit_test(curves_fall),
         cmocka_unit_test(threads_change_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

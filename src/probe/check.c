@@ -1,0 +1,135 @@
+/* check.c - see check.h. */
+#include "probe/check.h"
+
+#include "base/mem.h"
+#include "probe/logits.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct check {
+    const struct ram_model *source, *written;
+    const struct ram_affine *as_if;
+    const struct ram_probe_run *how;
+    size_t n, length;
+    struct ram_forward *original; /* spans [0, n) clean, [n, 2n) as if */
+    struct ram_forward *result;
+    struct ram_logits logits;
+    double kld_written, kld_as_if;
+};
+
+static int report(const struct check *c, size_t layer, struct ram_err *err)
+{
+    const uint64_t bytes = ram_model_bytes(c->source) + ram_model_bytes(c->written);
+    const size_t n_layers = c->source->hp.n_layers;
+    char item[64] = "head";
+
+    if (layer < n_layers)
+        snprintf(item, sizeof item, "layer %zu of %zu", layer + 1, n_layers);
+    return ram_probe_report(c->how, "check", item, bytes / (n_layers + 1) * layer, bytes, err);
+}
+
+static int start_one(const struct check *c, const struct ram_model *model, const uint32_t *tokens,
+                     size_t n_spans, struct ram_forward **out, struct ram_err *err)
+{
+    const struct ram_forward_opts opts = {
+        .f32 = !c->how->coarse, .pool = c->how->pool, .max_memory = ram_logits_memory(c->how) / 2};
+    struct ram_span *spans = ram_calloc(n_spans, sizeof *spans, err);
+
+    for (size_t i = 0; spans && i < n_spans; i++)
+        spans[i] = (struct ram_span){tokens + i % c->n * c->length, c->length, RAM_NO_PARENT};
+    const int status = spans ? ram_forward_new(out, model, spans, n_spans, &opts, err) : RAM_ENOMEM;
+    free(spans);
+    return status;
+}
+
+static int compute_as_if(struct check *c, const uint32_t *tokens, struct ram_err *err)
+{
+    unsigned *unit_of = ram_calloc(2 * c->n, sizeof *unit_of, err);
+    int status = unit_of ? RAM_OK : RAM_ENOMEM;
+
+    for (size_t i = 0; !status && i < c->n; i++)
+        unit_of[c->n + i] = RAM_ALL_UNITS;
+    if (!status)
+        ram_forward_as_if(c->original, c->as_if, unit_of);
+    for (size_t i = 0; !status && i < c->n; i++)
+        status = ram_forward_embed(c->original, c->n + i, tokens + i * c->length, err);
+    free(unit_of);
+    return status;
+}
+
+static int start(struct check *c, const uint32_t *tokens, struct ram_err *err)
+{
+    const struct ram_hparams *a = &c->source->hp, *b = &c->written->hp;
+
+    if (a->vocab != b->vocab || a->n_layers != b->n_layers)
+        return ram_fail(err, RAM_EUSAGE,
+                        "%s has %zu layers and a vocabulary of %zu, its source %zu and %zu",
+                        c->written->ckpt->name, b->n_layers, b->vocab, a->n_layers, a->vocab);
+    int status = ram_logits_new(&c->logits, c->source, c->how, err);
+    if (!status)
+        status = start_one(c, c->source, tokens, (c->as_if ? 2 : 1) * c->n, &c->original, err);
+    if (!status && c->as_if)
+        status = compute_as_if(c, tokens, err);
+    if (!status)
+        status = start_one(c, c->written, tokens, c->n, &c->result, err);
+    return status;
+}
+
+static int run_layers(struct check *c, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    for (size_t layer = 0; !status && layer < c->source->hp.n_layers; layer++) {
+        status = report(c, layer, err);
+        if (!status)
+            status = ram_forward_layer(c->original, layer, err);
+        if (!status)
+            status = ram_forward_layer(c->result, layer, err);
+    }
+    return status ? status : report(c, c->source->hp.n_layers, err);
+}
+
+static int compare(struct check *c, struct ram_err *err)
+{
+    const size_t n_rows = c->n * c->length;
+    int status = RAM_OK;
+
+    for (size_t row = 0, n; !status && row < n_rows; row += n) {
+        n = n_rows - row < c->logits.block ? n_rows - row : c->logits.block;
+        status = ram_logits_clean(&c->logits, c->original, row, n, err);
+        if (!status)
+            status = ram_logits_diverge(&c->logits, c->result, row, NULL, &c->kld_written, err);
+        if (!status && c->as_if)
+            status = ram_logits_diverge(&c->logits, c->original, n_rows + row, c->as_if,
+                                        &c->kld_as_if, err);
+    }
+    return status;
+}
+
+int ram_check(const struct ram_model *source, const struct ram_model *written,
+              const struct ram_affine *as_if, const uint32_t *tokens, size_t n, size_t length,
+              const struct ram_probe_run *how, double *kld_written, double *kld_as_if,
+              struct ram_err *err)
+{
+    struct check *c = ram_calloc(1, sizeof *c, err);
+
+    if (!c)
+        return RAM_ENOMEM;
+    *c = (struct check){
+        .source = source, .written = written, .as_if = as_if, .how = how, .n = n, .length = length};
+    int status = start(c, tokens, err);
+    if (!status)
+        status = run_layers(c, err);
+    if (!status)
+        status = compare(c, err);
+    if (!status)
+        *kld_written = c->kld_written / (double)(n * length);
+    if (!status && as_if)
+        *kld_as_if = c->kld_as_if / (double)(n * length);
+    ram_forward_free(c->original);
+    ram_forward_free(c->result);
+    ram_logits_release(&c->logits);
+    free(c);
+    return status;
+}

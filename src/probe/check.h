@@ -1,0 +1,18 @@
+/* check.h - what a conversion is worth: its divergence from the original, beside that of the
+ * original as if it were stored in other forms. */
+#ifndef RAM_PROBE_CHECK_H
+#define RAM_PROBE_CHECK_H
+
+#include "probe/tokens.h"
+
+/*
+ * Nats a token over tokens [n, length]: written, of that model from the source; as_if, of the
+ * source with its units as if they were stored in the forms as_if [source->n_units] (NULL: not
+ * asked for). Both models run in step, layer by layer. RAM_EUSAGE if they are not of one shape.
+ */
+int ram_check(const struct ram_model *source, const struct ram_model *written,
+              const struct ram_affine *as_if, const uint32_t *tokens, size_t n, size_t length,
+              const struct ram_probe_run *how, double *kld_written, double *kld_as_if,
+              struct ram_err *err);
+
+#endif
