@@ -82,6 +82,7 @@ static struct ram_convert_opts convert_opts(const struct work *w, bool force)
     struct ram_convert_opts opts = convert_args_opts(&w->args->convert, force);
 
     opts.encoder = allocate_opts(w).encoder;
+    opts.measured = w->manifest;
     return opts;
 }
 

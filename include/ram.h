@@ -236,6 +236,9 @@ struct ram_convert_opts {
     bool force;          /* replace an existing directory */
     bool dry_run;        /* describe only; nothing is written */
     const char *text;    /* for gptq: a file of text instead of what the model makes itself */
+    /* For gptq, of the same checkpoint: if ram_probe measured error curves into it, the tokens it
+     * made for them are not made again; the bytes written are the same. NULL: they are made. */
+    const struct ram_manifest *measured;
 };
 
 /*

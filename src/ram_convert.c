@@ -2,12 +2,14 @@
 #include "convert/convert.h"
 #include "convert/verify.h"
 #include "probe/hessian.h"
+#include "record/manifest.h"
 
 /* What flows into the matrices, for encoders that ask: the model is run on tokens of its own. */
 struct inputs {
     const struct ram_ckpt *ckpt;
     const struct ram_run *run;
     const char *text;
+    const struct ram_manifest *measured; /* or NULL */
     struct ram_pool *pool;
     struct ram_model *model;
     struct ram_hessians *hessians;
@@ -22,7 +24,11 @@ static int open_inputs(void *ctx, struct ram_err *err)
     if (status)
         return status;
     const struct ram_probe_run how = {in->pool, in->run->max_memory, in->run, true};
-    const struct ram_synthetic what = ram_hessian_tokens(ram_model_bytes(in->model), in->text);
+    struct ram_synthetic what = ram_hessian_tokens(ram_model_bytes(in->model), in->text);
+    if (in->measured && in->measured->token_length == what.length) {
+        what.made = in->measured->tokens;
+        what.n_made = in->measured->n_tokens;
+    }
     return ram_hessians_open(&in->hessians, in->model, &what, RAM_HESSIAN_DAMP, &how, err);
 }
 
@@ -55,9 +61,11 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
 {
     static const struct ram_convert_opts no_opts;
     static const struct ram_run no_run;
-    struct inputs in = {.ckpt = ckpt, .run = run ? run : &no_run, .text = opts ? opts->text : NULL};
+    struct inputs in = {.ckpt = ckpt,
+                        .run = run ? run : &no_run,
+                        .text = opts ? opts->text : NULL,
+                        .measured = opts ? opts->measured : NULL};
     const struct ram_weight_inputs inputs = {&in, open_inputs, factor_of, forget, settings_of};
-
     const struct ram_convert_how how = {opts ? opts : &no_opts, in.run, &inputs};
 
     const int status = ram_convert_informed(ckpt, plan, dir, &how, form, out, err);

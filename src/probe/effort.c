@@ -170,7 +170,8 @@ static double seconds(const struct ram_effort *effort, const struct work *w,
         others += w->curves + w->factors * (w->experts > 0 ? CURVE_EXPERTS / w->experts : 1);
     }
     if (gptq) {
-        bf16 += (RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
+        /* Its tokens are those of the curves. */
+        bf16 += (p->curves ? 1 : RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
         others += w->gptq + w->factors;
     }
     return bf16 / machine->bf16 + f32 / machine->f32 + others * machine->others;

@@ -358,8 +358,13 @@ struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
 {
     const bool small = bytes <= RAM_HESSIAN_SMALL;
 
-    return (struct ram_synthetic){small ? RAM_HESSIAN_SEQUENCES_SMALL : RAM_HESSIAN_SEQUENCES,
-                                  RAM_HESSIAN_LENGTH, RAM_HESSIAN_ROUNDS, RAM_HESSIAN_SEED, text};
+    return (struct ram_synthetic){
+        .n = small ? RAM_HESSIAN_SEQUENCES_SMALL : RAM_HESSIAN_SEQUENCES,
+        .length = RAM_HESSIAN_LENGTH,
+        .rounds = RAM_HESSIAN_ROUNDS,
+        .seed = RAM_HESSIAN_SEED,
+        .text = text,
+    };
 }
 
 /* ---- face ------------------------------------------------------------------------------- */
@@ -453,6 +458,8 @@ int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
         find_places(h);
     if (!status)
         status = ram_synthetic_tokens(model, &h->what, how, h->tokens, err);
+    h->what.made = h->tokens;
+    h->what.n_made = h->what.n;
     if (status)
         ram_hessians_close(h);
     else

@@ -37,7 +37,7 @@ enum {
 struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text);
 
 /*
- * Makes the tokens, in what->rounds passes over the model; fewer sequences than what->n if their
+ * Makes the tokens, if they are not made yet, in what->rounds passes over the model; fewer sequences than what->n if their
  * inputs in one layer took more than a quarter of max_memory. A factor takes at most five
  * eighths, a forward pass an eighth and 24 MiB a thread. damp: as ram_gptq_factor_new has it.
  */
@@ -46,7 +46,7 @@ int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
                       const struct ram_probe_run *how, struct ram_err *err);
 void ram_hessians_close(struct ram_hessians *hessians);
 
-/* What is really used. */
+/* What is really used; made: the tokens. */
 const struct ram_synthetic *ram_hessians_tokens(const struct ram_hessians *hessians);
 
 /*

@@ -182,9 +182,14 @@ static int tokens_of_text(const struct ram_model *model, const struct ram_synthe
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
                          const struct ram_probe_run *how, uint32_t *tokens, struct ram_err *err)
 {
+    const size_t n = what->n * what->length;
+
     if (what->text)
         return tokens_of_text(model, what, tokens, err);
-    const size_t n = what->n * what->length;
+    if (what->made && what->n_made >= what->n) {
+        memcpy(tokens, what->made, n * sizeof *tokens);
+        return RAM_OK;
+    }
     uint32_t *next = ram_calloc(n, sizeof *next, err);
     int status = next ? RAM_OK : RAM_ENOMEM;
 

@@ -19,6 +19,8 @@ struct ram_synthetic {
     /* A file whose text is used instead, n windows spread over it: what being without data costs
      * is measured against that. NULL: none. */
     const char *text;
+    const uint32_t *made; /* [n_made, length] that the same settings gave before, or NULL */
+    size_t n_made;
 };
 
 struct ram_probe_run {
@@ -28,7 +30,7 @@ struct ram_probe_run {
     bool coarse;               /* products in bf16: for models that are too large for f32 */
 };
 
-/* tokens [n, length]. RAM_EUSAGE if a text has too few. Deterministic for one instruction set;
+/* tokens [n, length]; those made before, if they are enough. RAM_EUSAGE if a text has too few. Deterministic for one instruction set;
  * sampled tokens may differ between instruction sets where a random number falls on an edge. */
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
                          const struct ram_probe_run *how, uint32_t *tokens, struct ram_err *err);

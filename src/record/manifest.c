@@ -80,6 +80,7 @@ void ram_manifest_free(struct ram_manifest *manifest)
     json_decref(manifest->sensitivities);
     free(manifest->files);
     free(manifest->entries);
+    free(manifest->tokens);
     ram_arena_release(&manifest->arena);
     free(manifest);
 }

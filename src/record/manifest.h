@@ -100,6 +100,10 @@ struct ram_manifest {
     json_t *sensitivities;
     struct ram_entry *entries; /* checkpoint order: by natural order of names */
     size_t n_entries;
+    /* Not written: the tokens [n_tokens, token_length] that error curves were measured on, so that
+     * a conversion in the same process need not make them again. */
+    uint32_t *tokens;
+    size_t n_tokens, token_length;
 };
 
 /* An empty manifest; strings for it come from ram_arena_strdup(&m->arena, ...). */

@@ -116,11 +116,60 @@ static void gptq_is_deterministic(void **state)
     make_remove_dir(dir);
 }
 
+static void count_rounds(void *user, const struct ram_progress *progress)
+{
+    *(int *)user += !strcmp(progress->stage, "synthesize");
+}
+
+/* What follows a probe in the same process takes the tokens that were made for it. */
+static void tokens_are_made_once(void **state)
+{
+    const struct make_opts make = {.arch = "llama"};
+    const struct ram_allocate_opts uniform = {.method = "uniform", .bits = 4, .group = 32};
+    const struct ram_probe_opts probe = {.tier = RAM_TIER_LOCAL, .curves = true};
+    char source[] = "/tmp/ram-test-XXXXXX", dir[] = "/tmp/ram-test-XXXXXX";
+    struct ram_manifest *manifest = NULL;
+    struct ram_ckpt *ckpt = NULL;
+    struct ram_plan *plan = NULL;
+    struct ram_err err = {0};
+    char *data[2];
+    size_t size[2];
+    int rounds[2] = {0};
+
+    (void)state;
+    assert_non_null(mkdtemp(source));
+    assert_non_null(mkdtemp(dir));
+    make_ckpt(source, &make);
+    ok(ram_ckpt_open(&ckpt, source, &err), &err);
+    ok(ram_survey(ckpt, &manifest, &err), &err);
+    ok(ram_allocate(manifest, &uniform, &plan, &err), &err);
+    ok(ram_probe(ckpt, manifest, &probe, NULL, &err), &err);
+    for (int i = 0; i < 2; i++) {
+        const struct ram_run run = {.threads = 2, .progress = count_rounds, .user = &rounds[i]};
+        const struct ram_convert_opts opts = {
+            .encoder = "gptq", .force = true, .measured = i ? manifest : NULL};
+        ok(ram_convert(ckpt, plan, dir, &opts, &run, RAM_TEXT, NULL, &err), &err);
+        data[i] = read_file(dir, "model.safetensors", &size[i]);
+    }
+    assert_true(rounds[0] > 0);
+    assert_int_equal(rounds[1], 0);
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(data[0], data[1], size[0]);
+    free(data[0]);
+    free(data[1]);
+    ram_plan_free(plan);
+    ram_manifest_free(manifest);
+    ram_ckpt_close(ckpt);
+    make_remove_dir(source);
+    make_remove_dir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_encoder_verifies),
         cmocka_unit_test(gptq_is_deterministic),
+        cmocka_unit_test(tokens_are_made_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
