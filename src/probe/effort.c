@@ -24,8 +24,9 @@ static const double as_if_ns = 1.5;                       /* a weight coded for 
 static const double gptq_ns = 105, gptq_column_ns = 0.02; /* a weight, and its columns */
 static const double factor_ns = 4.5e-3;                   /* x columns^3 */
 
-/* Up to here a model is small: products in f32 and more tokens, since they cost nothing. */
-static const double small_forward = 2e9; /* operations a token */
+/* Operations a token up to which a model is small, and probed in f32 and on more tokens, since they
+ * cost nothing; and is tiny, with more still. */
+static const double small_forward = 2e9, tiny_forward = 2e8;
 /* Two cores with AVX512-BF16, by which the usual effort is chosen. */
 static const double usual_bf16 = 360e9, usual_f32 = 180e9, usual_seconds = 600;
 
@@ -180,7 +181,8 @@ static double seconds(const struct ram_effort *effort, const struct work *w,
 static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work *work)
 {
     const bool small = work->forward < small_forward;
-    const unsigned n = work->experts > 0 ? (small ? 8 : 2) : small ? 4 : 1;
+    const unsigned more = work->forward < tiny_forward ? 4 : small ? 2 : 1;
+    const unsigned n = work->experts > 0 ? 2 * more : more;
     const unsigned length = work->experts > 0 ? 256 : 128;
     const struct ram_probe_opts kl = {.tier = RAM_TIER_KL,
                                       .sequences = n,

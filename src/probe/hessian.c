@@ -3,11 +3,16 @@
 
 #include "infer/linear.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { KAPPA_SHARE = 8 }; /* of the columns, in tokens */
+
+/* Few tokens say little of many columns: what their moments happen to be small in, an encoder would
+ * pour its errors into. So a token damps by at least this for each column (docs/allocation.md). */
+#define COLUMN_DAMP 0.5
 
 /* Of an embedding that is also the head: looked up, all columns count the same, and it may not be
  * bent as far towards what the head alone would like (docs/allocation.md, Encoders). */
@@ -268,11 +273,23 @@ static int moments(const struct ram_hessians *h, const struct rows *rows, size_t
                : ram_gram(RAM_GEMM_F32, cols, rows->n, a, out, cols, accumulate, h->how.pool, err);
 }
 
+/* Rows that the average of the experts' inputs is made of. */
+static size_t average_rows(const struct ram_hessians *h, enum input input)
+{
+    size_t n = 0;
+
+    if (input == INPUT_EXPERT)
+        return h->rows[INPUT_MLP].n;
+    for (size_t e = 0; e < h->model->hp.moe.n_experts; e++)
+        n += h->expert_down[e].n;
+    return n;
+}
+
 static int average_moments(struct ram_hessians *h, enum input input, size_t cols,
                            struct ram_err *err)
 {
     const size_t n_experts = h->model->hp.moe.n_experts;
-    size_t n = 0;
+    const size_t n = average_rows(h, input);
     int status = RAM_OK;
 
     if (h->average[input])
@@ -280,30 +297,30 @@ static int average_moments(struct ram_hessians *h, enum input input, size_t cols
     float *sum = h->average[input] = ram_calloc(cols * cols, sizeof *sum, err);
     if (!sum)
         return RAM_ENOMEM;
-    if (input == INPUT_EXPERT) {
-        n = h->rows[INPUT_MLP].n;
+    if (input == INPUT_EXPERT)
         status = moments(h, &h->rows[INPUT_MLP], cols, sum, false, err);
-    }
-    for (size_t e = 0; input == INPUT_EXPERT_DOWN && !status && e < n_experts; e++) {
-        n += h->expert_down[e].n;
+    for (size_t e = 0; input == INPUT_EXPERT_DOWN && !status && e < n_experts; e++)
         status = moments(h, &h->expert_down[e], cols, sum, true, err);
-    }
     for (size_t i = 0; i < cols * cols; i++)
         sum[i] /= (float)(n ? n : 1);
     return status;
 }
 
+/* *tokens: as many of one kind would vary as much as these sums do. */
 static int expert_moments(struct ram_hessians *h, enum input input, size_t expert, size_t cols,
-                          float *out, struct ram_err *err)
+                          float *out, double *tokens, struct ram_err *err)
 {
     const struct rows *rows = input == INPUT_EXPERT ? &h->experts[expert] : &h->expert_down[expert];
     const float kappa = (float)cols / KAPPA_SHARE;
+    const double own = (double)rows->n, borrowed = (double)kappa;
+    const double all = fmax((double)average_rows(h, input), 1);
 
     int status = average_moments(h, input, cols, err);
     if (!status)
         status = moments(h, rows, cols, out, false, err);
     for (size_t i = 0; !status && i < cols * cols; i++)
         out[i] += kappa * h->average[input][i];
+    *tokens = (own + borrowed) * (own + borrowed) / (own + borrowed * borrowed / all);
     return status;
 }
 
@@ -345,21 +362,24 @@ static int make_factor(struct ram_hessians *h, const char *unit, enum input inpu
     float *sums = ram_calloc(cols * cols, sizeof *sums, err);
     if (!sums)
         return RAM_ENOMEM;
-    const int status = of_expert ? expert_moments(h, input, expert, cols, sums, err)
+    double tokens = (double)rows->n;
+    const int status = of_expert ? expert_moments(h, input, expert, cols, sums, &tokens, err)
                                  : moments(h, rows, cols, sums, false, err);
     if (status) {
         free(sums);
         return status;
     }
-    return ram_gptq_factor_new(out, unit, sums, cols, tied ? TIED_DAMP : h->damp, h->how.pool, err);
+    const double damp =
+        fmax(tied ? TIED_DAMP : h->damp, COLUMN_DAMP * (double)cols / fmax(tokens, 1));
+    return ram_gptq_factor_new(out, unit, sums, cols, damp, h->how.pool, err);
 }
 
 struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
 {
-    const bool small = bytes <= RAM_HESSIAN_SMALL;
-
     return (struct ram_synthetic){
-        .n = small ? RAM_HESSIAN_SEQUENCES_SMALL : RAM_HESSIAN_SEQUENCES,
+        .n = bytes <= 1000000000   ? 64
+             : bytes <= 8000000000 ? 32
+                                   : 16,
         .length = RAM_HESSIAN_LENGTH,
         .rounds = RAM_HESSIAN_ROUNDS,
         .seed = RAM_HESSIAN_SEED,

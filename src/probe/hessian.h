@@ -21,25 +21,19 @@
 
 struct ram_hessians;
 
-/* The tokens and the damping that encoders are given (docs/allocation.md, Encoders). Checkpoints of
- * up to 100 MB get more of them: they take no time there. */
-enum {
-    RAM_HESSIAN_SEQUENCES = 16,
-    RAM_HESSIAN_SEQUENCES_SMALL = 64,
-    RAM_HESSIAN_SMALL = 100000000,
-    RAM_HESSIAN_LENGTH = 256,
-    RAM_HESSIAN_ROUNDS = 4,
-    RAM_HESSIAN_SEED = 42
-};
+/* The tokens and the damping that encoders are given (docs/allocation.md, Encoders). */
+enum { RAM_HESSIAN_LENGTH = 256, RAM_HESSIAN_ROUNDS = 4, RAM_HESSIAN_SEED = 42 };
 #define RAM_HESSIAN_DAMP 0.05
 
-/* bytes: of the checkpoint; text: a file in the tokens' place, or NULL. */
+/* bytes: of the checkpoint, since in a smaller one more tokens take no longer; text: a file in the
+ * tokens' place, or NULL. */
 struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text);
 
 /*
  * Makes the tokens, if they are not made yet, in what->rounds passes over the model; fewer sequences than what->n if their
  * inputs in one layer took more than a quarter of max_memory. A factor takes at most five
- * eighths, a forward pass an eighth and 24 MiB a thread. damp: as ram_gptq_factor_new has it.
+ * eighths, a forward pass an eighth and 24 MiB a thread. damp: as ram_gptq_factor_new has it, and
+ * at least half of the columns over the tokens: what few tokens happen to have none of is not free.
  */
 int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
                       const struct ram_synthetic *what, double damp,

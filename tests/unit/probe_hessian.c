@@ -20,6 +20,8 @@ struct subject {
     struct ram_hessians *hessians;
 };
 
+enum { MOST_TOKENS = 40 * 24 };
+
 static const struct ram_synthetic usual = {.n = 2, .length = 24, .rounds = 1, .seed = 42};
 
 static void ok(int status, const struct ram_err *err)
@@ -72,16 +74,28 @@ static bool same(const struct ram_gptq_factor *a, const struct ram_gptq_factor *
            !memcmp(a->r, b->r, a->cols * a->cols * sizeof *a->r);
 }
 
+/* What was added to the diagonal, whose mean was 1. */
+static double damp_of(const struct ram_gptq_factor *f)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < f->cols; i++)
+        sum += (double)f->squares[i * RAM_GPTQ_BLOCK + i % RAM_GPTQ_BLOCK];
+    return sum / (double)f->cols - 1;
+}
+
 /* sum x x^T of the first norm's outputs, from the tokens, the embedding and the norm alone. */
-static void first_inputs(const struct subject *s, double h[MAKE_HIDDEN][MAKE_HIDDEN])
+static void first_inputs(const struct subject *s, const struct ram_synthetic *what,
+                         double h[MAKE_HIDDEN][MAKE_HIDDEN])
 {
     const struct ram_probe_run how = {.pool = s->pool};
-    uint32_t tokens[2 * 24];
+    uint32_t tokens[MOST_TOKENS];
     struct ram_err err = {0};
 
     memset(h, 0, MAKE_HIDDEN * sizeof *h);
-    ok(ram_synthetic_tokens(s->model, &usual, &how, tokens, &err), &err);
-    for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {
+    assert_true(what->n * what->length <= MOST_TOKENS);
+    ok(ram_synthetic_tokens(s->model, what, &how, tokens, &err), &err);
+    for (size_t t = 0; t < what->n * what->length; t++) {
         float x[MAKE_HIDDEN];
         double squares = 0, y[MAKE_HIDDEN];
         ok(ram_weight_read(&s->model->embed, tokens[t], 1, x, &err), &err);
@@ -96,22 +110,21 @@ static void first_inputs(const struct subject *s, double h[MAKE_HIDDEN][MAKE_HID
     }
 }
 
-static void first_layer_by_hand(void **state)
+static void check_first_layer(const struct ram_synthetic *what, double damp)
 {
     const struct make_opts opts = {.arch = "qwen3"};
-    struct subject s = open_subject(&opts, &usual, 2, 0);
+    struct subject s = open_subject(&opts, what, 2, 0);
     static double h[MAKE_HIDDEN][MAKE_HIDDEN];
     double mean = 0;
 
-    (void)state;
-    first_inputs(&s, h);
+    first_inputs(&s, what, h);
     for (size_t j = 0; j < MAKE_HIDDEN; j++)
         mean += h[j][j] / MAKE_HIDDEN;
     const struct ram_gptq_factor *f = factor(&s, "model.layers.0.self_attn.q_proj.weight", 0);
     assert_int_equal(f->cols, MAKE_HIDDEN);
     for (size_t i = 0; i < MAKE_HIDDEN; i++)
         for (size_t j = 0; j < MAKE_HIDDEN; j++) {
-            const double expected = h[i][j] / mean + (i == j ? 0.05 : 0);
+            const double expected = h[i][j] / mean + (i == j ? damp : 0);
             float h_seen, r_seen;
             double product = 0;
             for (size_t k = 0; k < MAKE_HIDDEN; k++)
@@ -128,6 +141,15 @@ static void first_layer_by_hand(void **state)
             }
         }
     close_subject(&s);
+}
+
+static void first_layer_by_hand(void **state)
+{
+    const struct ram_synthetic many = {.n = 40, .length = 24, .rounds = 1, .seed = 42};
+
+    (void)state;
+    check_first_layer(&usual, 0.5 * MAKE_HIDDEN / 48);
+    check_first_layer(&many, 0.05);
 }
 
 static void shared_and_unknown(void **state)
@@ -182,7 +204,8 @@ static void order_and_threads(void **state)
     close_subject(&b);
 }
 
-/* One token, two of four experts: the other two know the average and nothing else. */
+/* One token, two of four experts: the other two know the average and nothing else, and are damped
+ * as one token asks for; those that saw it borrow an eighth of the columns of it. */
 static void experts_without_tokens(void **state)
 {
     const struct make_opts opts = {.arch = "qwen3_moe"};
@@ -197,7 +220,10 @@ static void experts_without_tokens(void **state)
     const size_t expected = MAKE_EXPERTS - s.model->hp.moe.top_k;
     assert_true(expected >= 2);
     for (size_t u = 0; u < 2; u++) {
-        size_t alike = 0;
+        const double kappa = (double)factor(&s, units[u], 0)->cols / 8;
+        const double all = u == 0 ? 1 : (double)s.model->hp.moe.top_k;
+        const double some = (1 + kappa) * (1 + kappa) / (1 + kappa * kappa / all);
+        size_t alike = 0, unseen = 0;
         for (size_t e = 0; e < MAKE_EXPERTS; e++) {
             const struct ram_gptq_factor *f = factor(&s, units[u], e);
             size_t n = 0;
@@ -205,8 +231,12 @@ static void experts_without_tokens(void **state)
             for (size_t other = 0; other < MAKE_EXPERTS; other++)
                 n += same(f, factor(&s, units[u], other));
             alike += n >= expected;
+            const double tokens = 4 * kappa / damp_of(f);
+            unseen += fabs(tokens - all) < 1e-3;
+            assert_true(fabs(tokens - all) < 1e-3 || fabs(tokens - some) < 1e-3);
         }
         assert_true(alike >= expected);
+        assert_int_equal(unseen, expected);
     }
     assert_int_equal(ram_hessians_factor(s.hessians, units[0], MAKE_EXPERTS, false, &out, &err),
                      RAM_EINTERNAL);
