@@ -29,7 +29,8 @@ static int open_inputs(void *ctx, struct ram_err *err)
         what.made = in->measured->tokens;
         what.n_made = in->measured->n_tokens;
     }
-    return ram_hessians_open(&in->hessians, in->model, &what, RAM_HESSIAN_DAMP, &how, err);
+    return ram_hessians_open(&in->hessians, in->model, &what, RAM_HESSIAN_DAMP, RAM_HESSIAN_ENCODE,
+                             &how, err);
 }
 
 static int factor_of(void *ctx, const char *unit, size_t expert, bool turned,

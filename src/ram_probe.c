@@ -103,7 +103,8 @@ static int add_curves(struct ram_manifest *manifest, const struct ram_model *mod
     struct ram_curve *curves = ram_calloc(model->n_units, sizeof *curves, err);
     struct ram_hessians *hessians = NULL;
 
-    int status = curves ? ram_hessians_open(&hessians, model, &what, RAM_HESSIAN_DAMP, how, err)
+    int status = curves ? ram_hessians_open(&hessians, model, &what, RAM_HESSIAN_DAMP,
+                                            RAM_HESSIAN_MEASURE, how, err)
                         : RAM_ENOMEM;
     if (!status)
         status = ram_error_curves(model, hessians, how, curves, err);

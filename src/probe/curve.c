@@ -2,6 +2,7 @@
 #include "probe/curve.h"
 
 #include "infer/linear.h"
+#include "kern/gemm.h"
 #include "probe/sensitivity.h"
 
 #include <math.h>
@@ -19,7 +20,9 @@ struct curves {
     const struct ram_model *model;
     struct ram_hessians *hessians;
     const struct ram_probe_run *how;
-    double (*errors)[N_FORMS]; /* [n_units] sums over the sampled rows; NAN: does not fit */
+    /* [n_units] sums over the sampled rows, on unseen inputs and by the factors' own; NAN: does not
+     * fit */
+    double (*unseen)[N_FORMS], (*seen)[N_FORMS];
 };
 
 /* The rows of one matrix. */
@@ -27,7 +30,9 @@ struct sample {
     const struct ram_gptq_factor *factor;
     const float *w; /* [n, cols] */
     size_t n, cols;
-    double errors[N_FORMS];
+    struct ram_unseen inputs;
+    double energy; /* mean square of these */
+    double unseen[N_FORMS], seen[N_FORMS];
 };
 
 static struct ram_affine form_of(size_t i)
@@ -59,6 +64,29 @@ static int code_rows(const struct sample *s, size_t i, float *e, struct ram_err 
     return status;
 }
 
+/* Of a token: what errors e of the rows do to its outputs, and to each column by itself as far as
+ * moments of many tokens are damped. */
+static int unseen_error(const struct sample *s, const float *e, double *out, struct ram_err *err)
+{
+    const struct ram_unseen *in = &s->inputs;
+    const struct ram_mat x = {in->x, RAM_ELEM_F32, in->cols, 1}, w = {e, RAM_ELEM_F32, 1, s->cols};
+    double outputs = 0, plain = 0;
+
+    *out = 0;
+    if (in->n == 0)
+        return RAM_OK;
+    float *y = ram_calloc(in->n * s->n, sizeof *y, err);
+    int status = y ? ram_gemm(RAM_GEMM_F32, in->n, s->n, s->cols, x, w, y, s->n, false, NULL, err)
+                   : RAM_ENOMEM;
+    for (size_t i = 0; !status && i < in->n * s->n; i++)
+        outputs += (double)y[i] * (double)y[i];
+    for (size_t i = 0; i < s->n * s->cols; i++)
+        plain += (double)e[i] * (double)e[i];
+    *out = outputs / (double)in->n + in->damp * s->energy * plain;
+    free(y);
+    return status;
+}
+
 static int measure_form(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
     struct sample *s = ctx;
@@ -67,7 +95,7 @@ static int measure_form(void *ctx, size_t i, unsigned worker, struct ram_err *er
     int status = RAM_OK;
 
     (void)worker;
-    s->errors[i] = NAN;
+    s->unseen[i] = s->seen[i] = NAN;
     if (i < N_OPTIONS && !ram_affine_fits(&form, s->cols))
         return RAM_OK;
     float *e = ram_calloc(size, sizeof *e, err);
@@ -83,26 +111,33 @@ static int measure_form(void *ctx, size_t i, unsigned worker, struct ram_err *er
     for (size_t k = 0; !status && k < size; k++)
         e[k] -= s->w[k];
     if (!status)
-        status = ram_gptq_error(s->factor, e, s->n, s->cols, &s->errors[i], err);
+        status = ram_gptq_error(s->factor, e, s->n, s->cols, &s->seen[i], err);
+    if (!status)
+        status = unseen_error(s, e, &s->unseen[i], err);
     free(e);
     return status;
 }
 
 /* Adds rows [first, first + of) of a matrix, spread evenly, to the errors of a unit. */
 static int add_rows(struct curves *c, unsigned unit, const struct ram_weight *weight, size_t first,
-                    size_t of, const struct ram_gptq_factor *factor, struct ram_err *err)
+                    size_t of, const struct ram_gptq_factor *factor,
+                    const struct ram_unseen *inputs, struct ram_err *err)
 {
     const size_t cols = weight->cols, n = of < SAMPLE_ROWS ? of : SAMPLE_ROWS;
     float *w = ram_calloc(n * cols, sizeof *w, err);
-    struct sample s = {.factor = factor, .w = w, .n = n, .cols = cols};
+    struct sample s = {.factor = factor, .w = w, .n = n, .cols = cols, .inputs = *inputs};
     int status = w ? RAM_OK : RAM_ENOMEM;
 
     for (size_t i = 0; !status && i < n; i++)
         status = ram_weight_read(weight, first + of * i / n, 1, w + i * cols, err);
+    for (size_t i = 0; i < inputs->n * cols; i++)
+        s.energy += (double)inputs->x[i] * (double)inputs->x[i] / (double)(inputs->n * cols);
     if (!status)
         status = ram_pool_for(c->how->pool, N_FORMS, measure_form, &s, err);
-    for (size_t i = 0; !status && i < N_FORMS; i++)
-        c->errors[unit][i] += s.errors[i];
+    for (size_t i = 0; !status && i < N_FORMS; i++) {
+        c->unseen[unit][i] += s.unseen[i];
+        c->seen[unit][i] += s.seen[i];
+    }
     free(w);
     return status;
 }
@@ -116,9 +151,10 @@ static int add_linear(struct curves *c, const struct ram_linear *linear, size_t 
         return RAM_OK;
     const char *unit = c->model->units[linear->unit].name;
     const int status = ram_hessians_factor(c->hessians, unit, expert, false, &factor, err);
+    const struct ram_unseen inputs = ram_hessians_unseen(c->hessians, unit, expert);
     return status ? status
                   : add_rows(c, linear->unit, &linear->weight, linear->first, linear->out, factor,
-                             err);
+                             &inputs, err);
 }
 
 static int add_mlp(struct curves *c, const struct ram_mlp *mlp, size_t expert, struct ram_err *err)
@@ -159,20 +195,23 @@ static int add_layer(struct curves *c, const struct ram_layer *layer, struct ram
 static int add_ends(struct curves *c, struct ram_err *err)
 {
     const struct ram_model *model = c->model;
+    const struct ram_unseen none = {0};
     int status = RAM_OK;
 
     if (model->embed_unit != model->head.unit)
-        status = add_rows(c, model->embed_unit, &model->embed, 0, model->hp.vocab, NULL, err);
+        status =
+            add_rows(c, model->embed_unit, &model->embed, 0, model->hp.vocab, NULL, &none, err);
     return status ? status : add_linear(c, &model->head, 0, err);
 }
 
 static void divide(const struct curves *c, struct ram_curve *curves)
 {
     for (size_t u = 1; u < c->model->n_units; u++) {
-        const double probe = c->errors[u][N_OPTIONS];
+        const double *errors = c->unseen[u][N_OPTIONS] > 0 ? c->unseen[u] : c->seen[u];
+        const double probe = errors[N_OPTIONS];
         for (size_t i = 0; i < N_OPTIONS; i++)
             curves[u].ratio[i / RAM_N_GROUPS][i % RAM_N_GROUPS] =
-                probe > 0 ? c->errors[u][i] / probe : NAN;
+                probe > 0 ? errors[i] / probe : NAN;
     }
 }
 
@@ -184,8 +223,9 @@ int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessian
     struct curves c = {.model = model, .hessians = hessians, .how = how};
     char item[64];
 
-    c.errors = ram_calloc(model->n_units, sizeof *c.errors, err);
-    int status = c.errors ? RAM_OK : RAM_ENOMEM;
+    c.unseen = ram_calloc(model->n_units, sizeof *c.unseen, err);
+    c.seen = ram_calloc(model->n_units, sizeof *c.seen, err);
+    int status = c.unseen && c.seen ? RAM_OK : RAM_ENOMEM;
     for (size_t l = 0; !status && l < n_layers; l++) {
         snprintf(item, sizeof item, "layer %zu of %zu", l + 1, n_layers);
         status = ram_probe_report(how, "curves", item, bytes / (n_layers + 1) * l, bytes, err);
@@ -197,6 +237,7 @@ int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessian
         status = add_ends(&c, err);
     if (!status)
         divide(&c, curves);
-    free(c.errors);
+    free(c.unseen);
+    free(c.seen);
     return status;
 }

@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KAPPA_SHARE = 8 }; /* of the columns, in tokens */
+enum {
+    KAPPA_SHARE = 8,  /* of the columns, in tokens */
+    FEW_TOKENS = 8,   /* for a column: with fewer ... */
+    UNSEEN_SHARE = 8, /* ... so much of the inputs, the last, is kept back from error curves */
+    LEAST_UNSEEN = 16
+};
 
 /* Few tokens say little of many columns: what their moments happen to be small in, an encoder would
  * pour its errors into. So a token damps by at least this for each column (docs/allocation.md). */
@@ -60,6 +65,7 @@ struct ram_hessians {
     struct ram_probe_run how;
     struct ram_synthetic what;
     double damp;
+    enum ram_hessian_use use;
     uint64_t max_memory;
     uint32_t *tokens;     /* [what.n, what.length] */
     struct place *places; /* [model->n_units] */
@@ -262,15 +268,22 @@ static int go_to(struct ram_hessians *h, size_t layer, struct ram_err *err)
 
 /* ---- moments ---------------------------------------------------------------------------- */
 
+/* Rows that moments are made of: the first ones. */
+static size_t n_seen(const struct ram_hessians *h, const struct rows *rows)
+{
+    const bool all = h->use == RAM_HESSIAN_ENCODE || rows->n >= FEW_TOKENS * rows->cols;
+    return all ? rows->n : rows->n - rows->n / UNSEEN_SHARE;
+}
+
 /* h [cols, cols] = or += sum x x^T. */
 static int moments(const struct ram_hessians *h, const struct rows *rows, size_t cols, float *out,
                    bool accumulate, struct ram_err *err)
 {
     const struct ram_mat a = {rows->x, RAM_ELEM_F32, 1, cols};
+    const size_t n = n_seen(h, rows);
 
-    return rows->n == 0
-               ? RAM_OK
-               : ram_gram(RAM_GEMM_F32, cols, rows->n, a, out, cols, accumulate, h->how.pool, err);
+    return n == 0 ? RAM_OK
+                  : ram_gram(RAM_GEMM_F32, cols, n, a, out, cols, accumulate, h->how.pool, err);
 }
 
 /* Rows that the average of the experts' inputs is made of. */
@@ -279,9 +292,9 @@ static size_t average_rows(const struct ram_hessians *h, enum input input)
     size_t n = 0;
 
     if (input == INPUT_EXPERT)
-        return h->rows[INPUT_MLP].n;
+        return n_seen(h, &h->rows[INPUT_MLP]);
     for (size_t e = 0; e < h->model->hp.moe.n_experts; e++)
-        n += h->expert_down[e].n;
+        n += n_seen(h, &h->expert_down[e]);
     return n;
 }
 
@@ -312,7 +325,7 @@ static int expert_moments(struct ram_hessians *h, enum input input, size_t exper
 {
     const struct rows *rows = input == INPUT_EXPERT ? &h->experts[expert] : &h->expert_down[expert];
     const float kappa = (float)cols / KAPPA_SHARE;
-    const double own = (double)rows->n, borrowed = (double)kappa;
+    const double own = (double)n_seen(h, rows), borrowed = (double)kappa;
     const double all = fmax((double)average_rows(h, input), 1);
 
     int status = average_moments(h, input, cols, err);
@@ -324,8 +337,8 @@ static int expert_moments(struct ram_hessians *h, enum input input, size_t exper
     return status;
 }
 
-static int diagonal_factor(const struct rows *rows, const char *unit, struct ram_gptq_factor **out,
-                           struct ram_err *err)
+static int diagonal_factor(const struct rows *rows, size_t n, const char *unit,
+                           struct ram_gptq_factor **out, struct ram_err *err)
 {
     float *sums = ram_calloc(rows->cols, sizeof *sums, err);
 
@@ -333,7 +346,7 @@ static int diagonal_factor(const struct rows *rows, const char *unit, struct ram
         return RAM_ENOMEM;
     for (size_t j = 0; j < rows->cols; j++) {
         double sum = 0;
-        for (size_t i = 0; i < rows->n; i++)
+        for (size_t i = 0; i < n; i++)
             sum += (double)rows->x[i * rows->cols + j] * (double)rows->x[i * rows->cols + j];
         sums[j] = (float)sum;
     }
@@ -358,11 +371,11 @@ static int make_factor(struct ram_hessians *h, const char *unit, enum input inpu
     if (!of_expert && rows->n == 0)
         return RAM_OK;
     if (ram_gptq_factor_size(cols) > h->max_memory / 8 * 5)
-        return of_expert ? RAM_OK : diagonal_factor(rows, unit, out, err);
+        return of_expert ? RAM_OK : diagonal_factor(rows, n_seen(h, rows), unit, out, err);
     float *sums = ram_calloc(cols * cols, sizeof *sums, err);
     if (!sums)
         return RAM_ENOMEM;
-    double tokens = (double)rows->n;
+    double tokens = (double)n_seen(h, rows);
     const int status = of_expert ? expert_moments(h, input, expert, cols, sums, &tokens, err)
                                  : moments(h, rows, cols, sums, false, err);
     if (status) {
@@ -389,16 +402,23 @@ struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
 
 /* ---- face ------------------------------------------------------------------------------- */
 
+static struct place find(const struct ram_hessians *h, const char *unit)
+{
+    struct place at = {0};
+
+    for (size_t u = 1; u < h->model->n_units; u++)
+        if (!strcmp(h->model->units[u].name, unit))
+            at = h->places[u];
+    return at;
+}
+
 int ram_hessians_factor(struct ram_hessians *h, const char *unit, size_t expert, bool turned,
                         const struct ram_gptq_factor **out, struct ram_err *err)
 {
     const struct ram_model *model = h->model;
-    struct place at = {0};
+    const struct place at = find(h, unit);
 
     *out = NULL;
-    for (size_t u = 1; u < model->n_units; u++)
-        if (!strcmp(model->units[u].name, unit))
-            at = h->places[u];
     if (turned || at.input == INPUT_NONE)
         return RAM_OK;
     if (at.input != INPUT_EXPERT && at.input != INPUT_EXPERT_DOWN)
@@ -423,6 +443,26 @@ int ram_hessians_factor(struct ram_hessians *h, const char *unit, size_t expert,
     h->made[h->n_made++] = (struct made){at.layer, at.input, expert, factor};
     *out = factor;
     return RAM_OK;
+}
+
+struct ram_unseen ram_hessians_unseen(const struct ram_hessians *h, const char *unit, size_t expert)
+{
+    const struct place at = find(h, unit);
+    const bool tied = at.input == INPUT_HEAD && h->model->embed_unit == h->model->head.unit;
+    const struct rows *rows = at.input == INPUT_EXPERT        ? &h->experts[expert]
+                              : at.input == INPUT_EXPERT_DOWN ? &h->expert_down[expert]
+                                                              : &h->rows[at.input];
+
+    /* Of an expert that was given too few: what the router saw. */
+    if (at.input == INPUT_EXPERT && rows->n < (size_t)LEAST_UNSEEN * UNSEEN_SHARE)
+        rows = &h->rows[INPUT_MLP];
+    const size_t n = h->layer == at.layer ? rows->n - n_seen(h, rows) : 0;
+    if (n < LEAST_UNSEEN)
+        return (struct ram_unseen){0};
+    return (struct ram_unseen){.x = rows->x + n_seen(h, rows) * rows->cols,
+                               .n = n,
+                               .cols = rows->cols,
+                               .damp = tied ? TIED_DAMP : h->damp};
 }
 
 /* What all matrices of the layer share may be wanted again; a layer's experts are too many. */
@@ -451,7 +491,7 @@ const struct ram_synthetic *ram_hessians_tokens(const struct ram_hessians *h)
 }
 
 int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
-                      const struct ram_synthetic *what, double damp,
+                      const struct ram_synthetic *what, double damp, enum ram_hessian_use use,
                       const struct ram_probe_run *how, struct ram_err *err)
 {
     const uint64_t token = floats_a_token(&model->hp) * sizeof(float);
@@ -464,6 +504,7 @@ int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
     h->how = *how;
     h->what = *what;
     h->damp = damp;
+    h->use = use;
     h->layer = SIZE_MAX;
     h->max_memory = how->max_memory ? how->max_memory : (uint64_t)2 << 30;
     h->observer = (struct ram_observer){h, see};

@@ -29,14 +29,20 @@ enum { RAM_HESSIAN_LENGTH = 256, RAM_HESSIAN_ROUNDS = 4, RAM_HESSIAN_SEED = 42 }
  * tokens' place, or NULL. */
 struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text);
 
+/* What a factor is made of: for an encoder of everything; for error curves, where there are fewer
+ * than eight tokens for a column, of all but an eighth of the inputs, on which they are then
+ * measured. With more, an eighth would say less than what it avoids would mislead. */
+enum ram_hessian_use { RAM_HESSIAN_ENCODE, RAM_HESSIAN_MEASURE };
+
 /*
- * Makes the tokens, if they are not made yet, in what->rounds passes over the model; fewer sequences than what->n if their
- * inputs in one layer took more than a quarter of max_memory. A factor takes at most five
- * eighths, a forward pass an eighth and 24 MiB a thread. damp: as ram_gptq_factor_new has it, and
- * at least half of the columns over the tokens: what few tokens happen to have none of is not free.
+ * Makes the tokens, if they are not made yet, in what->rounds passes over the model; fewer
+ * sequences than what->n if their inputs in one layer took more than a quarter of max_memory. A
+ * factor takes at most five eighths, a forward pass an eighth and 24 MiB a thread. damp: as
+ * ram_gptq_factor_new has it, and at least half of the columns over the tokens: what few tokens
+ * happen to have none of is not free.
  */
 int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
-                      const struct ram_synthetic *what, double damp,
+                      const struct ram_synthetic *what, double damp, enum ram_hessian_use use,
                       const struct ram_probe_run *how, struct ram_err *err);
 void ram_hessians_close(struct ram_hessians *hessians);
 
@@ -49,6 +55,17 @@ const struct ram_synthetic *ram_hessians_tokens(const struct ram_hessians *hessi
  */
 int ram_hessians_factor(struct ram_hessians *hessians, const char *unit, size_t expert, bool turned,
                         const struct ram_gptq_factor **out, struct ram_err *err);
+
+/* Inputs of a matrix that its factor was not made of, and what damps it however many there are. */
+struct ram_unseen {
+    const float *x; /* [n, cols], until the next layer is asked for */
+    size_t n, cols;
+    double damp;
+};
+
+/* Of the matrix that ram_hessians_factor was just asked for; n 0: there are too few. */
+struct ram_unseen ram_hessians_unseen(const struct ram_hessians *hessians, const char *unit,
+                                      size_t expert);
 
 /* Factors that were handed out are not used any more. */
 void ram_hessians_forget(struct ram_hessians *hessians);

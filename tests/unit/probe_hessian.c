@@ -30,8 +30,8 @@ static void ok(int status, const struct ram_err *err)
         fail_msg("%s", err->message);
 }
 
-static struct subject open_subject(const struct make_opts *opts, const struct ram_synthetic *what,
-                                   unsigned threads, uint64_t max_memory)
+static struct subject open_for(const struct make_opts *opts, const struct ram_synthetic *what,
+                               enum ram_hessian_use use, unsigned threads, uint64_t max_memory)
 {
     struct subject s = {.dir = "/tmp/ram-test-XXXXXX"};
     struct ram_err err = {0};
@@ -42,8 +42,14 @@ static struct subject open_subject(const struct make_opts *opts, const struct ra
     ok(ram_model_open(&s.model, s.ckpt, &err), &err);
     ok(ram_pool_new(&s.pool, threads, &err), &err);
     const struct ram_probe_run how = {.pool = s.pool, .max_memory = max_memory};
-    ok(ram_hessians_open(&s.hessians, s.model, what, 0.05, &how, &err), &err);
+    ok(ram_hessians_open(&s.hessians, s.model, what, 0.05, use, &how, &err), &err);
     return s;
+}
+
+static struct subject open_subject(const struct make_opts *opts, const struct ram_synthetic *what,
+                                   unsigned threads, uint64_t max_memory)
+{
+    return open_for(opts, what, RAM_HESSIAN_ENCODE, threads, max_memory);
 }
 
 static void close_subject(struct subject *s)
@@ -84,44 +90,54 @@ static double damp_of(const struct ram_gptq_factor *f)
     return sum / (double)f->cols - 1;
 }
 
-/* sum x x^T of the first norm's outputs, from the tokens, the embedding and the norm alone. */
+/* The first norm's outputs, from the tokens, the embedding and the norm alone. */
 static void first_inputs(const struct subject *s, const struct ram_synthetic *what,
-                         double h[MAKE_HIDDEN][MAKE_HIDDEN])
+                         double y[MOST_TOKENS][MAKE_HIDDEN])
 {
     const struct ram_probe_run how = {.pool = s->pool};
     uint32_t tokens[MOST_TOKENS];
     struct ram_err err = {0};
 
-    memset(h, 0, MAKE_HIDDEN * sizeof *h);
     assert_true(what->n * what->length <= MOST_TOKENS);
     ok(ram_synthetic_tokens(s->model, what, &how, tokens, &err), &err);
     for (size_t t = 0; t < what->n * what->length; t++) {
         float x[MAKE_HIDDEN];
-        double squares = 0, y[MAKE_HIDDEN];
+        double squares = 0;
         ok(ram_weight_read(&s->model->embed, tokens[t], 1, x, &err), &err);
         for (size_t j = 0; j < MAKE_HIDDEN; j++)
             squares += (double)x[j] * (double)x[j];
         for (size_t j = 0; j < MAKE_HIDDEN; j++)
-            y[j] = (double)x[j] * (double)s->model->layers[0].norm1[j] /
-                   sqrt(squares / MAKE_HIDDEN + s->model->hp.norm_eps);
-        for (size_t i = 0; i < MAKE_HIDDEN; i++)
-            for (size_t j = 0; j < MAKE_HIDDEN; j++)
-                h[i][j] += y[i] * y[j];
+            y[t][j] = (double)x[j] * (double)s->model->layers[0].norm1[j] /
+                      sqrt(squares / MAKE_HIDDEN + s->model->hp.norm_eps);
     }
 }
 
-static void check_first_layer(const struct ram_synthetic *what, double damp)
+/* The last n_unseen inputs are kept back. */
+static void check_first_layer(const struct ram_synthetic *what, enum ram_hessian_use use,
+                              size_t n_unseen, double damp)
 {
+    static const char unit[] = "model.layers.0.self_attn.q_proj.weight";
     const struct make_opts opts = {.arch = "qwen3"};
-    struct subject s = open_subject(&opts, what, 2, 0);
-    static double h[MAKE_HIDDEN][MAKE_HIDDEN];
+    struct subject s = open_for(&opts, what, use, 2, 0);
+    static double h[MAKE_HIDDEN][MAKE_HIDDEN], y[MOST_TOKENS][MAKE_HIDDEN];
+    const size_t n_seen = what->n * what->length - n_unseen;
     double mean = 0;
 
-    first_inputs(&s, what, h);
+    first_inputs(&s, what, y);
+    memset(h, 0, sizeof h);
+    for (size_t t = 0; t < n_seen; t++)
+        for (size_t i = 0; i < MAKE_HIDDEN; i++)
+            for (size_t j = 0; j < MAKE_HIDDEN; j++)
+                h[i][j] += y[t][i] * y[t][j];
     for (size_t j = 0; j < MAKE_HIDDEN; j++)
         mean += h[j][j] / MAKE_HIDDEN;
-    const struct ram_gptq_factor *f = factor(&s, "model.layers.0.self_attn.q_proj.weight", 0);
+    const struct ram_gptq_factor *f = factor(&s, unit, 0);
+    const struct ram_unseen unseen = ram_hessians_unseen(s.hessians, unit, 0);
     assert_int_equal(f->cols, MAKE_HIDDEN);
+    assert_int_equal(unseen.n, n_unseen);
+    for (size_t t = 0; t < n_unseen; t++)
+        for (size_t j = 0; j < MAKE_HIDDEN; j++)
+            assert_true(fabs((double)unseen.x[t * unseen.cols + j] - y[n_seen + t][j]) < 1e-4);
     for (size_t i = 0; i < MAKE_HIDDEN; i++)
         for (size_t j = 0; j < MAKE_HIDDEN; j++) {
             const double expected = h[i][j] / mean + (i == j ? damp : 0);
@@ -145,11 +161,14 @@ static void check_first_layer(const struct ram_synthetic *what, double damp)
 
 static void first_layer_by_hand(void **state)
 {
+    const struct ram_synthetic some = {.n = 10, .length = 24, .rounds = 1, .seed = 42};
     const struct ram_synthetic many = {.n = 40, .length = 24, .rounds = 1, .seed = 42};
 
     (void)state;
-    check_first_layer(&usual, 0.5 * MAKE_HIDDEN / 48);
-    check_first_layer(&many, 0.05);
+    check_first_layer(&usual, RAM_HESSIAN_ENCODE, 0, 0.5 * MAKE_HIDDEN / 48);
+    check_first_layer(&many, RAM_HESSIAN_ENCODE, 0, 0.05);
+    check_first_layer(&some, RAM_HESSIAN_MEASURE, 30, 0.5 * MAKE_HIDDEN / 210);
+    check_first_layer(&many, RAM_HESSIAN_MEASURE, 0, 0.05);
 }
 
 static void shared_and_unknown(void **state)
