@@ -23,6 +23,7 @@ struct curves {
     /* [n_units] sums over the sampled rows, on unseen inputs and by the factors' own; NAN: does not
      * fit */
     double (*unseen)[N_FORMS], (*seen)[N_FORMS];
+    bool *all_unseen; /* [n_units]: every matrix that was looked at had unseen inputs */
 };
 
 /* The rows of one matrix. */
@@ -134,6 +135,7 @@ static int add_rows(struct curves *c, unsigned unit, const struct ram_weight *we
         s.energy += (double)inputs->x[i] * (double)inputs->x[i] / (double)(inputs->n * cols);
     if (!status)
         status = ram_pool_for(c->how->pool, N_FORMS, measure_form, &s, err);
+    c->all_unseen[unit] = c->all_unseen[unit] && inputs->n > 0;
     for (size_t i = 0; !status && i < N_FORMS; i++) {
         c->unseen[unit][i] += s.unseen[i];
         c->seen[unit][i] += s.seen[i];
@@ -207,7 +209,7 @@ static int add_ends(struct curves *c, struct ram_err *err)
 static void divide(const struct curves *c, struct ram_curve *curves)
 {
     for (size_t u = 1; u < c->model->n_units; u++) {
-        const double *errors = c->unseen[u][N_OPTIONS] > 0 ? c->unseen[u] : c->seen[u];
+        const double *errors = c->all_unseen[u] ? c->unseen[u] : c->seen[u];
         const double probe = errors[N_OPTIONS];
         for (size_t i = 0; i < N_OPTIONS; i++)
             curves[u].ratio[i / RAM_N_GROUPS][i % RAM_N_GROUPS] =
@@ -225,7 +227,10 @@ int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessian
 
     c.unseen = ram_calloc(model->n_units, sizeof *c.unseen, err);
     c.seen = ram_calloc(model->n_units, sizeof *c.seen, err);
-    int status = c.unseen && c.seen ? RAM_OK : RAM_ENOMEM;
+    c.all_unseen = ram_calloc(model->n_units, sizeof *c.all_unseen, err);
+    int status = c.unseen && c.seen && c.all_unseen ? RAM_OK : RAM_ENOMEM;
+    for (size_t u = 0; !status && u < model->n_units; u++)
+        c.all_unseen[u] = true;
     for (size_t l = 0; !status && l < n_layers; l++) {
         snprintf(item, sizeof item, "layer %zu of %zu", l + 1, n_layers);
         status = ram_probe_report(how, "curves", item, bytes / (n_layers + 1) * l, bytes, err);
@@ -239,5 +244,6 @@ int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessian
         divide(&c, curves);
     free(c.unseen);
     free(c.seen);
+    free(c.all_unseen);
     return status;
 }
