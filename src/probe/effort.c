@@ -43,6 +43,7 @@ struct work {
     double gptq, curves, factors; /* seconds of the reference core */
     double experts;               /* of a layer; 0: dense */
     double hessian;               /* tokens for Hessians */
+    bool exact_tokens;            /* tokens are made in f32 */
 };
 
 /* ---- the machine ------------------------------------------------------------------------ */
@@ -133,7 +134,8 @@ static void count(struct work *work, const struct ram_manifest *m)
     const struct ram_synthetic tokens = ram_hessian_tokens(m->bytes, NULL);
     const char *unit = "";
 
-    *work = (struct work){.hessian = (double)(tokens.n * tokens.length)};
+    *work = (struct work){.hessian = (double)(tokens.n * tokens.length),
+                          .exact_tokens = m->bytes <= RAM_EXACT_TOKENS};
     const double share = expert_share(m, &work->experts);
     for (size_t i = 0; i < m->n_entries; i++) {
         const struct ram_entry *e = &m->entries[i];
@@ -161,18 +163,22 @@ static double seconds(const struct ram_effort *effort, const struct work *w,
             ? 10 * body + 4 * w->head
             : (w->experts > 0 ? 2 : 1) * (w->units * (body / 2 + w->head) + 2 * w->forward);
     const bool gptq = !strcmp(effort->encoder, "gptq");
-    /* Tokens of probes and of the check; probes; three models of the check. */
-    double bf16 = 2 * p->rounds * tokens * w->forward, f32 = 0, others = w->weights * 1e-9;
+    double bf16 = 0, f32 = 0, others = w->weights * 1e-9;
+    double *const making = w->exact_tokens ? &f32 : &bf16;
 
+    /* Tokens of probes and of the check; probes; three models of the check. */
+    *making += 2 * p->rounds * tokens * w->forward;
     *(p->coarse ? &bf16 : &f32) += tokens * (probes + 3 * w->forward);
     others *= error_ns + write_ns + verify_ns + 2 * as_if_ns + (gptq ? 0 : search_ns);
     if (p->curves) {
-        bf16 += (RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
+        *making += RAM_HESSIAN_ROUNDS * w->hessian * w->forward;
+        bf16 += w->hessian * w->forward;
         others += w->curves + w->factors * (w->experts > 0 ? CURVE_EXPERTS / w->experts : 1);
     }
     if (gptq) {
         /* Its tokens are those of the curves. */
-        bf16 += (p->curves ? 1 : RAM_HESSIAN_ROUNDS + 1) * w->hessian * w->forward;
+        *making += p->curves ? 0 : RAM_HESSIAN_ROUNDS * w->hessian * w->forward;
+        bf16 += w->hessian * w->forward;
         others += w->gptq + w->factors;
     }
     return bf16 / machine->bf16 + f32 / machine->f32 + others * machine->others;

@@ -99,7 +99,8 @@ static int run_round(const struct ram_model *model, const struct ram_synthetic *
                      uint32_t *next, struct ram_err *err)
 {
     const uint64_t memory = how->max_memory ? how->max_memory : (uint64_t)2 << 30;
-    const struct ram_forward_opts opts = {.pool = how->pool,
+    const struct ram_forward_opts opts = {.f32 = ram_model_bytes(model) <= RAM_EXACT_TOKENS,
+                                          .pool = how->pool,
                                           .max_memory = memory - memory / LOGIT_BYTES_SHARE};
     const size_t n_rows = what->n * what->length, vocab = model->hp.vocab;
     const size_t fits = (size_t)(memory / LOGIT_BYTES_SHARE / (vocab * sizeof(float)));

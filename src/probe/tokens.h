@@ -12,6 +12,11 @@
 
 #include "infer/forward.h"
 
+/* Bytes of a checkpoint up to which tokens are made with products in f32: what instruction sets
+ * then differ by moves next to no token. In bf16 an activation may round either way, and one other
+ * token changes all that follow it. */
+#define RAM_EXACT_TOKENS 2000000000
+
 struct ram_synthetic {
     size_t n, length; /* sequences, tokens of each */
     unsigned rounds;
@@ -30,8 +35,9 @@ struct ram_probe_run {
     bool coarse;               /* products in bf16: for models that are too large for f32 */
 };
 
-/* tokens [n, length]; those made before, if they are enough. RAM_EUSAGE if a text has too few. Deterministic for one instruction set;
- * sampled tokens may differ between instruction sets where a random number falls on an edge. */
+/* tokens [n, length]; those made before, if they are enough. RAM_EUSAGE if a text has too few. The
+ * same for every instruction set but where a random number falls on an edge: next to never up to
+ * checkpoints of 2 GB, often beyond, where products are in bf16. */
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
                          const struct ram_probe_run *how, uint32_t *tokens, struct ram_err *err);
 

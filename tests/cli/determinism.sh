@@ -2,7 +2,7 @@
 #
 # Within one RAM_CPU the manifest is the same to the bit for 1, 2 and 7 threads. Between instruction
 # sets the svd metric may differ in its last digits (docs/metrics.md); what is compared there is the
-# conversion under one plan.
+# conversion under one plan, and the widths that a budget gives from probes of a small model.
 . "$RAM_SOURCE/tests/cli/tools/harness.sh"
 
 check_model() {
@@ -26,7 +26,21 @@ check_model() {
     same small.json large.json "manifests under two limits of memory"
 }
 
+# widths_of DIR: what was decided, a line for each matrix.
+widths_of() {
+    tr -d ' \n' <"$1/config.json" | sed 's/.*"quantization"://; s/"quantization_config".*//' | tr '}' '\n'
+}
+
+check_budget() {
+    for level in amx avx512 avx2; do
+        RAM_CPU=$level expect 0 quantize "$tiny" -o budget-$level --effort best
+        widths_of budget-$level >budget-$level.txt
+        same budget-$level.txt budget-amx.txt "widths of a budget, RAM_CPU=$level"
+    done
+}
+
 check_model "$tiny"
+check_budget
 if [ -d "$shared/models/ref-glm4-moe-lite" ]; then
     check_model "$shared/models/ref-glm4-moe-lite"
 fi
