@@ -33,7 +33,7 @@ widths_of() {
 
 check_budget() {
     for level in amx avx512 avx2; do
-        RAM_CPU=$level expect 0 quantize "$tiny" -o budget-$level --effort best
+        RAM_CPU=$level expect 0 quantize "$tiny" -o budget-$level --effort normal
         widths_of budget-$level >budget-$level.txt
         same budget-$level.txt budget-amx.txt "widths of a budget, RAM_CPU=$level"
     done
