@@ -66,6 +66,7 @@ bench: all
 	@for bench in $(BENCHES); do echo "== $$bench"; build/$$bench || exit 1; done
 
 quality: all
+	@sh tools/setup.sh quality
 	@sh tools/quality.sh build/ram out/quality $(QUALITY_MODELS)
 
 asan tsan: setup

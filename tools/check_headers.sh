@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 cc=${CC:-cc}
 flags="-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Iinclude -Isrc -Icli $(pkg-config --cflags \
-    jansson libpcre2-8 libutf8proc libmd lapacke openblas)"
+    jansson libpcre2-8 libutf8proc libmd)"
 n=0 failed=0
 for header in include/*.h src/*/*.h cli/*.h; do
     # Named as a user of it would, not compiled itself: #pragma once and guards are then silent.

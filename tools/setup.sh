@@ -2,20 +2,21 @@
 # setup.sh - sees to it that what a build needs is installed. `make` runs it first, every time; if
 # nothing is missing it does nothing and says nothing.
 #
-#   tools/setup.sh [fuzz|interop|format|tidy ...]     what is needed beyond building and testing
+#   tools/setup.sh [fuzz|interop|format|tidy|quality ...]     what is needed beyond building and testing
 #
 # On Debian and its descendants missing packages are installed through apt-get, with sudo when not
 # root. Elsewhere it looks for the libraries themselves and, if one is missing, prints the names.
 set -eu
 
 debian="cmake make gcc libc6-dev pkg-config libjansson-dev libpcre2-dev libutf8proc-dev libmd-dev
-        liblapacke-dev libopenblas-dev libcmocka-dev"
+        libcmocka-dev"
 for extra in "$@"; do
     case $extra in
     fuzz) debian="$debian clang" ;;
     interop) debian="$debian python3-venv" ;;
     format) debian="$debian clang-format-14" ;;
     tidy) debian="$debian clang-tidy" ;;
+    quality) debian="$debian libopenblas0-pthread" ;; # for mlx, whose own BLAS is the reference one
     *) echo "setup: nothing is known by the name $extra" >&2; exit 2 ;;
     esac
 done
@@ -39,8 +40,8 @@ Please install the packages below and run make again.
 
   Debian, Ubuntu   $(echo $debian | fold -s -w 60 | sed '2,$s/^/                   /')
   Fedora           cmake make gcc pkgconf-pkg-config jansson-devel pcre2-devel utf8proc-devel
-                   libmd-devel lapack-devel openblas-devel libcmocka-devel
-  Homebrew         cmake pkg-config jansson pcre2 utf8proc libmd lapack openblas cmocka
+                   libmd-devel libcmocka-devel
+  Homebrew         cmake pkg-config jansson pcre2 utf8proc libmd cmocka
 END
     exit 1
 }
@@ -51,7 +52,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         command -v "$tool" >/dev/null || missing="$missing $tool"
     done
     if command -v pkg-config >/dev/null; then
-        for library in jansson libpcre2-8 libutf8proc libmd lapacke openblas cmocka; do
+        for library in jansson libpcre2-8 libutf8proc libmd cmocka; do
             pkg-config --exists "$library" || missing="$missing $library"
         done
     fi
