@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "codec/affine.h"
+#include "kern/coarse.h"
 #include "kern/kern.h"
 #include "peak.h"
 
@@ -130,10 +131,10 @@ static double time_read(const struct matrix *m)
 /* ---- limits -------------------------------------------------------------------------------- */
 
 struct flops {
-    double bf16, f32;
+    double int8, bf16, f32;
 };
 
-/* What spectrum.c multiplies for a matrix whose basis is well conditioned, as a normal one's is;
+/* What spectrum.c multiplies for a matrix whose spectrum is flat, as a normal one's is;
  * additions of the sketch, which no multiplier does, are not counted. */
 static struct flops flops_of(const struct matrix *m)
 {
@@ -144,9 +145,10 @@ static struct flops flops_of(const struct matrix *m)
 
     if (0.5 * n * s + 2 * s * q < 0.9 * 5 * n * q)
         /* G; two products with it; z^T x in f32 */
-        return (struct flops){n * s * s + 4 * s * s * q + basis, small + 1.5 * s * q * q};
-    /* five tall products, t^T t */
-    return (struct flops){10 * n * s * q + n * q * q + basis, small};
+        return (struct flops){0, n * s * s + 4 * s * s * q + basis, small + 1.5 * s * q * q};
+    /* five tall products, of which four may be in 8 bits; t^T t */
+    const double tall = 2 * n * s * q, coarse = ram_coarse_pays() ? 4 * tall : 0;
+    return (struct flops){coarse, 5 * tall - coarse + n * q * q + basis, small};
 }
 
 /* What the published algorithm multiplies, as products of the same kind: six tall ones. */
@@ -193,15 +195,16 @@ static void measure(size_t rows, size_t cols)
         read = fmin(read, time_read(&m));
     }
     const struct flops f = flops_of(&m);
-    const double bf16 = ram_peak_bf16(), f32 = ram_peak_f32();
-    const double limit = f.bf16 / (bf16 * 1e9) + f.f32 / (f32 * 1e9) + read;
+    const double bf16 = ram_peak_bf16(), f32 = ram_peak_f32(), int8 = ram_peak_int8();
+    const double limit = (f.int8 > 0 ? f.int8 / (int8 * 1e9) : 0) + f.bf16 / (bf16 * 1e9) +
+                         f.f32 / (f32 * 1e9) + read;
     const double ns = 1e9 / (double)m.n, total = pass + spectrum;
     printf("%5zu x %5zu  four metrics %6.2f ns a weight (svd %6.2f, the rest %5.2f); limit %6.2f, "
            "%4.2f x; all (bits, group) errors %5.2f\n",
            rows, cols, total * ns, spectrum * ns, pass * ns, limit * ns, total / limit,
            errors * ns);
     printf("               products of the svd metric: %.0f flop a weight; as published %.0f\n",
-           (f.bf16 + f.f32) / (double)m.n, published_flops(&m) / (double)m.n);
+           (f.int8 + f.bf16 + f.f32) / (double)m.n, published_flops(&m) / (double)m.n);
     if (ask_rival(rows, cols, rival))
         printf("               rival %6.2f (svd %.2f, kurtosis %.2f, output %.2f, error %.2f): "
                "%.1f x\n",
@@ -215,8 +218,8 @@ static void measure(size_t rows, size_t cols)
 int main(int argc, char **argv)
 {
     static const size_t shapes[][2] = {{768, 2048}, {2048, 768}, {4096, 4096}, {4096, 12288}};
-    printf("%s; peak of one core: bf16 %.0f, f32 %.0f GFLOP/s\n", ram_cpu()->name, ram_peak_bf16(),
-           ram_peak_f32());
+    printf("%s; peak of one core: int8 %.0f, bf16 %.0f, f32 %.0f GFLOP/s\n", ram_cpu()->name,
+           ram_peak_int8(), ram_peak_bf16(), ram_peak_f32());
     if (argc == 3) {
         measure(strtoul(argv[1], NULL, 10), strtoul(argv[2], NULL, 10));
     } else {

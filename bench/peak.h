@@ -2,9 +2,9 @@
  * peak.h - what this core can do at best: the same multiply instruction that the matrix product
  * uses, on registers alone. Other benches divide by it.
  *
- * ram_peak_f32() and ram_peak_bf16() give GFLOP/s of one thread, the best of several short runs,
- * because other guests of the machine come and go. Time is the thread's own, so that what the
- * system gives to other processes does not count.
+ * ram_peak_f32(), ram_peak_bf16() and ram_peak_int8() give GFLOP/s of one thread, the best of
+ * several short runs, because other guests of the machine come and go. Time is the thread's own, so
+ * that what the system gives to other processes does not count.
  */
 #ifndef RAM_BENCH_PEAK_H
 #define RAM_BENCH_PEAK_H
@@ -89,6 +89,26 @@ __attribute__((target("avx512f,avx512bf16"))) static inline float ram_peak_loop_
     for (size_t i = 0; i < RAM_PEAK_CHAINS; i++)
         all += _mm512_cvtss_f32(sum[i]);
     return all;
+}
+
+__attribute__((target("avx512f,avx512vnni"))) static inline float ram_peak_loop_avx512_vnni(
+    size_t rounds)
+{
+    const __m512i x = _mm512_set1_epi32(0x01010101);
+    __m512i sum[RAM_PEAK_CHAINS];
+    int all = 0;
+
+#pragma GCC unroll 12 /* or they become an array in memory */
+    for (size_t i = 0; i < RAM_PEAK_CHAINS; i++)
+        sum[i] = _mm512_setzero_si512();
+    for (size_t r = 0; r < rounds; r++)
+#pragma GCC unroll 12
+        for (size_t i = 0; i < RAM_PEAK_CHAINS; i++)
+            __asm__("vpdpbusd %1, %1, %0" : "+v"(sum[i]) : "v"(x));
+#pragma GCC unroll 12
+    for (size_t i = 0; i < RAM_PEAK_CHAINS; i++)
+        all += _mm512_cvtsi512_si32(sum[i]);
+    return (float)all;
 }
 
 /* Six tiles of C and one each of A and B, all of 16 rows of 64 bytes. */
@@ -190,6 +210,16 @@ static inline double ram_peak_bf16(void)
         return ram_peak_of(ram_peak_loop_avx512_bf16, 64);
 #endif
     return ram_peak_f32();
+}
+
+/* Of the instruction that RAM_GEMM_INT8 uses here. */
+static inline double ram_peak_int8(void)
+{
+#if defined(__x86_64__)
+    if (ram_cpu()->avx512_vnni)
+        return ram_peak_of(ram_peak_loop_avx512_vnni, 128);
+#endif
+    return 0;
 }
 
 #endif

@@ -21,12 +21,16 @@
  * Weights that bf16 holds exactly are multiplied where they lie, in bf16 with f32 sums. X and T are
  * rounded to bf16 on the way, which moves the span by 2^-9 of a random direction; M1 and M2 belong
  * to the rounded T, so the quotient itself is that of a true subspace (docs/metrics.md, figures).
+ * Where the spectrum is flat enough, the tall products before the last need not be better than 8
+ * bits (kern/coarse.h).
  */
 #include "analyze/spectrum.h"
 
 #include "analyze/dense.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "kern/coarse.h"
+#include "kern/nn.h"
 #include "kern/sketch.h"
 
 #include <math.h>
@@ -59,6 +63,12 @@ enum { PLAIN_EXPONENT = 15 };
  */
 #define LEVEL 0.1
 
+/* 8 bits will do if the columns of G R are still closer in length, if what rounding A loses is less
+ * than this of its energy, and if no retained direction has less energy than the mean of all, in
+ * which the rest of what was lost would show (docs/metrics.md, figures). */
+#define COARSE_LEVEL 0.03
+#define COARSE_LOSS  2e-4
+
 /* A column of T whose square lies to 1 - 1e-4 in the span of the others adds nothing to that span
  * but its own rounding to bf16 (2^-18 / 3). */
 #define NEW_PIVOT 1e-4
@@ -77,6 +87,9 @@ struct work {
     size_t n, m; /* of A */
     enum way way;
     bool in_place;      /* bf16, multiplied where it lies */
+    bool coarse;        /* all but the last of the tall products are in 8 bits */
+    float *largest;     /* for them, of each row of the view ... */
+    float *product;     /* ... and [as many rows as a product has, Q] */
     float scale;        /* of copied weights: a power of two */
     float unit;         /* about the inverse of an eigenvalue of A^T A: a power of two */
     size_t step;        /* rows of the view to a block */
@@ -140,6 +153,7 @@ struct factor {
     enum ram_gemm_mode mode;
     const float *z;
     const uint16_t *places;
+    size_t row; /* of the view that A begins with */
 };
 
 static struct factor rows_from(struct factor f, size_t row)
@@ -159,6 +173,9 @@ static int times(const struct work *work, size_t n, size_t k, struct ram_mat a, 
 
     if (!f.z)
         return ram_sketch(n, k, a, f.places, to, add, pool, err);
+    if (f.mode == RAM_GEMM_INT8)
+        return ram_coarse(n, k, (struct ram_coarse_weights){a, work->largest + f.row}, f.z, to, add,
+                          work->product, pool, err);
     return ram_gemm(f.mode, n, Q, k, a, floats(f.z, Q), to, Q, add, pool, err);
 }
 
@@ -202,21 +219,21 @@ static int add_m1(const struct work *work, enum ram_gemm_mode mode, size_t n, bo
                     err);
 }
 
-static int multiply_tall(const struct work *work, struct factor f, bool with_m1,
+static int multiply_tall(const struct work *work, struct factor f, struct factor t, bool with_m1,
                          struct ram_err *err)
 {
     const struct ram_view *view = &work->view;
-    const struct factor t = {.mode = f.mode, .z = work->t};
     int status = RAM_OK;
 
     for (size_t row = 0; row < view->rows && !status; row += work->step) {
         const size_t n = view->rows - row < work->step ? view->rows - row : work->step;
         struct ram_mat a;
+        f.row = t.row = row;
         status = load(work, view, row, n, &a, err);
         if (!status)
             status = times(work, n, work->m, a, f, work->t, false, err);
         if (!status && with_m1)
-            status = add_m1(work, f.mode, n, row > 0, err);
+            status = add_m1(work, t.mode, n, row > 0, err);
         if (!status)
             status = times(work, work->m, n, transposed(a), t, work->x, row > 0, err);
         forget(work, view, row, n);
@@ -224,17 +241,17 @@ static int multiply_tall(const struct work *work, struct factor f, bool with_m1,
     return status;
 }
 
-static int multiply_wide(const struct work *work, struct factor f, bool with_m1,
+static int multiply_wide(const struct work *work, struct factor f, struct factor t, bool with_m1,
                          struct ram_err *err)
 {
     const struct ram_view *view = &work->view;
-    const struct factor t = {.mode = f.mode, .z = work->t};
     int status = RAM_OK;
 
     for (int pass = 0; pass < 2 && !status; pass++) {
         for (size_t row = 0; row < view->rows && !status; row += work->step) {
             const size_t n = view->rows - row < work->step ? view->rows - row : work->step;
             struct ram_mat a;
+            f.row = t.row = row;
             status = load(work, view, row, n, &a, err);
             if (!status && pass == 0)
                 status = times(work, work->n, n, transposed(a), rows_from(f, row), work->t, row > 0,
@@ -244,7 +261,7 @@ static int multiply_wide(const struct work *work, struct factor f, bool with_m1,
             forget(work, view, row, n);
         }
         if (!status && pass == 0 && with_m1)
-            status = add_m1(work, f.mode, work->n, false, err);
+            status = add_m1(work, t.mode, work->n, false, err);
     }
     return status;
 }
@@ -287,8 +304,7 @@ static void restore_diagonal(const struct work *work)
 
         ram_kern()->narrow_bf16(&exact, 1, &narrow);
         ram_kern()->widen_bf16(&narrow, 1, &rounded);
-        for (size_t q = 0; q < Q; q++)
-            work->x[i * Q + q] += (exact - rounded) * work->z[i * Q + q];
+        ram_nn()->axpy(exact - rounded, work->z + i * Q, Q, work->x + i * Q);
     }
 }
 
@@ -305,9 +321,14 @@ static int multiply(const struct work *work, struct factor f, bool with_m1, stru
             restore_diagonal(work);
         return status || !with_m1 ? status : cross_gram(work, err);
     }
-    /* The iterations only turn the subspace; in the last product every digit counts. */
-    f.mode = work->in_place || !with_m1 ? RAM_GEMM_BF16 : RAM_GEMM_F32;
-    return work->wide ? multiply_wide(work, f, with_m1, err) : multiply_tall(work, f, with_m1, err);
+    /* The iterations only turn the subspace, and so does T; in the last product with A^T every
+     * digit counts. */
+    struct factor t = {.mode = work->in_place || !with_m1 ? RAM_GEMM_BF16 : RAM_GEMM_F32,
+                       .z = work->t};
+    f.mode = work->coarse ? RAM_GEMM_INT8 : t.mode;
+    t.mode = with_m1 ? t.mode : f.mode;
+    return work->wide ? multiply_wide(work, f, t, with_m1, err)
+                      : multiply_tall(work, f, t, with_m1, err);
 }
 
 /* ---- bases --------------------------------------------------------------------------------- */
@@ -413,7 +434,7 @@ static int quotient(const struct work *work, struct ram_dense_spectrum *out, str
  * mean, is about 2 sum(lambda^4) / sum(lambda^2)^2, which is 2 over the number of directions that
  * count.
  */
-static bool is_level(const struct work *work)
+static bool is_level(const struct work *work, double limit)
 {
     float lengths[Q] = {0};
     double sum = 0, squares = 0;
@@ -425,7 +446,7 @@ static bool is_level(const struct work *work)
         sum += (double)lengths[j];
         squares += (double)lengths[j] * (double)lengths[j];
     }
-    return squares * Q < (1 + LEVEL) * sum * sum;
+    return squares * Q < (1 + limit) * sum * sum;
 }
 
 /* z = x, of the order of one. */
@@ -444,7 +465,7 @@ static int next_basis(const struct work *work, struct factor *f, struct ram_err 
 {
     bool easy = false;
 
-    if (!f->z && is_level(work)) {
+    if (!f->z && is_level(work, LEVEL)) {
         carry_on(work);
         return RAM_OK;
     }
@@ -461,19 +482,62 @@ static int next_basis(const struct work *work, struct factor *f, struct ram_err 
     return orthonormalise(work, err);
 }
 
-static int randomised(const struct work *work, struct ram_dense_spectrum *out, struct ram_err *err)
+static double mean_energy(const struct work *work)
+{
+    return work->job->rms * work->job->rms * (double)work->n;
+}
+
+/* Whether 8 bits lose little enough of A. */
+static int measure_rows(struct work *work, struct ram_err *err)
+{
+    const struct ram_view *view = &work->view;
+    double lost = 0;
+    int status = RAM_OK;
+
+    for (size_t row = 0; row < view->rows && !status; row += work->step) {
+        const size_t n = view->rows - row < work->step ? view->rows - row : work->step;
+        struct ram_mat a;
+        status = load(work, view, row, n, &a, err);
+        if (!status)
+            status = ram_coarse_measure(a, n, view->cols, work->largest + row, &lost,
+                                        work->job->pool, err);
+        forget(work, view, row, n);
+    }
+    work->coarse = lost < COARSE_LOSS * mean_energy(work) * (double)work->m;
+    return status;
+}
+
+/* x = G R; in 8 bits if that will do. */
+static int first_power(struct work *work, struct factor f, struct ram_err *err)
+{
+    int status = work->coarse ? measure_rows(work, err) : RAM_OK;
+
+    if (!status)
+        status = multiply(work, f, false, err);
+    if (status || !work->coarse || is_level(work, COARSE_LEVEL))
+        return status;
+    work->coarse = false;
+    return multiply(work, f, false, err);
+}
+
+static int randomised(struct work *work, struct ram_dense_spectrum *out, struct ram_err *err)
 {
     struct factor f = {.mode = RAM_GEMM_BF16, .places = work->places};
 
     ram_sketch_draw(ram_rng_for(work->job->seed, work->job->name), work->m, work->places);
-    int status = multiply(work, f, false, err);
+    int status = first_power(work, f, err);
     for (int power = 1; power <= RAM_SPECTRUM_POWERS && !status; power++) {
         status = next_basis(work, &f, err);
         f.z = work->z;
         if (!status)
             status = multiply(work, f, power == RAM_SPECTRUM_POWERS, err);
     }
-    return status ? status : quotient(work, out, err);
+    if (!status)
+        status = quotient(work, out, err);
+    if (status || !work->coarse || out->smallest >= mean_energy(work))
+        return status;
+    work->coarse = false;
+    return randomised(work, out, err);
 }
 
 /* ---- choice, room -------------------------------------------------------------------------- */
@@ -517,6 +581,12 @@ static size_t plan(struct work *work, const struct ram_view *view, bool in_place
         work->g = carve(base, &used, work->m * work->m, sizeof *work->g);
     else
         work->t = carve(base, &used, (work->wide ? work->n : work->step) * Q, sizeof *work->t);
+    work->coarse = work->way == WAY_DIRECT && in_place && ram_coarse_pays();
+    if (work->coarse) {
+        const size_t rows = work->wide ? work->n : work->step > work->m ? work->step : work->m;
+        work->product = carve(base, &used, rows * Q, sizeof *work->product);
+        work->largest = carve(base, &used, view->rows, sizeof *work->largest);
+    }
     work->places = carve(base, &used, work->m * RAM_SKETCH_PLACES, sizeof *work->places);
     work->x = carve(base, &used, work->m * Q, sizeof *work->x);
     work->z = carve(base, &used, work->m * Q, sizeof *work->z);

@@ -12,6 +12,7 @@
 #include "analyze/spectrum.h"
 #include "base/cpu.h"
 #include "base/pool.h"
+#include "kern/coarse.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -80,7 +81,8 @@ static int write_settings(const struct sweep *sweep, struct ram_err *err)
                             ? json_null()
                             : json_pack("{si si si ss ss}", "rank", RAM_SPECTRUM_RANK, "powers",
                                         RAM_SPECTRUM_POWERS, "exact_up_to", RAM_SPECTRUM_EXACT,
-                                        "test_matrix", "signs", "product", ram_cpu()->level);
+                                        "test_matrix", "signs", "product",
+                                        ram_coarse_pays() ? "avx512+int8" : ram_cpu()->level);
 
     if (!svd ||
         json_object_set_new(sweep->manifest->settings, "seed",

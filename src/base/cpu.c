@@ -57,6 +57,7 @@ static void detect(struct ram_cpu *c)
     c->avx2 = (xcr & XCR_AVX) == XCR_AVX && (b1 & bit_AVX2) && (cx & bit_FMA) && (cx & bit_F16C);
     c->avx512 = c->avx2 && (xcr & XCR_AVX512) == XCR_AVX512 && (b1 & bit_AVX512F) &&
                 (b1 & bit_AVX512BW) && (b1 & bit_AVX512VL) && (b1 & bit_AVX512DQ);
+    c->avx512_vnni = c->avx512 && (c1 >> 11 & 1);
     const unsigned tiles = 1u << 24 | 1u << 22; /* AMX-TILE, AMX-BF16 */
     c->amx_bf16 = c->avx512 && (xcr & XCR_TILES) == XCR_TILES && (d1 & tiles) == tiles &&
                   may_use_tiles();
@@ -98,6 +99,7 @@ static void mask(struct ram_cpu *c, const char *level)
     c->avx2 = c->avx2 && x86 && k >= 1;
     c->avx512 = c->avx512 && x86 && k >= 2;
     c->avx512_bf16 = c->avx512_bf16 && x86 && k >= 2;
+    c->avx512_vnni = c->avx512_vnni && x86 && k >= 2;
     c->amx_bf16 = c->amx_bf16 && k == 3;
     c->neon = c->neon && k == 4;
     c->neon_bf16 = c->neon_bf16 && k == 4;

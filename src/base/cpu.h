@@ -8,6 +8,7 @@ struct ram_cpu {
     bool avx2;        /* AVX2, FMA, F16C */
     bool avx512;      /* F, BW, VL, DQ */
     bool avx512_bf16;
+    bool avx512_vnni;
     bool amx_bf16;    /* tiles, and the system lets us use them */
     bool neon;        /* AArch64 Advanced SIMD */
     bool neon_bf16;

@@ -26,6 +26,9 @@
  * term is for the flush to zero of results below 2^-126, which those instructions do whatever the
  * control register says (Intel SDM vol. 2, VDPBF16PS and TDPBF16PS).
  *
+ * RAM_GEMM_INT8: operands are rounded to int8 as gemm_kernel.h says; sums over a k-block, at most
+ * 2,048 products, are exact in int32, then rounded to f32 and added to C.
+ *
  * A call allocates at most SHARED_UNITS * 4 bytes (4 MiB), and per thread a kernel's block of A or
  * panel of B (under 1 MiB).
  */
@@ -65,6 +68,17 @@ struct work {
     size_t u0, u1;       /* units [u0, u1) of k, in sub-blocks of kc */
     size_t mc;
 };
+
+/* `src` from a lane and a k on. */
+static struct ram_gemm_lanes lanes_from(struct ram_gemm_lanes src, size_t lane, size_t k)
+{
+    const size_t size = src.elem == RAM_ELEM_F32 ? 4 : 2;
+
+    src.data += (lane * src.lane_stride + k * src.k_stride) * size;
+    src.lane_scale = src.lane_scale ? src.lane_scale + lane : NULL;
+    src.k_scale = src.k_scale ? src.k_scale + k : NULL;
+    return src;
+}
 
 static size_t least(size_t a, size_t b)
 {
@@ -119,19 +133,17 @@ static void pack_part(const struct work *work, const struct part *part, uint32_t
                       size_t stride)
 {
     const struct ram_gemm_lanes *src = part->src;
-    const size_t k_unit = work->unit == RAM_UNIT_PAIR ? 2 : 1;
-    const size_t size = src->elem == RAM_ELEM_F32 ? 4 : 2;
+    const size_t k_unit = work->kern->k_unit;
     const size_t step = src->lane_stride == 1 ? BAND : part->n_units;
 
     if (src->lane_stride == 1 && work->kern->pack_rows) {
         const size_t k0 = least(part->u * k_unit, work->call.k);
-        struct ram_gemm_pack job = {.src = *src,
-                                    .unit = work->unit,
-                                    .n_lanes = part->lane1 - part->lane0,
-                                    .n_k = least(part->n_units * k_unit, work->call.k - k0),
-                                    .width = part->width,
-                                    .n_units = part->n_units};
-        job.src.data += (part->lane0 + k0 * src->k_stride) * size;
+        const struct ram_gemm_pack job = {.src = lanes_from(*src, part->lane0, k0),
+                                          .unit = work->unit,
+                                          .n_lanes = part->lane1 - part->lane0,
+                                          .n_k = least(part->n_units * k_unit, work->call.k - k0),
+                                          .width = part->width,
+                                          .n_units = part->n_units};
         work->kern->pack_rows(&job, stride, out);
         return;
     }
@@ -140,13 +152,12 @@ static void pack_part(const struct work *work, const struct part *part, uint32_t
         const size_t k0 = least((part->u + v) * k_unit, work->call.k);
         uint32_t *panel = out + v * part->width;
         for (size_t lane = part->lane0; lane < part->lane1; lane += part->width, panel += stride) {
-            struct ram_gemm_pack job = {.src = *src,
-                                        .unit = work->unit,
-                                        .n_lanes = part->all_lanes - lane,
-                                        .n_k = least(n_units * k_unit, work->call.k - k0),
-                                        .width = part->width,
-                                        .n_units = n_units};
-            job.src.data += (lane * src->lane_stride + k0 * src->k_stride) * size;
+            const struct ram_gemm_pack job = {.src = lanes_from(*src, lane, k0),
+                                              .unit = work->unit,
+                                              .n_lanes = part->all_lanes - lane,
+                                              .n_k = least(n_units * k_unit, work->call.k - k0),
+                                              .width = part->width,
+                                              .n_units = n_units};
             part->pack(&job, panel);
         }
     }
@@ -367,10 +378,11 @@ static int run_many(struct work *work, struct ram_pool *pool, struct ram_err *er
 static int run(const struct ram_gemm_kernel *kern, const struct ram_gemm_call *call,
                struct ram_pool *pool, struct ram_err *err)
 {
-    const size_t k_unit = kern->pairs ? 2 : 1;
+    const size_t k_unit = kern->k_unit;
     struct work work = {.kern = kern, .call = *call};
 
-    work.unit = kern->pairs                   ? RAM_UNIT_PAIR
+    work.unit = kern->k_unit == 4             ? RAM_UNIT_QUAD
+                : kern->k_unit == 2           ? RAM_UNIT_PAIR
                 : call->mode == RAM_GEMM_BF16 ? RAM_UNIT_ROUNDED
                                               : RAM_UNIT_F32;
     work.n_units = round_up((call->k + k_unit - 1) / k_unit, kern->unit_round);
@@ -391,7 +403,6 @@ static int run_flipped(const struct ram_gemm_kernel *kern, const struct ram_gemm
                        struct ram_pool *pool, struct ram_err *err)
 {
     const size_t ld = least(call->m, FLIP_ROWS);
-    const size_t size = call->a.elem == RAM_ELEM_F32 ? 4 : 2;
     float *flipped = ram_alloc(call->n * ld, sizeof *flipped, err);
     int status = flipped ? RAM_OK : RAM_ENOMEM;
 
@@ -402,8 +413,7 @@ static int run_flipped(const struct ram_gemm_kernel *kern, const struct ram_gemm
         part.m = call->n;
         part.n = rows;
         part.a = call->b;
-        part.b = call->a;
-        part.b.data += i0 * part.b.lane_stride * size;
+        part.b = lanes_from(call->a, i0, 0);
         part.c = flipped;
         part.ldc = ld;
         for (size_t i = 0; call->add && i < rows; i++)
@@ -441,6 +451,14 @@ size_t ram_gemm_all(enum ram_gemm_mode mode, const struct ram_gemm_kernel *out[R
     const bool bf16 = mode == RAM_GEMM_BF16;
     size_t n = 0;
 
+    if (mode == RAM_GEMM_INT8) {
+        out[n++] = &ram_gemm_ref_int8;
+#if defined(__x86_64__)
+        if (cpu->avx512_vnni)
+            out[n++] = &ram_gemm_avx512_vnni;
+#endif
+        return n;
+    }
     out[n++] = &ram_gemm_ref;
 #if defined(__x86_64__)
     if (cpu->avx2)

@@ -20,7 +20,11 @@
 #include "base/pool.h"
 
 enum ram_elem { RAM_ELEM_F32, RAM_ELEM_BF16 };
-enum ram_gemm_mode { RAM_GEMM_F32, RAM_GEMM_BF16 };
+enum ram_gemm_mode {
+    RAM_GEMM_F32,
+    RAM_GEMM_BF16,
+    RAM_GEMM_INT8 /* needs scales, which the functions below do not take: kern/coarse.h */
+};
 
 /* Element (i, j) is data[i * row_stride + j * col_stride]; a transpose swaps the strides. bf16
  * data need not be aligned. */

@@ -193,6 +193,7 @@ static void pack(const struct ram_gemm_pack *job, uint32_t *out)
 }
 
 const struct ram_gemm_kernel ram_gemm_neon = {.name = "neon",
+                                              .k_unit = 1,
                                               .mr = MR,
                                               .nr = NR,
                                               .unit_round = 1,
@@ -204,7 +205,7 @@ const struct ram_gemm_kernel ram_gemm_neon = {.name = "neon",
                                               .tile = tile_f32};
 
 const struct ram_gemm_kernel ram_gemm_neon_bf16 = {.name = "neon_bf16",
-                                                   .pairs = true,
+                                                   .k_unit = 2,
                                                    .mr = MR,
                                                    .nr = NR,
                                                    .unit_round = 1,

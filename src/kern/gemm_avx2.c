@@ -168,6 +168,7 @@ AVX2 static void pack(const struct ram_gemm_pack *job, uint32_t *out)
 }
 
 const struct ram_gemm_kernel ram_gemm_avx2 = {.name = "avx2",
+                                              .k_unit = 1,
                                               .mr = MR,
                                               .nr = NR,
                                               .unit_round = 1,

@@ -11,7 +11,8 @@ enum {
     MR = 14,
     NR = 32,
     LANES = 16,
-    AHEAD = 512 /* bytes of a lane asked for before they are packed: docs/speed.md */
+    AHEAD = 512,    /* bytes of a lane asked for before they are packed: docs/speed.md ... */
+    ROWS_AHEAD = 16 /* ... and rows, where lanes run through memory */
 };
 
 RAM_AVX512_INLINE __m512 multiply_add(bool pairs, __m512 a, __m512 b, __m512 sum)
@@ -21,7 +22,7 @@ RAM_AVX512_INLINE __m512 multiply_add(bool pairs, __m512 a, __m512 b, __m512 sum
     return _mm512_fmadd_ps(a, b, sum);
 }
 
-RAM_AVX512_INLINE void tile_rows(bool pairs, size_t rows, size_t n_units, const uint32_t *a,
+RAM_AVX512_INLINE void tile_rows(size_t rows, bool pairs, size_t n_units, const uint32_t *a,
                                  const uint32_t *b, float *c, size_t ldc, bool add)
 {
     __m512 sum[MR][2];
@@ -47,29 +48,13 @@ RAM_AVX512_INLINE void tile_rows(bool pairs, size_t rows, size_t n_units, const 
     }
 }
 
-#define CASE(rows)                                                                                 \
-    case rows:                                                                                     \
-        tile_rows(pairs, rows, n_units, a, b, c, ldc, add);                                        \
-        break;
-
 RAM_AVX512_INLINE void tile_any(bool pairs, size_t n_units, const uint32_t *a, const uint32_t *b,
                                 float *c, size_t ldc, size_t rows, bool add)
 {
     switch (rows) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5)
-        CASE(6)
-        CASE(7)
-        CASE(8)
-        CASE(9)
-        CASE(10)
-        CASE(11)
-        CASE(12)
-        CASE(13)
-        CASE(14)
+        RAM_ROWS_TO_12(tile_rows, pairs, n_units, a, b, c, ldc, add)
+        RAM_ROWS_CASE(13, tile_rows, pairs, n_units, a, b, c, ldc, add)
+        RAM_ROWS_CASE(14, tile_rows, pairs, n_units, a, b, c, ldc, add)
     }
 }
 
@@ -170,6 +155,7 @@ RAM_AVX512_INLINE void pack_lanes(enum ram_gemm_unit unit, enum ram_elem elem,
             for (size_t i = 0; i < job->width; i += 16) {
                 const size_t lane = first + i, at = lane * size;
                 __m512i x = _mm512_setzero_si512();
+                _mm_prefetch((const char *)p + at + ROWS_AHEAD * row, _MM_HINT_T0);
                 if (lane + 16 <= end && next)
                     x = ram_fetch_lanes(unit, elem, p + at, next + at, 16);
                 else if (lane < end)
@@ -234,6 +220,7 @@ RAM_AVX512 static void pack_rows(const struct ram_gemm_pack *job, size_t stride,
 }
 
 const struct ram_gemm_kernel ram_gemm_avx512 = {.name = "avx512",
+                                                .k_unit = 1,
                                                 .mr = MR,
                                                 .nr = NR,
                                                 .unit_round = 1,
@@ -246,7 +233,7 @@ const struct ram_gemm_kernel ram_gemm_avx512 = {.name = "avx512",
                                                 .tile = tile_f32};
 
 const struct ram_gemm_kernel ram_gemm_avx512_bf16 = {.name = "avx512_bf16",
-                                                     .pairs = true,
+                                                     .k_unit = 2,
                                                      .mr = MR,
                                                      .nr = NR,
                                                      .unit_round = 1,

@@ -1,6 +1,6 @@
 /*
  * gemm_avx512.h - reading and transposing sixteen units at a time, shared by the AVX-512 and AMX
- * packers. Everything is inlined with `unit` and `elem` constant.
+ * kernels. Everything is inlined with `unit` and `elem` constant.
  *
  * The target names avx512bf16 throughout so that one text serves both kinds of unit; only the code
  * for RAM_UNIT_PAIR uses its instructions, and only kernels that need them pack pairs.
@@ -15,6 +15,25 @@
 
 #define RAM_AVX512        __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))
 #define RAM_AVX512_INLINE static inline __attribute__((always_inline)) RAM_AVX512
+
+/* Cases of a switch: f(rows, ...) with a constant. */
+#define RAM_ROWS_CASE(n, f, ...)                                                                   \
+    case n:                                                                                        \
+        f(n, __VA_ARGS__);                                                                         \
+        break;
+#define RAM_ROWS_TO_12(f, ...)                                                                     \
+    RAM_ROWS_CASE(1, f, __VA_ARGS__)                                                               \
+    RAM_ROWS_CASE(2, f, __VA_ARGS__)                                                               \
+    RAM_ROWS_CASE(3, f, __VA_ARGS__)                                                               \
+    RAM_ROWS_CASE(4, f, __VA_ARGS__)                                                               \
+    RAM_ROWS_CASE(5, f, __VA_ARGS__)                                                               \
+    RAM_ROWS_CASE(6, f, __VA_ARGS__)                                                               \
+    RAM_ROWS_CASE(7, f, __VA_ARGS__)                                                               \
+    RAM_ROWS_CASE(8, f, __VA_ARGS__)                                                               \
+    RAM_ROWS_CASE(9, f, __VA_ARGS__)                                                               \
+    RAM_ROWS_CASE(10, f, __VA_ARGS__)                                                              \
+    RAM_ROWS_CASE(11, f, __VA_ARGS__)                                                              \
+    RAM_ROWS_CASE(12, f, __VA_ARGS__)
 
 /* The n lowest of 32 bits, n <= 32. */
 static inline uint32_t ram_low_bits(size_t n)

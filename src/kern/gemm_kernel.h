@@ -4,7 +4,8 @@
  *
  * Both operands are packed into panels of 32-bit units before they are multiplied, which absorbs
  * strides, transposition and element type. A unit is one float, or, for the instructions that
- * multiply pairs of bf16, two neighbours along k. Unit u of lane l of a panel of `width` lanes is
+ * multiply pairs of bf16 or four int8, so many neighbours along k. Unit u of lane l of a panel of
+ * `width` lanes is
  * out[u * width + l] (AMX orders its A panels differently, see gemm_amx.c). A lane is a row of A
  * or a column of B.
  */
@@ -13,12 +14,14 @@
 
 #include "kern/gemm.h"
 
+#include <math.h>
 #include <string.h>
 
 enum ram_gemm_unit {
     RAM_UNIT_F32,     /* a float, exactly */
     RAM_UNIT_ROUNDED, /* a float, rounded to bf16 */
-    RAM_UNIT_PAIR     /* two bf16, the one of even k in the low half */
+    RAM_UNIT_PAIR,    /* two bf16, the one of even k in the low half */
+    RAM_UNIT_QUAD     /* four int8, the first in the lowest byte: elements times their scales */
 };
 
 /* Element (lane, k) is data[lane * lane_stride + k * k_stride]. */
@@ -26,6 +29,9 @@ struct ram_gemm_lanes {
     const unsigned char *data;
     enum ram_elem elem;
     size_t lane_stride, k_stride;
+    /* Only for RAM_UNIT_QUAD, there never NULL; element x counts as x lane_scale[lane]
+     * k_scale[k], rounded to the nearest integer. */
+    const float *lane_scale, *k_scale;
 };
 
 struct ram_gemm_pack {
@@ -40,7 +46,7 @@ enum { RAM_GEMM_SLACK = 16 };
 
 struct ram_gemm_kernel {
     const char *name;
-    bool pairs;        /* packs RAM_UNIT_PAIR; only for RAM_GEMM_BF16 */
+    size_t k_unit;     /* of k in a unit: 1; 2, RAM_UNIT_PAIR; 4, RAM_UNIT_QUAD */
     size_t mr, nr;     /* a tile of C: mr x nr */
     size_t unit_round; /* panels hold a multiple of so many units */
     size_t kc;         /* units of a k-block: what stays in the first cache */
@@ -57,9 +63,10 @@ struct ram_gemm_kernel {
     void (*end)(void);
 };
 
-extern const struct ram_gemm_kernel ram_gemm_ref;
+extern const struct ram_gemm_kernel ram_gemm_ref, ram_gemm_ref_int8;
 #if defined(__x86_64__)
 extern const struct ram_gemm_kernel ram_gemm_avx2, ram_gemm_avx512, ram_gemm_avx512_bf16;
+extern const struct ram_gemm_kernel ram_gemm_avx512_vnni;
 extern const struct ram_gemm_kernel ram_gemm_amx_bf16;
 #elif defined(__aarch64__)
 extern const struct ram_gemm_kernel ram_gemm_neon, ram_gemm_neon_bf16;
@@ -116,12 +123,28 @@ static inline uint32_t ram_gemm_element(const struct ram_gemm_pack *job, size_t 
     return (uint32_t)bf16 << 16;
 }
 
+/* The same for RAM_UNIT_QUAD: an int8 as its byte. */
+static inline uint32_t ram_gemm_byte(const struct ram_gemm_pack *job, size_t lane, size_t k)
+{
+    const uint32_t bits = ram_gemm_element(job, lane, k);
+    float x;
+
+    if (lane >= job->n_lanes || k >= job->n_k)
+        return 0;
+    memcpy(&x, &bits, sizeof x);
+    return (uint32_t)lrintf(x * job->src.lane_scale[lane] * job->src.k_scale[k]) & 0xff;
+}
+
 static inline uint32_t ram_gemm_unit(const struct ram_gemm_pack *job, size_t lane, size_t u)
 {
     if (job->unit == RAM_UNIT_F32)
         return ram_gemm_element(job, lane, u);
     if (job->unit == RAM_UNIT_ROUNDED)
         return ram_gemm_bf16(ram_gemm_element(job, lane, u)) << 16;
+    if (job->unit == RAM_UNIT_QUAD)
+        return ram_gemm_byte(job, lane, 4 * u) | ram_gemm_byte(job, lane, 4 * u + 1) << 8 |
+               ram_gemm_byte(job, lane, 4 * u + 2) << 16 |
+               ram_gemm_byte(job, lane, 4 * u + 3) << 24;
     return ram_gemm_bf16(ram_gemm_element(job, lane, 2 * u)) |
            ram_gemm_bf16(ram_gemm_element(job, lane, 2 * u + 1)) << 16;
 }

@@ -73,6 +73,8 @@ struct ram_kern {
     void (*widen_bf16)(const void *in, size_t n, float *out);
     void (*widen_f16)(const void *in, size_t n, float *out);
     void (*widen_f8)(const void *in, size_t n, float *out);
+    /* The largest absolute value; 0 of none. Nothing is promised where one is a NaN. */
+    float (*largest_bf16)(const void *in, size_t n);
     /* Round to nearest even; NaN becomes 0x7fc0 and 0x7e00. */
     void (*narrow_bf16)(const float *in, size_t n, uint16_t *out);
     void (*narrow_f16)(const float *in, size_t n, uint16_t *out);

@@ -104,6 +104,18 @@ static void widen_f8(const void *in, size_t n, float *out)
         out[i] = from_f8(p[i]);
 }
 
+static float largest_bf16(const void *in, size_t n)
+{
+    const uint8_t *const p = in;
+    float largest = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const float x = fabsf(from_bf16((uint16_t)(p[2 * i] | p[2 * i + 1] << 8)));
+        largest = x > largest ? x : largest;
+    }
+    return largest;
+}
+
 static void narrow_bf16(const float *in, size_t n, uint16_t *out)
 {
     for (size_t i = 0; i < n; i++)
@@ -329,6 +341,7 @@ static void scatter(const float *w, size_t n, const uint16_t *places, float *sum
 const struct ram_kern ram_kern_ref = {
     .name = "ref",
     .widen_bf16 = widen_bf16,
+    .largest_bf16 = largest_bf16,
     .widen_f16 = widen_f16,
     .widen_f8 = widen_f8,
     .narrow_bf16 = narrow_bf16,

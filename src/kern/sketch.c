@@ -14,7 +14,7 @@
 enum {
     Q = RAM_SKETCH_COLS,
     LANES = 16,
-    STRIPS = 4, /* of a task */
+    STRIPS = 8, /* of a task */
     STEP = 128  /* of k */
 };
 

@@ -4,7 +4,8 @@
  *
  * RAM_GEMM_F32 must give the loops' bits, and so must RAM_GEMM_BF16 where no special unit is used.
  * Where one is, the result must lie within the bound that gemm.c states, measured against sums in
- * f64. Operands end where a page ends that must not be read, and lie at odd addresses.
+ * f64. RAM_GEMM_INT8 must be exact while sums are small. Operands end where a page ends that must
+ * not be read, and lie at odd addresses.
  */
 #if defined(__x86_64__)
 /* The tile instructions, as the Intel SDM (vol. 2, TDPBF16PS) describes them, so that everything
@@ -139,6 +140,7 @@ static size_t all_kernels(enum ram_gemm_mode mode, const struct ram_gemm_kernel 
 /* A matrix as the library sees it, with the same numbers plainly in f32 beside it. */
 struct operand {
     float *plain; /* rows x cols */
+    float *row_scale, *col_scale;
     size_t rows, cols;
     void *pages;
     size_t pages_size;
@@ -170,6 +172,14 @@ static void operand_init(struct operand *op, size_t rows, size_t cols, enum ram_
     memset(op->pages, 0xff, op->pages_size - page); /* NaN wherever nothing should be read */
     op->plain = calloc(rows * cols + 1, sizeof *op->plain);
     assert_non_null(op->plain);
+    op->row_scale = calloc(rows + 1, sizeof *op->row_scale);
+    op->col_scale = calloc(cols + 1, sizeof *op->col_scale);
+    assert_non_null(op->row_scale);
+    assert_non_null(op->col_scale);
+    for (size_t i = 0; i < rows; i++)
+        op->row_scale[i] = 0.7f + 0.3f * (float)(i % 5);
+    for (size_t j = 0; j < cols; j++)
+        op->col_scale[j] = 1.9f - 0.4f * (float)(j % 4);
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < cols; j++) {
             float x;
@@ -193,6 +203,8 @@ static void operand_release(struct operand *op)
 {
     munmap(op->pages, op->pages_size);
     free(op->plain);
+    free(op->row_scale);
+    free(op->col_scale);
 }
 
 static float rounded(float x)
@@ -210,12 +222,22 @@ struct shape {
 
 static const float start = 0.625f; /* what C holds before */
 
-/* Exactly what RAM_GEMM_F32 promises for one element. */
+static long integer(const struct operand *op, size_t i, size_t j)
+{
+    return lrintf(op->plain[i * op->cols + j] * op->row_scale[i] * op->col_scale[j]);
+}
+
+/* Exactly what RAM_GEMM_F32 promises for one element, and the others without a special unit. */
 static float chain(enum ram_gemm_mode mode, const struct operand *a, const struct operand *b,
                    size_t i, size_t j, bool add)
 {
     float sum = add ? start : 0;
+    long whole = 0;
 
+    for (size_t k = 0; k < a->cols && mode == RAM_GEMM_INT8; k++)
+        whole += integer(a, i, k) * integer(b, k, j);
+    if (mode == RAM_GEMM_INT8)
+        return sum + (float)whole;
     for (size_t k = 0; k < a->cols; k++) {
         const float x = a->plain[i * a->cols + k], y = b->plain[k * b->cols + j];
         sum = mode == RAM_GEMM_F32 ? fmaf(x, y, sum) : fmaf(rounded(x), rounded(y), sum);
@@ -245,7 +267,7 @@ static void check_element(const struct ram_gemm_kernel *kern, const struct ram_g
 {
     const float found = call->c[i * call->ldc + j];
 
-    if (kern->pairs) {
+    if (kern->k_unit == 2) {
         if (excess(a, b, i, j, call->add, found) <= 1)
             return;
         fail_msg("%s: %zu x %zu x %zu: element %zu %zu is %a, too far off", kern->name, call->m,
@@ -260,16 +282,17 @@ static void check_element(const struct ram_gemm_kernel *kern, const struct ram_g
 static struct ram_gemm_call make_call(enum ram_gemm_mode mode, const struct operand *a,
                                       const struct operand *b, float *c, size_t ldc, bool add)
 {
-    return (struct ram_gemm_call){
-        .mode = mode,
-        .m = a->rows,
-        .n = b->cols,
-        .k = a->cols,
-        .a = {a->mat.data, a->mat.elem, a->mat.row_stride, a->mat.col_stride},
-        .b = {b->mat.data, b->mat.elem, b->mat.col_stride, b->mat.row_stride},
-        .c = c,
-        .ldc = ldc,
-        .add = add};
+    return (struct ram_gemm_call){.mode = mode,
+                                  .m = a->rows,
+                                  .n = b->cols,
+                                  .k = a->cols,
+                                  .a = {a->mat.data, a->mat.elem, a->mat.row_stride,
+                                        a->mat.col_stride, a->row_scale, a->col_scale},
+                                  .b = {b->mat.data, b->mat.elem, b->mat.col_stride,
+                                        b->mat.row_stride, b->col_scale, b->row_scale},
+                                  .c = c,
+                                  .ldc = ldc,
+                                  .add = add};
 }
 
 /* step: check every step-th element; what lies beside C must not change. */
@@ -303,7 +326,7 @@ static bool is_slow(const struct ram_gemm_kernel *kern)
     if (kern == &emulated_amx)
         return true;
 #endif
-    return kern == &ram_gemm_ref;
+    return kern == &ram_gemm_ref || kern == &ram_gemm_ref_int8;
 }
 
 static void check_shape(struct shape s, enum ram_elem elem_a, enum ram_elem elem_b,
@@ -313,7 +336,7 @@ static void check_shape(struct shape s, enum ram_elem elem_a, enum ram_elem elem
 
     operand_init(&a, s.m, s.k, elem_a, layout_a, "a");
     operand_init(&b, s.k, s.n, elem_b, layout_b, "b");
-    for (int mode = RAM_GEMM_F32; mode <= RAM_GEMM_BF16; mode++) {
+    for (int mode = RAM_GEMM_F32; mode <= RAM_GEMM_INT8; mode++) {
         const struct ram_gemm_kernel *kernels[RAM_GEMM_KERNELS + 1];
         const size_t n = all_kernels(mode, kernels);
         for (size_t i = 0; i < n; i++)
@@ -385,7 +408,7 @@ static void test_bound_where_it_is_tight(void **state)
             in[i] = a.plain[i] = (i % 2 ? -a.plain[i - 1] : a.plain[i]) * scale[s];
         a.mat = (struct ram_mat){in, RAM_ELEM_F32, K, 1};
         for (size_t i = 0; i < n; i++)
-            if (kernels[i]->pairs)
+            if (kernels[i]->k_unit == 2)
                 check_product(kernels[i], RAM_GEMM_BF16, &a, &b, false, 1);
         free(in);
         operand_release(&a);

@@ -130,7 +130,11 @@ static void widening_agrees(void **state)
             ram_kern_ref.widen_f16(bytes + 7, n, want);
             assert_memory_equal(got, want, n * sizeof *got);
             assert_memory_equal(&got[n], "\x5a\x5a\x5a\x5a", sizeof *got);
+            const uint8_t *falling = bytes + 1 + 2 * 0xbf80; /* -1 and below */
+            assert_true(tables[t]->largest_bf16(falling, n) ==
+                        ram_kern_ref.largest_bf16(falling, n));
         }
+        assert_true(tables[t]->largest_bf16(bytes + 1, 0x3f81) == 1);
     }
     free(bytes);
     free(want);
