@@ -96,7 +96,10 @@ int ram_sketch(size_t n, size_t k, struct ram_mat a, const uint16_t *places, flo
     struct work work = {.kern = kernels[ram_gemm_all(RAM_GEMM_F32, kernels) - 1],
                         .n = n,
                         .k = k,
-                        .a = {a.data, a.elem, a.row_stride, a.col_stride},
+                        .a = {.data = a.data,
+                              .elem = a.elem,
+                              .lane_stride = a.row_stride,
+                              .k_stride = a.col_stride},
                         .places = places,
                         .c = c,
                         .add = accumulate};

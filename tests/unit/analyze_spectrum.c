@@ -237,6 +237,13 @@ static void eight_bits_do_not_show(void **state)
         if (!(fabs(bf16 - f32) < 8e-6))
             fail_msg("%s %zu x %zu: %.7f, in f32 %.7f", kind, rows, cols, bf16, f32);
     }
+    /* Whose columns lie together are not for 8 bits. */
+    const struct matrix m = make("bell", RAM_BF16, 1600, 1500, 0);
+    const struct ram_view whole = ram_view_whole(&m.tensor);
+    const struct ram_view turned = {whole.tensor, 0, whole.cols, whole.rows, 1, whole.cols};
+    const double c = measure(&m, whole, 42, NULL), d = measure(&m, turned, 42, NULL);
+    assert_true(fabs(c - d) < 8e-6);
+    free(m.data);
 }
 
 /* The transpose as a view: the same matrix for torch's rule of the tall side. */
