@@ -198,12 +198,13 @@ static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work
                                       .coarse = !small};
     struct ram_probe_opts local = kl, curves = kl;
 
-    /* Distances are means over all numbers of a layer: few tokens do, in bf16. */
+    /* Distances are means over all numbers of a layer: few tokens do, in bf16. Where f32 costs
+     * nothing it is taken, since a router that flips in bf16 alone may move a width. */
     local.tier = RAM_TIER_LOCAL;
     local.sequences = 1;
     local.length = length / 4;
     local.rounds = 2;
-    local.coarse = true;
+    local.coarse = work->forward >= tiny_forward;
     curves.curves = true;
     efforts[RAM_EFFORT_FAST] =
         (struct ram_effort){"fast", "sensitivities by layer, encoder search", local, "search", 0};

@@ -31,17 +31,20 @@ widths_of() {
     tr -d ' \n' <"$1/config.json" | sed 's/.*"quantization"://; s/"quantization_config".*//' | tr '}' '\n'
 }
 
+# check_budget MODEL EFFORT: every instruction set decides on the same widths.
 check_budget() {
     for level in amx avx512 avx2; do
-        RAM_CPU=$level expect 0 quantize "$tiny" -o budget-$level --effort normal
+        RAM_CPU=$level expect 0 quantize "$1" -o budget-$level --effort "$2" --force
         widths_of budget-$level >budget-$level.txt
-        same budget-$level.txt budget-amx.txt "widths of a budget, RAM_CPU=$level"
+        same budget-$level.txt budget-amx.txt "widths of a budget, effort $2, RAM_CPU=$level"
     done
 }
 
 check_model "$tiny"
-check_budget
+check_budget "$tiny" normal
 if [ -d "$shared/models/ref-glm4-moe-lite" ]; then
     check_model "$shared/models/ref-glm4-moe-lite"
+    check_budget "$shared/models/ref-glm4-moe-lite" fast
+    check_budget "$shared/models/ref-qwen3-moe" fast
 fi
 finish
