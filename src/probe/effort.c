@@ -43,7 +43,7 @@ struct work {
     double gptq, curves, factors; /* seconds of the reference core */
     double experts;               /* of a layer; 0: dense */
     double hessian;               /* tokens for Hessians */
-    bool exact_tokens;            /* tokens are made in f32 */
+    bool exact_hessian;           /* these are made in f32 */
 };
 
 /* ---- the machine ------------------------------------------------------------------------ */
@@ -134,8 +134,8 @@ static void count(struct work *work, const struct ram_manifest *m)
     const struct ram_synthetic tokens = ram_hessian_tokens(m->bytes, NULL);
     const char *unit = "";
 
-    *work = (struct work){.hessian = (double)(tokens.n * tokens.length),
-                          .exact_tokens = m->bytes <= RAM_EXACT_TOKENS};
+    *work =
+        (struct work){.hessian = (double)(tokens.n * tokens.length), .exact_hessian = tokens.exact};
     const double share = expert_share(m, &work->experts);
     for (size_t i = 0; i < m->n_entries; i++) {
         const struct ram_entry *e = &m->entries[i];
@@ -164,10 +164,10 @@ static double seconds(const struct ram_effort *effort, const struct work *w,
             : (w->experts > 0 ? 2 : 1) * (w->units * (body / 2 + w->head) + 2 * w->forward);
     const bool gptq = !strcmp(effort->encoder, "gptq");
     double bf16 = 0, f32 = 0, others = w->weights * 1e-9;
-    double *const making = w->exact_tokens ? &f32 : &bf16;
+    double *const making = w->exact_hessian ? &f32 : &bf16;
 
     /* Tokens of probes and of the check; probes; three models of the check. */
-    *making += 2 * p->rounds * tokens * w->forward;
+    f32 += 2 * p->rounds * tokens * w->forward;
     *(p->coarse ? &bf16 : &f32) += tokens * (probes + 3 * w->forward);
     others *= error_ns + write_ns + verify_ns + 2 * as_if_ns + (gptq ? 0 : search_ns);
     if (p->curves) {

@@ -387,6 +387,9 @@ static int make_factor(struct ram_hessians *h, const char *unit, enum input inpu
     return ram_gptq_factor_new(out, unit, sums, cols, damp, h->how.pool, err);
 }
 
+/* Bytes of a checkpoint up to which as many tokens may be made in f32. */
+static const uint64_t exact_bytes = 2000000000;
+
 struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
 {
     return (struct ram_synthetic){
@@ -396,6 +399,7 @@ struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
         .length = RAM_HESSIAN_LENGTH,
         .rounds = RAM_HESSIAN_ROUNDS,
         .seed = RAM_HESSIAN_SEED,
+        .exact = bytes <= exact_bytes,
         .text = text,
     };
 }

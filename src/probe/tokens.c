@@ -23,6 +23,7 @@ struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sp
                                : 128,
         .rounds = opts->rounds ? opts->rounds : ROUNDS,
         .seed = opts->seed ? opts->seed : SEED,
+        .exact = true, /* there are few */
         .text = opts->text,
     };
 }
@@ -99,9 +100,8 @@ static int run_round(const struct ram_model *model, const struct ram_synthetic *
                      uint32_t *next, struct ram_err *err)
 {
     const uint64_t memory = how->max_memory ? how->max_memory : (uint64_t)2 << 30;
-    const struct ram_forward_opts opts = {.f32 = ram_model_bytes(model) <= RAM_EXACT_TOKENS,
-                                          .pool = how->pool,
-                                          .max_memory = memory - memory / LOGIT_BYTES_SHARE};
+    const struct ram_forward_opts opts = {
+        .f32 = what->exact, .pool = how->pool, .max_memory = memory - memory / LOGIT_BYTES_SHARE};
     const size_t n_rows = what->n * what->length, vocab = model->hp.vocab;
     const size_t fits = (size_t)(memory / LOGIT_BYTES_SHARE / (vocab * sizeof(float)));
     const size_t block = fits > MAX_BLOCK ? MAX_BLOCK : fits ? fits : 1;

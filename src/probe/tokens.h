@@ -12,15 +12,13 @@
 
 #include "infer/forward.h"
 
-/* Bytes of a checkpoint up to which tokens are made with products in f32: what instruction sets
- * then differ by moves next to no token. In bf16 an activation may round either way, and one other
- * token changes all that follow it. */
-#define RAM_EXACT_TOKENS 2000000000
-
 struct ram_synthetic {
     size_t n, length; /* sequences, tokens of each */
     unsigned rounds;
     uint64_t seed;
+    /* Made with products in f32: what instruction sets then differ by moves next to no token. In
+     * bf16 an activation may round either way, and one other token changes all that follow it. */
+    bool exact;
     /* A file whose text is used instead, n windows spread over it: what being without data costs
      * is measured against that. NULL: none. */
     const char *text;
