@@ -67,9 +67,10 @@ struct work {
     bool add;
 };
 
+/* What is so small that its inverse overflows counts as zero. */
 static void set_scale(float largest, float *to, float *back)
 {
-    *to = largest > 0 ? TOP / largest : 0;
+    *to = largest > 0x1p-120f ? TOP / largest : 0;
     *back = largest / TOP;
 }
 

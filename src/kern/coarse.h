@@ -17,8 +17,8 @@ enum { RAM_COARSE_COLS = 256 };
 /* Is it faster here than RAM_GEMM_BF16? */
 bool ram_coarse_pays(void);
 
-/* The largest of each row of a bf16 matrix whose rows lie together, [rows], and what rounding them
- * is expected to add to the squared error: all but the scale of the steps is chance. */
+/* The largest of each row of a bf16 matrix whose rows lie together, [rows]. lost: the squared error
+ * that rounding these rows is expected to make is added to it. */
 int ram_coarse_measure(struct ram_mat a, size_t rows, size_t cols, float *largest, double *lost,
                        struct ram_pool *pool, struct ram_err *err);
 

@@ -45,6 +45,8 @@ check_budget "$tiny" normal
 if [ -d "$shared/models/ref-glm4-moe-lite" ]; then
     check_model "$shared/models/ref-glm4-moe-lite"
     check_budget "$shared/models/ref-glm4-moe-lite" fast
+fi
+if [ -d "$shared/models/ref-qwen3-moe" ]; then
     check_budget "$shared/models/ref-qwen3-moe" fast
 fi
 finish
