@@ -134,7 +134,6 @@ struct ram_probe_opts {
     unsigned sequences, length; /* of synthetic tokens; 0: 4 of 128, for experts 8 of 256 */
     unsigned rounds;            /* of resampling; 0: 4 */
     uint64_t seed;              /* 0: 42 */
-    bool coarse;                /* products in bf16 instead of f32 */
     bool curves;                /* also what every width costs under the encoder gptq */
     const char *text; /* a file of text instead of the model's own: what data would change */
 };

@@ -23,7 +23,7 @@ static int open_inputs(void *ctx, struct ram_err *err)
         status = ram_model_open(&in->model, in->ckpt, err);
     if (status)
         return status;
-    const struct ram_probe_run how = {in->pool, in->run->max_memory, in->run, true};
+    const struct ram_probe_run how = {in->pool, in->run->max_memory, in->run};
     struct ram_synthetic what = ram_hessian_tokens(ram_model_bytes(in->model), in->text);
     if (in->measured && in->measured->token_length == what.length) {
         what.made = in->measured->tokens;

@@ -108,9 +108,9 @@ static int check(const struct ram_model *source, const struct ram_model *written
     uint32_t *tokens = NULL;
 
     int status = held_out(source, opts, how, &what, &tokens, err);
+    const struct ram_sequences on = {tokens, what.n, what.length};
     if (!status)
-        status = ram_check(source, written, as_if, tokens, what.n, what.length, how, &out->kld,
-                           &out->kld_uniform, err);
+        status = ram_check(source, written, as_if, on, how, &out->kld, &out->kld_uniform, err);
     if (!status)
         out->tokens = what.n * what.length;
     free(tokens);
@@ -122,8 +122,7 @@ int ram_self_check(const char *dir, const struct ram_ckpt *source,
                    const struct ram_probe_opts *opts, const struct ram_run *run,
                    struct ram_self_check *out, struct ram_err *err)
 {
-    struct ram_probe_run how = {
-        .max_memory = run ? run->max_memory : 0, .run = run, .coarse = opts->coarse};
+    struct ram_probe_run how = {.max_memory = run ? run->max_memory : 0, .run = run};
     struct ram_model *original = NULL, *written = NULL;
     struct ram_affine *as_if = NULL;
     struct ram_ckpt *result = NULL;

@@ -23,13 +23,12 @@ static int put(struct ram_manifest *manifest, const struct ram_model *model,
                const struct ram_sensitivities *found, struct ram_err *err)
 {
     const char *tier = opts->tier == RAM_TIER_LOCAL ? "local" : "kl";
-    json_t *all =
-        json_pack("{s:s, s:{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:s}, s:o, s:o}", "tier", tier,
-                  "settings", "tokens", opts->text ? "text" : "synthetic", "sequences",
-                  (json_int_t)what->n, "length", (json_int_t)what->length, "rounds",
-                  (json_int_t)what->rounds, "seed", (json_int_t)what->seed, "bits", found->bits,
-                  "group", RAM_PROBE_GROUP, "products", opts->coarse ? "bf16" : "f32", "joint",
-                  ram_json_real(found->joint), "units", units_json(model, found->alpha));
+    json_t *all = json_pack("{s:s, s:{s:s, s:I, s:I, s:I, s:I, s:i, s:i}, s:o, s:o}", "tier", tier,
+                            "settings", "tokens", opts->text ? "text" : "synthetic", "sequences",
+                            (json_int_t)what->n, "length", (json_int_t)what->length, "rounds",
+                            (json_int_t)what->rounds, "seed", (json_int_t)what->seed, "bits",
+                            found->bits, "group", RAM_PROBE_GROUP, "joint",
+                            ram_json_real(found->joint), "units", units_json(model, found->alpha));
     if (!all)
         return ram_fail(err, RAM_ENOMEM, "no memory for sensitivities");
     json_decref(manifest->sensitivities);
@@ -125,20 +124,19 @@ static int add_sensitivities(struct ram_manifest *manifest, const struct ram_mod
     const bool sparse = model->hp.moe.n_experts > 0;
     const struct ram_synthetic what = ram_probe_tokens(opts, sparse);
     uint32_t *tokens = ram_calloc(what.n * what.length, sizeof *tokens, err);
+    const struct ram_sequences on = {tokens, what.n, what.length};
     struct ram_sensitivities found = {
         .bits = RAM_PROBE_BITS, .alpha = ram_calloc(model->n_units, sizeof *found.alpha, err)};
 
     int status =
         tokens && found.alpha ? ram_synthetic_tokens(model, &what, how, tokens, err) : RAM_ENOMEM;
     if (!status)
-        status =
-            ram_sensitivities(model, tokens, what.n, what.length, opts->tier, how, &found, err);
+        status = ram_sensitivities(model, on, opts->tier, how, &found, err);
     if (!status)
         status = put(manifest, model, &what, opts, &found, err);
     if (!status && sparse && opts->tier == RAM_TIER_KL) {
         found.bits = RAM_PROBE_FINE_BITS;
-        status =
-            ram_sensitivities(model, tokens, what.n, what.length, opts->tier, how, &found, err);
+        status = ram_sensitivities(model, on, opts->tier, how, &found, err);
         if (!status)
             status = put_fine(manifest, model, &found, err);
     }
@@ -150,8 +148,7 @@ static int add_sensitivities(struct ram_manifest *manifest, const struct ram_mod
 int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
               const struct ram_probe_opts *opts, const struct ram_run *run, struct ram_err *err)
 {
-    struct ram_probe_run how = {
-        .max_memory = run ? run->max_memory : 0, .run = run, .coarse = opts->coarse};
+    struct ram_probe_run how = {.max_memory = run ? run->max_memory : 0, .run = run};
     struct ram_model *model = NULL;
 
     int status = ram_model_open(&model, ckpt, err);

@@ -11,7 +11,7 @@ struct check {
     const struct ram_model *source, *written;
     const struct ram_affine *as_if;
     const struct ram_probe_run *how;
-    size_t n, length;
+    struct ram_sequences on;
     struct ram_forward *original; /* spans [0, n) clean, [n, 2n) as if */
     struct ram_forward *result;
     struct ram_logits logits;
@@ -29,36 +29,29 @@ static int report(const struct check *c, size_t layer, struct ram_err *err)
     return ram_probe_report(c->how, "check", item, bytes / (n_layers + 1) * layer, bytes, err);
 }
 
-static int start_one(const struct check *c, const struct ram_model *model, const uint32_t *tokens,
-                     size_t n_spans, struct ram_forward **out, struct ram_err *err)
+static int start_one(const struct check *c, const struct ram_model *model, size_t copies,
+                     struct ram_forward **out, struct ram_err *err)
 {
-    const struct ram_forward_opts opts = {
-        .f32 = !c->how->coarse, .pool = c->how->pool, .max_memory = ram_logits_memory(c->how) / 2};
-    struct ram_span *spans = ram_calloc(n_spans, sizeof *spans, err);
-
-    for (size_t i = 0; spans && i < n_spans; i++)
-        spans[i] = (struct ram_span){tokens + i % c->n * c->length, c->length, RAM_NO_PARENT};
-    const int status = spans ? ram_forward_new(out, model, spans, n_spans, &opts, err) : RAM_ENOMEM;
-    free(spans);
-    return status;
+    return ram_probe_forward(out, model, c->on, copies, c->how->pool, ram_logits_memory(c->how) / 2,
+                             err);
 }
 
-static int compute_as_if(struct check *c, const uint32_t *tokens, struct ram_err *err)
+static int compute_as_if(struct check *c, struct ram_err *err)
 {
-    unsigned *unit_of = ram_calloc(2 * c->n, sizeof *unit_of, err);
+    unsigned *unit_of = ram_calloc(2 * c->on.n, sizeof *unit_of, err);
     int status = unit_of ? RAM_OK : RAM_ENOMEM;
 
-    for (size_t i = 0; !status && i < c->n; i++)
-        unit_of[c->n + i] = RAM_ALL_UNITS;
+    for (size_t i = 0; !status && i < c->on.n; i++)
+        unit_of[c->on.n + i] = RAM_ALL_UNITS;
     if (!status)
         ram_forward_as_if(c->original, c->as_if, unit_of);
-    for (size_t i = 0; !status && i < c->n; i++)
-        status = ram_forward_embed(c->original, c->n + i, tokens + i * c->length, err);
+    for (size_t i = 0; !status && i < c->on.n; i++)
+        status = ram_forward_embed(c->original, c->on.n + i, c->on.tokens + i * c->on.length, err);
     free(unit_of);
     return status;
 }
 
-static int start(struct check *c, const uint32_t *tokens, struct ram_err *err)
+static int start(struct check *c, struct ram_err *err)
 {
     const struct ram_hparams *a = &c->source->hp, *b = &c->written->hp;
 
@@ -68,11 +61,11 @@ static int start(struct check *c, const uint32_t *tokens, struct ram_err *err)
                         c->written->ckpt->name, b->n_layers, b->vocab, a->n_layers, a->vocab);
     int status = ram_logits_new(&c->logits, c->source, c->how, err);
     if (!status)
-        status = start_one(c, c->source, tokens, (c->as_if ? 2 : 1) * c->n, &c->original, err);
+        status = start_one(c, c->source, c->as_if ? 2 : 1, &c->original, err);
     if (!status && c->as_if)
-        status = compute_as_if(c, tokens, err);
+        status = compute_as_if(c, err);
     if (!status)
-        status = start_one(c, c->written, tokens, c->n, &c->result, err);
+        status = start_one(c, c->written, 1, &c->result, err);
     return status;
 }
 
@@ -92,7 +85,7 @@ static int run_layers(struct check *c, struct ram_err *err)
 
 static int compare(struct check *c, struct ram_err *err)
 {
-    const size_t n_rows = c->n * c->length;
+    const size_t n_rows = c->on.n * c->on.length;
     int status = RAM_OK;
 
     for (size_t row = 0, n; !status && row < n_rows; row += n) {
@@ -108,7 +101,7 @@ static int compare(struct check *c, struct ram_err *err)
 }
 
 int ram_check(const struct ram_model *source, const struct ram_model *written,
-              const struct ram_affine *as_if, const uint32_t *tokens, size_t n, size_t length,
+              const struct ram_affine *as_if, struct ram_sequences on,
               const struct ram_probe_run *how, double *kld_written, double *kld_as_if,
               struct ram_err *err)
 {
@@ -116,17 +109,16 @@ int ram_check(const struct ram_model *source, const struct ram_model *written,
 
     if (!c)
         return RAM_ENOMEM;
-    *c = (struct check){
-        .source = source, .written = written, .as_if = as_if, .how = how, .n = n, .length = length};
-    int status = start(c, tokens, err);
+    *c = (struct check){.source = source, .written = written, .as_if = as_if, .how = how, .on = on};
+    int status = start(c, err);
     if (!status)
         status = run_layers(c, err);
     if (!status)
         status = compare(c, err);
     if (!status)
-        *kld_written = c->kld_written / (double)(n * length);
+        *kld_written = c->kld_written / (double)(on.n * on.length);
     if (!status && as_if)
-        *kld_as_if = c->kld_as_if / (double)(n * length);
+        *kld_as_if = c->kld_as_if / (double)(on.n * on.length);
     ram_forward_free(c->original);
     ram_forward_free(c->result);
     ram_logits_release(&c->logits);

@@ -6,12 +6,12 @@
 #include "probe/tokens.h"
 
 /*
- * Nats a token over tokens [n, length]: written, of that model from the source; as_if, of the
+ * Nats a token on the sequences: written, of that model from the source; as_if, of the
  * source with its units as if they were stored in the forms as_if [source->n_units] (NULL: not
  * asked for). Both models run in step, layer by layer. RAM_EUSAGE if they are not of one shape.
  */
 int ram_check(const struct ram_model *source, const struct ram_model *written,
-              const struct ram_affine *as_if, const uint32_t *tokens, size_t n, size_t length,
+              const struct ram_affine *as_if, struct ram_sequences on,
               const struct ram_probe_run *how, double *kld_written, double *kld_as_if,
               struct ram_err *err);
 

@@ -24,16 +24,11 @@ static const double as_if_ns = 1.5;                       /* a weight coded for 
 static const double gptq_ns = 105, gptq_column_ns = 0.02; /* a weight, and its columns */
 static const double factor_ns = 4.5e-3;                   /* x columns^3 */
 
-/* Operations a token up to which a model is small, and probed in f32 and on more tokens, since they
- * cost nothing; and is tiny, with more still. */
-static const double small_forward = 2e9, tiny_forward = 2e8;
-/* Two cores with AVX512-BF16, by which the usual effort is chosen. */
-static const double usual_bf16 = 360e9, usual_f32 = 180e9, usual_seconds = 600;
-
-struct machine {
-    double bf16, f32; /* operations a second of all threads */
-    double others;    /* seconds of all threads for one of the reference core */
-};
+/* Operations a token up to which a model is tiny, and probed on more tokens, since they cost
+ * nothing. */
+static const double tiny_forward = 2e8;
+/* Two cores with AVX-512, by which the usual effort is chosen. */
+static const double usual_f32 = 180e9, usual_seconds = 600;
 
 struct work {
     double forward; /* operations a token ... */
@@ -42,8 +37,7 @@ struct work {
     double weights;
     double gptq, curves, factors; /* seconds of the reference core */
     double experts;               /* of a layer; 0: dense */
-    double hessian;               /* tokens for Hessians */
-    bool exact_hessian;           /* these are made in f32 */
+    double hessian, rounds;       /* tokens for Hessians */
 };
 
 /* ---- the machine ------------------------------------------------------------------------ */
@@ -56,33 +50,23 @@ static double seconds_of(const struct timespec *from)
     return (double)(now.tv_sec - from->tv_sec) + 1e-9 * (double)(now.tv_nsec - from->tv_nsec);
 }
 
-static int rate(enum ram_gemm_mode mode, float *room, struct ram_pool *pool, double *out,
-                struct ram_err *err)
+/* Operations a second of all threads, in f32. */
+static int time_machine(double *rate, struct ram_pool *pool, struct ram_err *err)
 {
+    float *room = ram_calloc((size_t)3 * PRODUCT * PRODUCT, sizeof *room, err);
     const struct ram_mat a = {room, RAM_ELEM_F32, PRODUCT, 1};
     const struct ram_mat b = {room + PRODUCT * PRODUCT, RAM_ELEM_F32, PRODUCT, 1};
     double best = INFINITY;
-    int status = RAM_OK;
+    int status = room ? RAM_OK : RAM_ENOMEM;
 
     for (int run = 0; run < 3 && !status; run++) {
         struct timespec from;
         clock_gettime(CLOCK_MONOTONIC, &from);
-        status = ram_gemm(mode, PRODUCT, PRODUCT, PRODUCT, a, b, room + 2 * PRODUCT * PRODUCT,
-                          PRODUCT, false, pool, err);
+        status = ram_gemm(RAM_GEMM_F32, PRODUCT, PRODUCT, PRODUCT, a, b,
+                          room + 2 * PRODUCT * PRODUCT, PRODUCT, false, pool, err);
         best = fmin(best, fmax(seconds_of(&from), 1e-6));
     }
-    *out = 2.0 * PRODUCT * PRODUCT * PRODUCT / best;
-    return status;
-}
-
-static int time_machine(struct machine *machine, struct ram_pool *pool, struct ram_err *err)
-{
-    float *room = ram_calloc((size_t)3 * PRODUCT * PRODUCT, sizeof *room, err);
-
-    int status = room ? rate(RAM_GEMM_F32, room, pool, &machine->f32, err) : RAM_ENOMEM;
-    if (!status)
-        status = rate(RAM_GEMM_BF16, room, pool, &machine->bf16, err);
-    machine->others = reference_f32 / fmax(machine->f32, 1);
+    *rate = 2.0 * PRODUCT * PRODUCT * PRODUCT / best;
     free(room);
     return status;
 }
@@ -134,8 +118,7 @@ static void count(struct work *work, const struct ram_manifest *m)
     const struct ram_synthetic tokens = ram_hessian_tokens(m->bytes, NULL);
     const char *unit = "";
 
-    *work =
-        (struct work){.hessian = (double)(tokens.n * tokens.length), .exact_hessian = tokens.exact};
+    *work = (struct work){.hessian = (double)(tokens.n * tokens.length), .rounds = tokens.rounds};
     const double share = expert_share(m, &work->experts);
     for (size_t i = 0; i < m->n_entries; i++) {
         const struct ram_entry *e = &m->entries[i];
@@ -152,8 +135,8 @@ static void count(struct work *work, const struct ram_manifest *m)
 
 /* ---- efforts ---------------------------------------------------------------------------- */
 
-static double seconds(const struct ram_effort *effort, const struct work *w,
-                      const struct machine *machine)
+/* With so many operations a second of all threads. */
+static double seconds(const struct ram_effort *effort, const struct work *w, double rate)
 {
     const struct ram_probe_opts *p = &effort->probe;
     const double tokens = (double)p->sequences * p->length, body = w->forward - w->head;
@@ -163,48 +146,38 @@ static double seconds(const struct ram_effort *effort, const struct work *w,
             ? 10 * body + 4 * w->head
             : (w->experts > 0 ? 2 : 1) * (w->units * (body / 2 + w->head) + 2 * w->forward);
     const bool gptq = !strcmp(effort->encoder, "gptq");
-    double bf16 = 0, f32 = 0, others = w->weights * 1e-9;
-    double *const making = w->exact_hessian ? &f32 : &bf16;
-
     /* Tokens of probes and of the check; probes; three models of the check. */
-    f32 += 2 * p->rounds * tokens * w->forward;
-    *(p->coarse ? &bf16 : &f32) += tokens * (probes + 3 * w->forward);
+    double products = tokens * ((2 * p->rounds + 3) * w->forward + probes);
+    double others = w->weights * 1e-9;
+
     others *= error_ns + write_ns + verify_ns + 2 * as_if_ns + (gptq ? 0 : search_ns);
     if (p->curves) {
-        *making += RAM_HESSIAN_ROUNDS * w->hessian * w->forward;
-        bf16 += w->hessian * w->forward;
+        products += (w->rounds + 1) * w->hessian * w->forward;
         others += w->curves + w->factors * (w->experts > 0 ? CURVE_EXPERTS / w->experts : 1);
     }
     if (gptq) {
         /* Its tokens are those of the curves. */
-        *making += p->curves ? 0 : RAM_HESSIAN_ROUNDS * w->hessian * w->forward;
-        bf16 += w->hessian * w->forward;
+        products += (p->curves ? 1 : w->rounds + 1) * w->hessian * w->forward;
         others += w->gptq + w->factors;
     }
-    return bf16 / machine->bf16 + f32 / machine->f32 + others * machine->others;
+    return (products + others * reference_f32) / rate;
 }
 
 static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work *work)
 {
-    const bool small = work->forward < small_forward;
-    const unsigned more = work->forward < tiny_forward ? 4 : small ? 2 : 1;
-    const unsigned n = work->experts > 0 ? 2 * more : more;
-    const unsigned length = work->experts > 0 ? 256 : 128;
-    const struct ram_probe_opts kl = {.tier = RAM_TIER_KL,
-                                      .sequences = n,
-                                      .length = length,
-                                      .rounds = 4,
-                                      .seed = 42,
-                                      .coarse = !small};
+    const bool sparse = work->experts > 0;
+    const bool tiny = work->forward < tiny_forward;
+    const unsigned n = (tiny ? 4 : 1) * (sparse ? 2 : 1);
+    const unsigned length = (tiny ? 128 : 64) * (sparse ? 2 : 1);
+    const struct ram_probe_opts kl = {
+        .tier = RAM_TIER_KL, .sequences = n, .length = length, .rounds = 4, .seed = 42};
     struct ram_probe_opts local = kl, curves = kl;
 
-    /* Distances are means over all numbers of a layer: few tokens do, in bf16. Where f32 costs
-     * nothing it is taken, since a router that flips in bf16 alone may move a width. */
+    /* Distances are means over all numbers of a layer: few tokens do. */
     local.tier = RAM_TIER_LOCAL;
     local.sequences = 1;
     local.length = length / 4;
     local.rounds = 2;
-    local.coarse = work->forward >= tiny_forward;
     curves.curves = true;
     efforts[RAM_EFFORT_FAST] =
         (struct ram_effort){"fast", "sensitivities by layer, encoder search", local, "search", 0};
@@ -219,17 +192,16 @@ int ram_efforts_plan(const struct ram_manifest *manifest, struct ram_pool *pool,
                      struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
                      struct ram_err *err)
 {
-    const struct machine nominal = {usual_bf16, usual_f32, reference_f32 / usual_f32};
-    struct machine machine = {0};
     struct work work;
+    double rate;
 
     count(&work, manifest);
     describe(efforts, &work);
-    *usual = seconds(&efforts[RAM_EFFORT_BEST], &work, &nominal) <= usual_seconds
+    *usual = seconds(&efforts[RAM_EFFORT_BEST], &work, usual_f32) <= usual_seconds
                  ? RAM_EFFORT_BEST
                  : RAM_EFFORT_NORMAL;
-    const int status = time_machine(&machine, pool, err);
+    const int status = time_machine(&rate, pool, err);
     for (size_t i = 0; !status && i < RAM_N_EFFORTS; i++)
-        efforts[i].seconds = seconds(&efforts[i], &work, &machine);
+        efforts[i].seconds = seconds(&efforts[i], &work, rate);
     return status;
 }

@@ -208,19 +208,12 @@ static void drop_layer(struct ram_hessians *h)
 static int restart(struct ram_hessians *h, struct ram_err *err)
 {
     const uint64_t share = h->max_memory / 8 + WORKER_BYTES * ram_pool_threads(h->how.pool);
-    const struct ram_forward_opts opts = {.pool = h->how.pool, .max_memory = share};
-    struct ram_span *spans = ram_calloc(h->what.n, sizeof *spans, err);
-    int status = spans ? RAM_OK : RAM_ENOMEM;
+    const struct ram_sequences on = {h->tokens, h->what.n, h->what.length};
 
     ram_forward_free(h->forward);
     h->forward = NULL;
     h->next = 0;
-    for (size_t i = 0; !status && i < h->what.n; i++)
-        spans[i] = (struct ram_span){h->tokens + i * h->what.length, h->what.length, RAM_NO_PARENT};
-    if (!status)
-        status = ram_forward_new(&h->forward, h->model, spans, h->what.n, &opts, err);
-    free(spans);
-    return status;
+    return ram_probe_forward(&h->forward, h->model, on, 1, h->how.pool, share, err);
 }
 
 static int keep_head(struct ram_hessians *h, struct ram_err *err)
@@ -387,9 +380,6 @@ static int make_factor(struct ram_hessians *h, const char *unit, enum input inpu
     return ram_gptq_factor_new(out, unit, sums, cols, damp, h->how.pool, err);
 }
 
-/* Bytes of a checkpoint up to which as many tokens may be made in f32. */
-static const uint64_t exact_bytes = 2000000000;
-
 struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
 {
     return (struct ram_synthetic){
@@ -397,9 +387,8 @@ struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
              : bytes <= 8000000000 ? 32
                                    : 16,
         .length = RAM_HESSIAN_LENGTH,
-        .rounds = RAM_HESSIAN_ROUNDS,
+        .rounds = bytes <= 2000000000 ? 4 : 2, /* docs/allocation.md, Few tokens */
         .seed = RAM_HESSIAN_SEED,
-        .exact = bytes <= exact_bytes,
         .text = text,
     };
 }

@@ -22,7 +22,7 @@
 struct ram_hessians;
 
 /* The tokens and the damping that encoders are given (docs/allocation.md, Encoders). */
-enum { RAM_HESSIAN_LENGTH = 256, RAM_HESSIAN_ROUNDS = 4, RAM_HESSIAN_SEED = 42 };
+enum { RAM_HESSIAN_LENGTH = 256, RAM_HESSIAN_SEED = 42 };
 #define RAM_HESSIAN_DAMP 0.05
 
 /* bytes: of the checkpoint, since in a smaller one more tokens take no longer; text: a file in the

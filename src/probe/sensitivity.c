@@ -22,8 +22,8 @@ struct probes {
     enum ram_tier tier;
     int bits;
     struct ram_forward *forward;
-    size_t n, length; /* sequences, tokens of each */
-    unsigned *order;  /* [n_order] the embedding, then units by layer; not a head of its own */
+    struct ram_sequences on;
+    unsigned *order; /* [n_order] the embedding, then units by layer; not a head of its own */
     size_t n_order, n_trajectories;
     struct ram_affine *as_if; /* [n_units] */
     unsigned *unit_of;        /* [n_trajectories x n] */
@@ -47,17 +47,18 @@ static const char *stage_of(const struct probes *p)
 
 static void assign(struct probes *p, size_t trajectory, unsigned unit)
 {
-    for (size_t i = 0; i < p->n; i++)
-        p->unit_of[trajectory * p->n + i] = unit;
+    for (size_t i = 0; i < p->on.n; i++)
+        p->unit_of[trajectory * p->on.n + i] = unit;
     ram_forward_as_if(p->forward, p->as_if, p->unit_of);
 }
 
-static int embed(struct probes *p, size_t trajectory, const uint32_t *tokens, struct ram_err *err)
+static int embed(struct probes *p, size_t trajectory, struct ram_err *err)
 {
     int status = RAM_OK;
 
-    for (size_t i = 0; !status && i < p->n; i++)
-        status = ram_forward_embed(p->forward, trajectory * p->n + i, tokens + i * p->length, err);
+    for (size_t i = 0; !status && i < p->on.n; i++)
+        status = ram_forward_embed(p->forward, trajectory * p->on.n + i,
+                                   p->on.tokens + i * p->on.length, err);
     return status;
 }
 
@@ -67,8 +68,8 @@ static int measure_distance(struct probes *p, size_t trajectory, unsigned unit, 
     double apart = 0, energy = 0, d, e;
     int status = RAM_OK;
 
-    for (size_t i = 0; !status && i < p->n; i++) {
-        status = ram_forward_distance(p->forward, i, trajectory * p->n + i, &d, &e, err);
+    for (size_t i = 0; !status && i < p->on.n; i++) {
+        status = ram_forward_distance(p->forward, i, trajectory * p->on.n + i, &d, &e, err);
         apart += d;
         energy += e;
     }
@@ -82,15 +83,15 @@ static int measure_distance(struct probes *p, size_t trajectory, unsigned unit, 
     return RAM_OK;
 }
 
-static int start_trajectories(struct probes *p, const uint32_t *tokens, struct ram_err *err)
+static int start_trajectories(struct probes *p, struct ram_err *err)
 {
     const unsigned unit = p->model->embed_unit;
 
     assign(p, JOINT, RAM_ALL_UNITS);
     assign(p, FIRST_PROBE, unit);
-    int status = embed(p, JOINT, tokens, err);
+    int status = embed(p, JOINT, err);
     if (!status)
-        status = embed(p, FIRST_PROBE, tokens, err);
+        status = embed(p, FIRST_PROBE, err);
     return status || p->tier == RAM_TIER_KL ? status : measure_distance(p, FIRST_PROBE, unit, err);
 }
 
@@ -106,11 +107,11 @@ static int run_layer(struct probes *p, size_t layer, size_t begin, size_t end, s
     for (size_t k = begin; !status && k < end; k++) {
         const size_t trajectory = first + k - begin;
         assign(p, trajectory, p->order[k]);
-        for (size_t i = 0; !status && i < p->n; i++)
-            status = ram_forward_copy(p->forward, i, trajectory * p->n + i, err);
+        for (size_t i = 0; !status && i < p->on.n; i++)
+            status = ram_forward_copy(p->forward, i, trajectory * p->on.n + i, err);
     }
     if (!status)
-        status = ram_forward_part(p->forward, layer, (first + end - begin) * p->n, err);
+        status = ram_forward_part(p->forward, layer, (first + end - begin) * p->on.n, err);
     for (size_t k = begin; !status && local && k < end; k++)
         status = measure_distance(p, first + k - begin, p->order[k], err);
     return status;
@@ -154,7 +155,7 @@ static int diverge_units(struct probes *p, size_t first, struct ram_err *err)
 {
     const unsigned head = p->model->head.unit;
     const bool in_step = p->tier == RAM_TIER_KL;
-    const size_t rows = p->n * p->length;
+    const size_t rows = p->on.n * p->on.length;
     int status = RAM_OK;
 
     for (size_t k = 0; in_step && !status && k < p->n_order; k++)
@@ -168,7 +169,7 @@ static int diverge_units(struct probes *p, size_t first, struct ram_err *err)
 
 static int compare(struct probes *p, struct ram_err *err)
 {
-    const size_t n_rows = p->n * p->length;
+    const size_t n_rows = p->on.n * p->on.length;
     const uint64_t bytes = ram_model_bytes(p->model);
     int status = RAM_OK;
 
@@ -193,7 +194,7 @@ static int compare(struct probes *p, struct ram_err *err)
  * exactly. */
 static void finish(struct probes *p)
 {
-    const double positions = (double)(p->n * p->length);
+    const double positions = (double)(p->on.n * p->on.length);
 
     p->joint /= positions;
     p->head /= positions;
@@ -236,7 +237,7 @@ static int set_forms(struct probes *p, struct ram_err *err)
                                     .scale_type = RAM_SCALE_BF16};
 
     p->as_if = ram_calloc(p->model->n_units, sizeof *p->as_if, err);
-    p->unit_of = ram_calloc(p->n_trajectories * p->n, sizeof *p->unit_of, err);
+    p->unit_of = ram_calloc(p->n_trajectories * p->on.n, sizeof *p->unit_of, err);
     if (!p->as_if || !p->unit_of)
         return RAM_ENOMEM;
     for (unsigned unit = 1; unit < p->model->n_units; unit++) {
@@ -247,44 +248,32 @@ static int set_forms(struct probes *p, struct ram_err *err)
     return RAM_OK;
 }
 
-static int start(struct probes *p, const uint32_t *tokens, struct ram_err *err)
+static int start(struct probes *p, struct ram_err *err)
 {
-    const size_t n_spans = p->n_trajectories * p->n;
-    const struct ram_forward_opts opts = {
-        .f32 = !p->how->coarse, .pool = p->how->pool, .max_memory = ram_logits_memory(p->how)};
-    struct ram_span *spans = ram_calloc(n_spans, sizeof *spans, err);
+    const int status = ram_logits_new(&p->logits, p->model, p->how, err);
 
-    int status = spans ? ram_logits_new(&p->logits, p->model, p->how, err) : RAM_ENOMEM;
-    for (size_t i = 0; !status && i < n_spans; i++)
-        spans[i] = (struct ram_span){tokens + i % p->n * p->length, p->length, RAM_NO_PARENT};
-    if (!status)
-        status = ram_forward_new(&p->forward, p->model, spans, n_spans, &opts, err);
-    free(spans);
-    return status;
+    return status ? status
+                  : ram_probe_forward(&p->forward, p->model, p->on, p->n_trajectories, p->how->pool,
+                                      ram_logits_memory(p->how), err);
 }
 
-int ram_sensitivities(const struct ram_model *model, const uint32_t *tokens, size_t n,
-                      size_t length, enum ram_tier tier, const struct ram_probe_run *how,
-                      struct ram_sensitivities *out, struct ram_err *err)
+int ram_sensitivities(const struct ram_model *model, struct ram_sequences on, enum ram_tier tier,
+                      const struct ram_probe_run *how, struct ram_sensitivities *out,
+                      struct ram_err *err)
 {
     struct probes *p = ram_calloc(1, sizeof *p, err);
 
     if (!p)
         return RAM_ENOMEM;
-    *p = (struct probes){.model = model,
-                         .how = how,
-                         .tier = tier,
-                         .bits = out->bits,
-                         .n = n,
-                         .length = length,
-                         .alpha = out->alpha};
+    *p = (struct probes){
+        .model = model, .how = how, .tier = tier, .bits = out->bits, .on = on, .alpha = out->alpha};
     int status = order_units(p, err);
     if (!status)
         status = set_forms(p, err);
     if (!status)
-        status = start(p, tokens, err);
+        status = start(p, err);
     if (!status)
-        status = start_trajectories(p, tokens, err);
+        status = start_trajectories(p, err);
     if (!status)
         status = run_layers(p, err);
     if (!status)

@@ -25,9 +25,9 @@ struct ram_sensitivities {
     double joint;  /* of all units at once: near their sum where nothing is routed */
 };
 
-/* tokens [n, length]; bits and alpha are the caller's. */
-int ram_sensitivities(const struct ram_model *model, const uint32_t *tokens, size_t n,
-                      size_t length, enum ram_tier tier, const struct ram_probe_run *how,
-                      struct ram_sensitivities *out, struct ram_err *err);
+/* bits and alpha of out are the caller's. */
+int ram_sensitivities(const struct ram_model *model, struct ram_sequences on, enum ram_tier tier,
+                      const struct ram_probe_run *how, struct ram_sensitivities *out,
+                      struct ram_err *err);
 
 #endif

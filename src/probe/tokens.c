@@ -23,7 +23,6 @@ struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sp
                                : 128,
         .rounds = opts->rounds ? opts->rounds : ROUNDS,
         .seed = opts->seed ? opts->seed : SEED,
-        .exact = true, /* there are few */
         .text = opts->text,
     };
 }
@@ -39,6 +38,21 @@ int ram_probe_report(const struct ram_probe_run *how, const char *stage, const c
     return run && run->cancelled && run->cancelled(run->user)
                ? ram_fail(err, RAM_EINTERRUPT, "interrupted: %s, %s", stage, item)
                : RAM_OK;
+}
+
+int ram_probe_forward(struct ram_forward **out, const struct ram_model *model,
+                      struct ram_sequences on, size_t copies, struct ram_pool *pool,
+                      uint64_t max_memory, struct ram_err *err)
+{
+    const struct ram_forward_opts opts = {.f32 = true, .pool = pool, .max_memory = max_memory};
+    const size_t length = on.length, n = copies * on.n;
+    struct ram_span *spans = ram_calloc(n, sizeof *spans, err);
+
+    for (size_t i = 0; spans && i < n; i++)
+        spans[i] = (struct ram_span){on.tokens + i % on.n * length, length, RAM_NO_PARENT};
+    const int status = spans ? ram_forward_new(out, model, spans, n, &opts, err) : RAM_ENOMEM;
+    free(spans);
+    return status;
 }
 
 /* Is it a token that marks an end or a filling? Those say nothing as a start. */
@@ -100,12 +114,11 @@ static int run_round(const struct ram_model *model, const struct ram_synthetic *
                      uint32_t *next, struct ram_err *err)
 {
     const uint64_t memory = how->max_memory ? how->max_memory : (uint64_t)2 << 30;
-    const struct ram_forward_opts opts = {
-        .f32 = what->exact, .pool = how->pool, .max_memory = memory - memory / LOGIT_BYTES_SHARE};
     const size_t n_rows = what->n * what->length, vocab = model->hp.vocab;
     const size_t fits = (size_t)(memory / LOGIT_BYTES_SHARE / (vocab * sizeof(float)));
     const size_t block = fits > MAX_BLOCK ? MAX_BLOCK : fits ? fits : 1;
     const uint64_t part = ram_model_bytes(model) / (model->hp.n_layers + 1);
+    const struct ram_sequences on = {tokens, what->n, what->length};
     struct ram_forward *forward = NULL;
     size_t rows[MAX_BLOCK];
     char name[48];
@@ -114,12 +127,9 @@ static int run_round(const struct ram_model *model, const struct ram_synthetic *
     snprintf(name, sizeof name, "round %u of %u", round + 1, what->rounds);
     r.rng = ram_rng_for(what->seed + round + 1, "resample");
     r.logits = ram_calloc(block * vocab, sizeof *r.logits, err);
-    struct ram_span *spans = ram_calloc(what->n, sizeof *spans, err);
-    int status = r.logits && spans ? RAM_OK : RAM_ENOMEM;
-    for (size_t i = 0; !status && i < what->n; i++)
-        spans[i] = (struct ram_span){tokens + i * what->length, what->length, RAM_NO_PARENT};
-    if (!status)
-        status = ram_forward_new(&forward, model, spans, what->n, &opts, err);
+    int status = r.logits ? ram_probe_forward(&forward, model, on, 1, how->pool,
+                                              memory - memory / LOGIT_BYTES_SHARE, err)
+                          : RAM_ENOMEM;
     for (size_t l = 0; !status && l < model->hp.n_layers; l++) {
         const uint64_t done = (round * (model->hp.n_layers + 1) + l) * part;
         status = ram_probe_report(how, "synthesize", name, done,
@@ -136,7 +146,6 @@ static int run_round(const struct ram_model *model, const struct ram_synthetic *
             status = ram_pool_for(how->pool, n, resample_row, &r, err);
     }
     ram_forward_free(forward);
-    free(spans);
     free(r.logits);
     return status;
 }

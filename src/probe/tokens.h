@@ -16,9 +16,6 @@ struct ram_synthetic {
     size_t n, length; /* sequences, tokens of each */
     unsigned rounds;
     uint64_t seed;
-    /* Made with products in f32: what instruction sets then differ by moves next to no token. In
-     * bf16 an activation may round either way, and one other token changes all that follow it. */
-    bool exact;
     /* A file whose text is used instead, n windows spread over it: what being without data costs
      * is measured against that. NULL: none. */
     const char *text;
@@ -30,14 +27,27 @@ struct ram_probe_run {
     struct ram_pool *pool;
     uint64_t max_memory;       /* 0: 2 GiB */
     const struct ram_run *run; /* progress, cancellation; may be NULL */
-    bool coarse;               /* products in bf16: for models that are too large for f32 */
 };
 
 /* tokens [n, length]; those made before, if they are enough. RAM_EUSAGE if a text has too few. The
- * same for every instruction set but where a random number falls on an edge: next to never up to
- * checkpoints of 2 GB, often beyond, where products are in bf16. */
+ * same for every instruction set, unless a random number falls on an edge. */
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
                          const struct ram_probe_run *how, uint32_t *tokens, struct ram_err *err);
+
+struct ram_sequences {
+    const uint32_t *tokens; /* [n, length] */
+    size_t n, length;
+};
+
+/*
+ * A forward pass over so many copies of the sequences, as everything that is measured on tokens of
+ * the model's own is run: with products in f32. What instruction sets then differ by moves no token
+ * and no width. In bf16 an activation may round either way, and one other token changes all that
+ * follow it.
+ */
+int ram_probe_forward(struct ram_forward **out, const struct ram_model *model,
+                      struct ram_sequences on, size_t copies, struct ram_pool *pool,
+                      uint64_t max_memory, struct ram_err *err);
 
 /* What the options ask for; sparse: of a mixture of experts, of which each sees few tokens. */
 struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sparse);

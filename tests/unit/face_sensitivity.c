@@ -23,6 +23,7 @@ struct subject {
     struct ram_model *model;
     struct ram_pool *pool;
     uint32_t tokens[TOKENS];
+    struct ram_sequences on; /* these */
 };
 
 static const struct make_opts subjects[] = {{.arch = "llama"},
@@ -49,6 +50,7 @@ static void open_subject(struct subject *s, const struct make_opts *opts)
     ok(ram_pool_new(&s->pool, 2, &err), &err);
     const struct ram_probe_run how = {.pool = s->pool};
     ok(ram_synthetic_tokens(s->model, &what, &how, s->tokens, &err), &err);
+    s->on = (struct ram_sequences){s->tokens, N, LENGTH};
 }
 
 static void close_subject(struct subject *s)
@@ -137,7 +139,7 @@ static void agrees_with_conversion(void **state)
         const struct ram_probe_run how = {.pool = s.pool};
         struct ram_sensitivities found = {.bits = RAM_PROBE_BITS, .alpha = alpha};
         assert_true(s.model->n_units <= 64);
-        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &found, &err), &err);
+        ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &how, &found, &err), &err);
         for (size_t u = 1; u < s.model->n_units; u++) {
             const char *unit = s.model->units[u].name;
             if (isnan(alpha[u])) {
@@ -163,7 +165,7 @@ static void joint_agrees_with_conversion(void **state)
     open_subject(&s, &subjects[1]);
     const struct ram_probe_run how = {.pool = s.pool};
     struct ram_sensitivities kl = {.bits = RAM_PROBE_BITS, .alpha = alpha};
-    ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &kl, &err), &err);
+    ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &how, &kl, &err), &err);
     const double kld = converted(&s, NULL);
     assert_true(fabs(kl.joint - kld) <= 1e-3 * kld);
 
@@ -189,7 +191,7 @@ static void check_agrees(void **state)
         open_subject(&s, &subjects[k]);
         const struct ram_probe_run how = {.pool = s.pool};
         struct ram_sensitivities kl = {.bits = RAM_PROBE_BITS, .alpha = alpha};
-        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &kl, &err), &err);
+        ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &how, &kl, &err), &err);
         for (size_t u = 1; u < s.model->n_units; u++)
             as_if[u] = isnan(alpha[u]) ? (struct ram_affine){0} : form;
         assert_non_null(mkdtemp(dir));
@@ -197,9 +199,8 @@ static void check_agrees(void **state)
         const double kld = divergence(&s, dir);
         ok(ram_ckpt_open(&ckpt, dir, &err), &err);
         ok(ram_model_open(&model, ckpt, &err), &err);
-        ok(ram_check(s.model, model, as_if, s.tokens, N, LENGTH, &how, &written, &joint, &err),
-           &err);
-        ok(ram_check(s.model, model, NULL, s.tokens, N, LENGTH, &how, &alone, &other, &err), &err);
+        ok(ram_check(s.model, model, as_if, s.on, &how, &written, &joint, &err), &err);
+        ok(ram_check(s.model, model, NULL, s.on, &how, &alone, &other, &err), &err);
         assert_true(fabs(written - kld) <= 1e-9 * kld);
         assert_true(alone == written && isnan(other));
         assert_true(fabs(joint - kl.joint) <= 1e-12 * kl.joint);
@@ -223,9 +224,8 @@ static void local_adds_up(void **state)
         const struct ram_probe_run how = {.pool = s.pool};
         struct ram_sensitivities local = {.bits = RAM_PROBE_BITS, .alpha = alpha},
                                  kl = {.bits = RAM_PROBE_BITS, .alpha = exact};
-        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_LOCAL, &how, &local, &err),
-           &err);
-        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, RAM_TIER_KL, &how, &kl, &err), &err);
+        ok(ram_sensitivities(s.model, s.on, RAM_TIER_LOCAL, &how, &local, &err), &err);
+        ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &how, &kl, &err), &err);
         assert_true(local.joint == kl.joint);
         for (size_t u = 1; u < s.model->n_units; u++)
             sum += isnan(alpha[u]) ? 0 : alpha[u];
@@ -297,8 +297,8 @@ static void threads_change_nothing(void **state)
         struct ram_sensitivities first = {.bits = RAM_PROBE_BITS, .alpha = one},
                                  second = {.bits = RAM_PROBE_BITS, .alpha = three};
         const enum ram_tier t = (enum ram_tier)tier;
-        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, t, &a, &first, &err), &err);
-        ok(ram_sensitivities(s.model, s.tokens, N, LENGTH, t, &b, &second, &err), &err);
+        ok(ram_sensitivities(s.model, s.on, t, &a, &first, &err), &err);
+        ok(ram_sensitivities(s.model, s.on, t, &b, &second, &err), &err);
         assert_memory_equal(one + 1, three + 1, (s.model->n_units - 1) * sizeof *one);
         ram_pool_free(pool);
         close_subject(&s);
