@@ -10,6 +10,7 @@
 #include "kern/nn.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     DECODE_ROWS = 32, /* of a matrix, in one task of the pool */
@@ -203,13 +204,53 @@ static int apply_rows(const struct product *p, const struct ram_affine *form, st
     return status;
 }
 
+static int apply_all(const struct product *p, const struct ram_affine *form, struct ram_err *err)
+{
+    return p->linear->transposed ? apply_transposed(p, form, err) : apply_rows(p, form, err);
+}
+
+/* Rows of a form that lie apart are brought together, so that the matrix is packed once for them.
+ */
+static int apply_together(const struct product *p, const struct ram_affine *form, size_t n,
+                          struct ram_err *err)
+{
+    const size_t in = p->linear->in, out = p->linear->out;
+    struct ram_compute compute = *p->compute;
+    float *x = ram_calloc(n * (in + out), sizeof *x, err);
+    struct product together = {.compute = &compute,
+                               .linear = p->linear,
+                               .as_if = p->as_if,
+                               .x = x,
+                               .n = n,
+                               .y = x + n * in,
+                               .y_stride = out};
+    struct run r = {0};
+
+    if (!x)
+        return RAM_ENOMEM;
+    compute.unit_of = NULL;
+    for (float *to = x; next_run(p, form, &r); to += (r.end - r.first) * in)
+        memcpy(to, p->x + r.first * in, (r.end - r.first) * in * sizeof *to);
+    const int status = apply_all(&together, form, err);
+    const float *from = together.y;
+    r.end = 0;
+    while (!status && next_run(p, form, &r))
+        for (size_t row = r.first; row < r.end; row++, from += out)
+            memcpy(p->y + row * p->y_stride, from, out * sizeof *from);
+    free(x);
+    return status;
+}
+
 static int apply(const struct product *p, const struct ram_affine *form, struct ram_err *err)
 {
-    struct run any = {0};
+    struct run r = {0};
+    size_t runs = 0, n = 0;
 
-    if (!next_run(p, form, &any))
+    for (; next_run(p, form, &r); runs++)
+        n += r.end - r.first;
+    if (runs == 0)
         return RAM_OK;
-    return p->linear->transposed ? apply_transposed(p, form, err) : apply_rows(p, form, err);
+    return form && runs > 1 ? apply_together(p, form, n, err) : apply_all(p, form, err);
 }
 
 int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linear, const float *x,

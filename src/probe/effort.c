@@ -177,7 +177,7 @@ static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work
     local.tier = RAM_TIER_LOCAL;
     local.sequences = 1;
     local.length = length / 4;
-    local.rounds = 2;
+    local.rounds = 1;
     curves.curves = true;
     efforts[RAM_EFFORT_FAST] =
         (struct ram_effort){"fast", "sensitivities by layer, encoder search", local, "search", 0};
