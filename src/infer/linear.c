@@ -209,8 +209,7 @@ static int apply_all(const struct product *p, const struct ram_affine *form, str
     return p->linear->transposed ? apply_transposed(p, form, err) : apply_rows(p, form, err);
 }
 
-/* Rows of a form that lie apart are brought together, so that the matrix is packed once for them.
- */
+/* Rows of a form that lie apart are brought together: the matrix is packed for them once. */
 static int apply_together(const struct product *p, const struct ram_affine *form, size_t n,
                           struct ram_err *err)
 {

@@ -9,6 +9,8 @@
 #include <string.h>
 
 enum {
+    LENGTH = 256, /* of a sequence of tokens */
+    SEED = 42,
     KAPPA_SHARE = 8,  /* of the columns, in tokens */
     FEW_TOKENS = 8,   /* for a column: with fewer ... */
     UNSEEN_SHARE = 8, /* ... so much of the inputs, the last, is kept back from error curves */
@@ -386,9 +388,9 @@ struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
         .n = bytes <= 1000000000   ? 64
              : bytes <= 8000000000 ? 32
                                    : 16,
-        .length = RAM_HESSIAN_LENGTH,
+        .length = LENGTH,
         .rounds = bytes <= 2000000000 ? 4 : 2, /* docs/allocation.md, Few tokens */
-        .seed = RAM_HESSIAN_SEED,
+        .seed = SEED,
         .text = text,
     };
 }

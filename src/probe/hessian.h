@@ -21,12 +21,11 @@
 
 struct ram_hessians;
 
-/* The tokens and the damping that encoders are given (docs/allocation.md, Encoders). */
-enum { RAM_HESSIAN_LENGTH = 256, RAM_HESSIAN_SEED = 42 };
+/* The damping that encoders are given (docs/allocation.md, Encoders). */
 #define RAM_HESSIAN_DAMP 0.05
 
-/* bytes: of the checkpoint, since in a smaller one more tokens take no longer; text: a file in the
- * tokens' place, or NULL. */
+/* And the tokens. bytes: of the checkpoint, since in a smaller one more tokens take no longer;
+ * text: a file in the tokens' place, or NULL. */
 struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text);
 
 /* What a factor is made of: for an encoder of everything; for error curves, where there are fewer
