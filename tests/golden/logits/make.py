@@ -1,0 +1,158 @@
+"""Makes the golden logits in this directory: what transformers computes in f32 for small checkpoints.
+
+usage: make.py [NAME ...]     in an environment with transformers, torch and safetensors
+
+Each NAME.json holds a configuration as published, the names and shapes of the tensors, a law that
+gives every weight from its tensor's name and index in whole numbers (so that no weights need to be
+stored, and every weight is exact in bf16), token sequences, and some logits of each sequence.
+tests/golden/infer_logits.c makes the same checkpoint and compares.
+"""
+
+import json
+import math
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import transformers
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+HERE = pathlib.Path(__file__).parent
+VOCAB, LENGTH, SEQUENCES = 257, 48, 2
+POSITIONS = [0, 1, 6, 20, 47]
+COLUMNS = list(range(0, VOCAB, 8))
+
+COMMON = dict(
+    vocab_size=VOCAB,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=128,
+    rms_norm_eps=1e-5,
+    rope_theta=10000.0,
+    hidden_act="silu",
+    tie_word_embeddings=False,
+    torch_dtype="bfloat16",
+)
+HEAD = dict(head_dim=16)
+QWEN_MOE = HEAD | dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=32)
+GLM_MOE = dict(
+    n_routed_experts=8, n_shared_experts=1, num_experts_per_tok=3, moe_intermediate_size=32,
+    first_k_dense_replace=1, n_group=1, topk_group=1, routed_scaling_factor=1.8, norm_topk_prob=True,
+)  # fmt: skip
+LATENT = GLM_MOE | dict(
+    num_key_value_heads=4, q_lora_rank=48, kv_lora_rank=32, qk_nope_head_dim=24, qk_rope_head_dim=16,
+    v_head_dim=20,
+)  # fmt: skip
+LLAMA3 = dict(
+    rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+    original_max_position_embeddings=32,
+)  # fmt: skip
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32)
+
+# Name of the file, up to its first "-" the model_type: what its configuration has beside COMMON.
+CASES = {
+    "llama": dict(num_key_value_heads=4),
+    "llama-llama3_tied": dict(rope_scaling=LLAMA3, tie_word_embeddings=True),
+    "llama-biases_yarn": dict(attention_bias=True, mlp_bias=True, rope_scaling=YARN),
+    "llama-linear_head": dict(rope_scaling=dict(rope_type="linear", factor=3.0), head_dim=24),
+    "mistral": dict(sliding_window=17),
+    "qwen2": dict(use_sliding_window=True, sliding_window=13, max_window_layers=1),
+    "qwen3": HEAD | dict(rope_theta=1e6),
+    "qwen3_moe": QWEN_MOE | dict(norm_topk_prob=True),
+    "qwen3_moe-some_dense": QWEN_MOE | dict(norm_topk_prob=False, mlp_only_layers=[1]),
+    "glm4_moe": HEAD | GLM_MOE | dict(use_qk_norm=True, attention_bias=True, partial_rotary_factor=0.5),
+    "glm4_moe-groups": HEAD | GLM_MOE | dict(
+        n_group=4, topk_group=2, n_shared_experts=2, norm_topk_prob=False, partial_rotary_factor=0.25
+    ),
+    "glm4_moe_lite": LATENT,
+    "glm4_moe_lite-yarn_plain_q": LATENT | dict(
+        q_lora_rank=None, rope_scaling=YARN | dict(mscale=1.0, mscale_all_dim=0.8)
+    ),
+}  # fmt: skip
+
+
+def mix(z):
+    """The last steps of SplitMix64, on an array of 64-bit numbers."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def law_of(name, shape):
+    """(offset, step, span): weight i is offset + step x (its random number mod (2 span + 1) - span)."""
+    if len(shape) == 1:
+        return (1.0 if "norm" in name else 0.0), 2.0**-6, 15
+    return 0.0, 2.0 ** round(math.log2(1.2 / math.sqrt(shape[-1]) / 73)), 127
+
+
+def weights(name, shape, offset, step, span):
+    start = np.uint64(0xCBF29CE484222325)  # FNV-1a of the name
+    for byte in name.encode():
+        start = (start ^ np.uint64(byte)) * np.uint64(0x100000001B3)
+    index = np.arange(1, math.prod(shape) + 1, dtype=np.uint64)
+    drawn = mix(start + index * np.uint64(0x9E3779B97F4A7C15)) % np.uint64(2 * span + 1)
+    values = offset + step * (drawn.astype(np.float64) - span)
+    return torch.from_numpy(values.astype(np.float32).reshape(shape))
+
+
+def tokens():
+    index = np.arange(1, SEQUENCES * LENGTH + 1, dtype=np.uint64)
+    drawn = mix(index * np.uint64(0x9E3779B97F4A7C15)) % np.uint64(VOCAB)
+    return torch.from_numpy(drawn.astype(np.int64).reshape(SEQUENCES, LENGTH))
+
+
+def make(name):
+    config = dict(model_type=name.split("-")[0]) | COMMON | CASES[name]
+    with tempfile.TemporaryDirectory() as scratch:
+        path = pathlib.Path(scratch)
+        (path / "config.json").write_text(json.dumps(config))
+        kind = transformers.AutoConfig.from_pretrained(path)
+        model = transformers.AutoModelForCausalLM.from_config(kind, dtype=torch.bfloat16)
+        config["architectures"] = [type(model).__name__]
+        model.save_pretrained(path)
+        with safe_open(path / "model.safetensors", "pt") as file:
+            shapes = {key: file.get_slice(key).get_shape() for key in sorted(file.keys())}
+        laws = {key: law_of(key, shape) for key, shape in shapes.items()}
+        made = {key: weights(key, shapes[key], *laws[key]).bfloat16() for key in shapes}
+        save_file(made, path / "model.safetensors", metadata={"format": "pt"})
+        (path / "config.json").write_text(json.dumps(config))
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32, attn_implementation="eager"
+        ).eval()
+    ids = tokens()
+    with torch.no_grad():
+        logits = model(ids).logits[:, POSITIONS][:, :, COLUMNS]
+    assert logits.std() > 0.3, "logits so even would not show an error"
+    write(name, config, shapes, laws, ids, logits)
+    print(f"{name}: {logits.numel()} logits, standard deviation {logits.std():.2f}")
+
+
+def write(name, config, shapes, laws, ids, logits):
+    def lines(items):
+        return "[\n  " + ",\n  ".join(json.dumps(item) for item in items) + "\n ]"
+
+    versions = f"transformers {transformers.__version__}, torch {torch.__version__}, f32"
+    rows = [[float(f"{x:.7g}") for x in row] for sequence in logits.tolist() for row in sequence]
+    parts = {
+        "made_with": json.dumps(versions),
+        "config": json.dumps(config),
+        "tensors": lines([[key, shape, *laws[key]] for key, shape in shapes.items()]),
+        "tokens": json.dumps(ids.tolist()),
+        "positions": json.dumps(POSITIONS),
+        "columns": json.dumps(COLUMNS),
+        "logits": lines(rows),
+    }
+    text = ",\n ".join(f'"{key}": {value}' for key, value in parts.items())
+    (HERE / f"{name}.json").write_text("{" + text + "}\n")
+
+
+if __name__ == "__main__":
+    np.seterr(over="ignore")
+    for wanted in sys.argv[1:] or CASES:
+        make(wanted)
