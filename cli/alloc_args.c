@@ -94,8 +94,6 @@ int alloc_args_finish(struct alloc_args *args, const char *verb)
     args->opts.n_sensitive = args->sensitive.n;
     args->opts.set = args->set.items;
     args->opts.n_set = args->set.n;
-    if (!args->opts.method && (args->opts.bpw > 0 || args->opts.size || args->opts.fit))
-        args->opts.method = "budget";
     return args->weights ? read_weights(args->weights, args->opts.weights, verb) : OPT_GO;
 }
 

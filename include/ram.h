@@ -34,16 +34,16 @@ extern "C" {
 
 enum ram_status {
     RAM_OK = 0,
-    RAM_EIO = -1,         /* the operating system refused to read, write, map or rename */
-    RAM_ENOMEM = -2,      /* no memory, or max_memory is too small for the work */
-    RAM_EINTERNAL = -3,   /* a broken promise inside the library */
-    RAM_EUSAGE = -4,      /* an argument makes no sense: unknown method, bad regex, ... */
-    RAM_EFORMAT = -5,     /* an input file is not what it claims to be */
-    RAM_ERANGE = -6,      /* a number in an input file is beyond a stated limit */
-    RAM_EBUDGET = -7,     /* what was asked for cannot be met; the message says the smallest */
-    RAM_EDIFF = -8,       /* verify found a difference */
-    RAM_EINTERRUPT = -9,  /* the caller's cancelled() said so; the work can be resumed */
-    RAM_EEXIST = -10,     /* the output exists and force was not given */
+    RAM_EIO = -1,          /* the operating system refused to read, write, map or rename */
+    RAM_ENOMEM = -2,       /* no memory, or max_memory is too small for the work */
+    RAM_EINTERNAL = -3,    /* a broken promise inside the library */
+    RAM_EUSAGE = -4,       /* an argument makes no sense: unknown method, bad regex, ... */
+    RAM_EFORMAT = -5,      /* an input file is not what it claims to be */
+    RAM_ERANGE = -6,       /* a number in an input file is beyond a stated limit */
+    RAM_EBUDGET = -7,      /* what was asked for cannot be met; the message says the smallest */
+    RAM_EDIFF = -8,        /* verify found a difference */
+    RAM_EINTERRUPT = -9,   /* the caller's cancelled() said so; the work can be resumed */
+    RAM_EEXIST = -10,      /* the output exists and force was not given */
     RAM_EUNSUPPORTED = -11 /* a valid input of a kind this version cannot process */
 };
 
@@ -58,10 +58,10 @@ int ram_exit_code(int status);
 /* ---- how to run ------------------------------------------------------------------------ */
 
 struct ram_progress {
-    const char *stage;  /* "analyze", "convert", "verify", ... */
-    const char *item;   /* what is being worked on: a tensor's name */
-    uint64_t done;      /* bytes of input behind us ... */
-    uint64_t total;     /* ... of so many */
+    const char *stage; /* "analyze", "convert", "verify", ... */
+    const char *item;  /* what is being worked on: a tensor's name */
+    uint64_t done;     /* bytes of input behind us ... */
+    uint64_t total;    /* ... of so many */
 };
 
 /* How any stage runs. Nothing in here may change a byte of a result. */
@@ -169,12 +169,13 @@ struct ram_plan;
 #define RAM_THRESHOLD_OFF (-1.0)
 
 struct ram_allocate_opts {
-    const char *method; /* uniform v1 v2 v3 v2-opt v3-opt auto budget; NULL: auto */
-    int bits, group;    /* uniform only; 0: 4 and 128 */
+    /* uniform v1 v2 v3 v2-opt v3-opt auto budget; NULL: budget if a size is given, else auto */
+    const char *method;
+    int bits, group; /* uniform only; 0: 4 and 128 */
     bool keep_embeddings;
-    double t2, t8, t16; /* 0: the method's; RAM_THRESHOLD_OFF: never */
-    bool search;        /* choose the thresholds by the grid search of the method */
-    double weights[4];  /* svd, kurtosis, output, error; all 0: .20 .45 .15 .20 */
+    double t2, t8, t16;         /* 0: the method's; RAM_THRESHOLD_OFF: never */
+    bool search;                /* choose the thresholds by the grid search of the method */
+    double weights[4];          /* svd, kurtosis, output, error; all 0: .20 .45 .15 .20 */
     const char *const *protect; /* regular expressions that replace the default list */
     size_t n_protect;
     const char *const *sensitive;
@@ -191,12 +192,12 @@ struct ram_allocate_opts {
 };
 
 struct ram_plan_totals {
-    uint64_t parameters;    /* of the tensors that are stored */
-    uint64_t bytes;         /* of every stored tensor, scales and biases included */
-    double nominal_bits;    /* mean code width */
-    double effective_bits;  /* bytes x 8 / parameters */
-    double compression;     /* 16-bit bytes / bytes */
-    double predicted_kld;   /* nats a token; NAN: the method foretells none */
+    uint64_t parameters;   /* of the tensors that are stored */
+    uint64_t bytes;        /* of every stored tensor, scales and biases included */
+    double nominal_bits;   /* mean code width */
+    double effective_bits; /* bytes x 8 / parameters */
+    double compression;    /* 16-bit bytes / bytes */
+    double predicted_kld;  /* nats a token; NAN: the method foretells none */
 };
 
 /* Decides bits and group of every unit. Pure: no weights, no files, no clock. */
@@ -204,9 +205,8 @@ int ram_allocate(const struct ram_manifest *manifest, const struct ram_allocate_
                  struct ram_plan **out, struct ram_err *err);
 
 /* Every method's distribution, bits and bytes for one manifest, beside each other. */
-int ram_allocate_compare(const struct ram_manifest *manifest,
-                         const struct ram_allocate_opts *opts, enum ram_form form, char **out,
-                         struct ram_err *err);
+int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
+                         enum ram_form form, char **out, struct ram_err *err);
 
 /* What method budget would make of 2 to 9 bits a weight, and of all it can use: bytes, predicted
  * divergence, and the best uniform width in no more bytes. Sizes in opts are ignored. */
@@ -214,8 +214,7 @@ int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_al
                         enum ram_form form, char **out, struct ram_err *err);
 
 int ram_plan_read(struct ram_plan **out, const char *path, struct ram_err *err);
-int ram_plan_write(const struct ram_plan *plan, const char *path, bool force,
-                   struct ram_err *err);
+int ram_plan_write(const struct ram_plan *plan, const char *path, bool force, struct ram_err *err);
 void ram_plan_free(struct ram_plan *plan);
 void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out);
 
@@ -246,8 +245,8 @@ struct ram_convert_opts {
  * was or would be written: bytes per file, fallbacks.
  */
 int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                const struct ram_convert_opts *opts, const struct ram_run *run,
-                enum ram_form form, char **out, struct ram_err *err);
+                const struct ram_convert_opts *opts, const struct ram_run *run, enum ram_form form,
+                char **out, struct ram_err *err);
 
 /*
  * Opens dir as a loader would and checks headers, shapes and config against each other, against
@@ -272,6 +271,63 @@ int ram_self_check(const char *dir, const struct ram_ckpt *source,
                    const struct ram_manifest *manifest, const struct ram_plan *plan,
                    const struct ram_probe_opts *opts, const struct ram_run *run,
                    struct ram_self_check *out, struct ram_err *err);
+
+/* ---- quantize: all stages as one call ------------------------------------------------------- */
+
+struct ram_quantized;
+
+/* What ram_quantize has just done. */
+enum ram_quantize_step {
+    RAM_STEP_BEGIN,    /* nothing was refused, and an effort is chosen; measuring begins */
+    RAM_STEP_DECIDED,  /* plan and plan_text are there; again if a uniform width is taken instead */
+    RAM_STEP_WRITTEN,  /* convert_text is there; the directory too, unless it is a dry run */
+    RAM_STEP_VERIFIED, /* verify_text is there, and nothing differs ... */
+    RAM_STEP_DIFFERS,  /* ... or something does, and RAM_EDIFF follows */
+    RAM_STEP_CHECKED   /* check is there */
+};
+
+struct ram_quantize_opts {
+    struct ram_analyze_opts analyze;   /* partial NULL: "<dir>.manifest.partial" */
+    struct ram_allocate_opts allocate; /* method NULL: budget; its encoder is that of convert */
+    /* encoder NULL: that of the effort, rtn without one. force, dry_run: as for ram_convert. text:
+     * also for what is probed. measured is ignored. */
+    struct ram_convert_opts convert;
+    const char *effort; /* of method budget: "fast", "normal", "best"; NULL: usual for the model */
+    bool keep_manifest; /* leave what was measured in dir/ram-manifest.json */
+    enum ram_form form; /* of the three texts of the result */
+    bool units;         /* a line for each unit in plan_text */
+    /* Called after each step, from the thread that called ram_quantize; what the result then holds
+     * is borrowed until the next call. NULL: none. */
+    void (*step)(void *user, enum ram_quantize_step step, const struct ram_quantized *so_far);
+    void *user; /* of step */
+};
+
+/* What came of it: as far as it got, also after a failure. ram_quantized_release frees it. */
+struct ram_quantized {
+    bool to_budget;                           /* the method is budget: the next two count */
+    struct ram_effort efforts[RAM_N_EFFORTS]; /* what each would be, and the seconds it takes */
+    enum ram_effort_level effort;             /* which one was taken */
+    bool probed;                              /* the model could be run, and was */
+    struct ram_manifest *manifest;            /* or NULL: it did not get that far; so below */
+    struct ram_plan *plan;
+    char *plan_text, *convert_text, *verify_text;
+    bool checked; /* check holds figures */
+    struct ram_self_check check;
+    bool fell_back; /* the uniform width did better there, and was written instead */
+    bool resumable; /* the file of finished tensors is there for another run with resume */
+};
+
+/*
+ * Does what `ram quantize` does: refuses what can be refused without measuring, measures, probes
+ * (method budget), decides, converts into dir, verifies, and compares the result with the best
+ * uniform width of no more bytes, which it writes instead if that is better. opts, run and out may
+ * be NULL; zeroed options are the defaults of the command. dir is complete or absent. RAM_EBUDGET,
+ * RAM_EUSAGE and RAM_EEXIST come before anything is measured where that is possible; after
+ * RAM_EINTERRUPT and most other failures a run with analyze.resume continues.
+ */
+int ram_quantize(const struct ram_ckpt *ckpt, const char *dir, const struct ram_quantize_opts *opts,
+                 const struct ram_run *run, struct ram_quantized *out, struct ram_err *err);
+void ram_quantized_release(struct ram_quantized *quantized);
 
 /* ---- score: what came of it ---------------------------------------------------------------- */
 
@@ -317,8 +373,8 @@ struct ram_generate_opts {
     bool f32;
 };
 
-/* Continues a prompt, to see that a model still speaks. text is called with the bytes of every token
- * as it comes; a character may be split between two calls. Stops at an end token. */
+/* Continues a prompt, to see that a model still speaks. text is called with the bytes of every
+ * token as it comes; a character may be split between two calls. Stops at an end token. */
 int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *opts,
                  const struct ram_run *run, void (*text)(void *user, const char *bytes, size_t n),
                  void *user, struct ram_err *err);
@@ -335,8 +391,8 @@ void ram_tokenizer_close(struct ram_tokenizer *tokenizer);
 /* The ids of text, in an array to be freed. Special tokens that stand in the text are recognised;
  * special: what the model's post-processor puts around a text (a BOS) is put there too. Bytes that
  * are not UTF-8 count as U+FFFD. */
-int ram_tokenize(const struct ram_tokenizer *tokenizer, const char *text, size_t size,
-                 bool special, uint32_t **ids, size_t *n, struct ram_err *err);
+int ram_tokenize(const struct ram_tokenizer *tokenizer, const char *text, size_t size, bool special,
+                 uint32_t **ids, size_t *n, struct ram_err *err);
 
 /* The bytes that ids stand for, in an array to be freed; ids beyond the vocabulary give none. */
 int ram_detokenize(const struct ram_tokenizer *tokenizer, const uint32_t *ids, size_t n,

@@ -134,7 +134,8 @@ int ram_allocate_unsigned(const struct ram_manifest *manifest, const struct ram_
     *out = NULL;
     if (!opts)
         opts = &defaults;
-    const char *const name = opts->method ? opts->method : "auto";
+    const bool sized = opts->size || opts->bpw != 0 || opts->fit;
+    const char *const name = opts->method ? opts->method : sized ? "budget" : "auto";
     const struct ram_method *const method = ram_method_find(name);
     if (!method)
         return unknown_method(name, err);

@@ -19,7 +19,7 @@ ${CC:-cc} -std=c11 "$RAM_SOURCE/examples/quantize.c" $(config --cflags) -o quant
     $(config --libs --static) 2>log || bad "examples/quantize.c does not build: $(cat log)"
 ./quantize >out 2>err
 is $? 2 "exit code of the example without arguments"
-./quantize "$tiny" quantized >out 2>err
+./quantize "$tiny" quantized fast >out 2>err
 is $? 0 "exit code of the example"
 expect 0 verify quantized --against "$tiny"
 finish

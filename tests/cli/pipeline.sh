@@ -149,7 +149,9 @@ json out text
 is "$("$JSON_GET" out prompt)" 'say "this"' "the prompt in JSON"
 
 # The library does what the command does.
-"$EXAMPLE" "$tiny" through-library >out 2>err
+mkdir library
+"$EXAMPLE" "$tiny" library/usual fast >out 2>err
 is $? 0 "exit code of examples/quantize.c"
-cmp through-library/model.safetensors dir/model.safetensors || bad "the library wrote other weights"
+expect 0 quantize "$tiny" -o usual --effort fast --force -q
+same_trees library/usual usual "what the library and the command wrote"
 finish

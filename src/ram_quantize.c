@@ -1,0 +1,368 @@
+/*
+ * ram_quantize.c - ram.h: all stages as one call. What is done in which order, what is refused
+ * before anything is measured, and when a uniform width is written instead.
+ *
+ * After each step the caller is told (opts->step), so that a command can print what it shows while
+ * the next step runs. Nothing here prints, and nothing depends on whether anyone listens.
+ */
+#include "base/file.h"
+#include "base/mem.h"
+#include "record/plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct work {
+    const struct ram_ckpt *ckpt;
+    const char *dir;
+    const struct ram_quantize_opts *opts;
+    const struct ram_run *run;
+    struct ram_quantized *out;
+    bool to_budget; /* the method is budget */
+    char *partial;  /* where finished tensors are kept; NULL: nowhere */
+};
+
+static void tell(const struct work *w, enum ram_quantize_step step)
+{
+    if (w->opts->step)
+        w->opts->step(w->opts->user, step, w->out);
+}
+
+static void notice(const struct work *w, const char *line)
+{
+    if (w->run->notice)
+        w->run->notice(w->run->user, line);
+}
+
+/* ---- the options of the stages -------------------------------------------------------------- */
+
+static const struct ram_effort *chosen_effort(const struct work *w)
+{
+    return &w->out->efforts[w->out->effort];
+}
+
+static struct ram_allocate_opts allocate_opts(const struct work *w)
+{
+    struct ram_allocate_opts opts = w->opts->allocate;
+
+    opts.method = opts.method ? opts.method : "budget";
+    opts.encoder = w->opts->convert.encoder;
+    if (w->to_budget && !opts.encoder)
+        opts.encoder = chosen_effort(w)->encoder; /* NULL until an effort is chosen */
+    return opts;
+}
+
+static struct ram_convert_opts convert_opts(const struct work *w, bool force)
+{
+    struct ram_convert_opts opts = w->opts->convert;
+
+    opts.force = force;
+    opts.encoder = allocate_opts(w).encoder;
+    opts.measured = w->out->manifest;
+    return opts;
+}
+
+/* ---- before anything is measured ------------------------------------------------------------ */
+
+/* Options that make no sense, and an architecture that cannot be written, are refused before hours
+ * are spent. Weights are not looked at. */
+static int preflight(const struct work *w, const struct ram_manifest *survey, struct ram_err *err)
+{
+    const struct ram_allocate_opts uniform = {.method = "uniform"};
+    const struct ram_run silent = {.threads = w->run->threads};
+    const struct ram_allocate_opts wanted = allocate_opts(w);
+    struct ram_convert_opts opts = convert_opts(w, w->opts->convert.force);
+    struct ram_plan *plan = NULL;
+    struct ram_err tried = {0};
+
+    opts.dry_run = true;
+    /* That nothing is measured yet (RAM_EFORMAT) is no reason to refuse. */
+    int status = ram_allocate(survey, &wanted, &plan, &tried);
+    ram_plan_free(plan);
+    plan = NULL;
+    if (status == RAM_EUSAGE) {
+        *err = tried;
+        return status;
+    }
+    status = ram_allocate(survey, &uniform, &plan, err);
+    if (!status)
+        status = ram_convert(w->ckpt, plan, w->dir, &opts, &silent, RAM_TEXT, NULL, err);
+    ram_plan_free(plan);
+    return status;
+}
+
+static int find_effort(const struct work *w, enum ram_effort_level *level, struct ram_err *err)
+{
+    struct ram_quantized *out = w->out;
+
+    for (size_t i = 0; w->opts->effort && i < RAM_N_EFFORTS; i++) {
+        if (strcmp(w->opts->effort, out->efforts[i].name) != 0)
+            continue;
+        *level = (enum ram_effort_level)i;
+        return RAM_OK;
+    }
+    return w->opts->effort
+               ? ram_fail(err, RAM_EUSAGE, "effort %s: use fast, normal or best", w->opts->effort)
+               : RAM_OK;
+}
+
+/* Which effort, and what it means with the encoder and the text that were asked for. */
+static int choose_effort(const struct work *w, const struct ram_manifest *survey,
+                         struct ram_err *err)
+{
+    const char *encoder = w->opts->convert.encoder;
+    struct ram_quantized *out = w->out;
+
+    if (!w->to_budget)
+        return w->opts->effort
+                   ? ram_fail(err, RAM_EUSAGE, "effort %s applies only to method budget, not to %s",
+                              w->opts->effort, w->opts->allocate.method)
+                   : RAM_OK;
+    int status = ram_efforts(survey, w->run, out->efforts, &out->effort, err);
+    if (!status)
+        status = find_effort(w, &out->effort, err);
+    if (status)
+        return status;
+    struct ram_effort *effort = &out->efforts[out->effort];
+    effort->probe.text = w->opts->convert.text;
+    if (encoder) {
+        effort->encoder = encoder;
+        effort->probe.curves = !strcmp(encoder, "gptq") && out->effort == RAM_EFFORT_BEST;
+    }
+    return RAM_OK;
+}
+
+static int begin(struct work *w, struct ram_err *err)
+{
+    struct ram_manifest *survey = NULL;
+
+    int status = ram_survey(w->ckpt, &survey, err);
+    if (!status)
+        status = preflight(w, survey, err);
+    if (!status)
+        status = choose_effort(w, survey, err);
+    if (!status)
+        tell(w, RAM_STEP_BEGIN);
+    ram_manifest_free(survey);
+    return status;
+}
+
+/* ---- measure and decide --------------------------------------------------------------------- */
+
+static int measure(const struct work *w, struct ram_err *err)
+{
+    struct ram_analyze_opts opts = w->opts->analyze;
+
+    opts.partial = w->partial;
+    /* A manifest that is kept may be asked for any method. */
+    opts.no_svd = opts.no_svd || (w->to_budget && !w->opts->keep_manifest);
+    if (opts.partial && !opts.resume && access(opts.partial, F_OK) == 0)
+        notice(w, "starting over; resuming would have used what an earlier run measured");
+    return ram_analyze(w->ckpt, &opts, w->run, &w->out->manifest, err);
+}
+
+/* Into the manifest. An architecture that cannot be run is decided by its weights alone. */
+static int probe(const struct work *w, struct ram_err *err)
+{
+    const struct ram_allocate_opts opts = allocate_opts(w);
+    char line[sizeof err->message + 64];
+    struct ram_plan *trial = NULL;
+
+    /* A budget that is too small does not become larger by what a probe finds. */
+    int status = ram_allocate(w->out->manifest, &opts, &trial, err);
+    ram_plan_free(trial);
+    if (status)
+        return status;
+    status = ram_probe(w->ckpt, w->out->manifest, &chosen_effort(w)->probe, w->run, err);
+    w->out->probed = !status;
+    if (status != RAM_EUNSUPPORTED)
+        return status;
+    snprintf(line, sizeof line, "%s; deciding by the weights alone", err->message);
+    notice(w, line);
+    *err = (struct ram_err){0};
+    return RAM_OK;
+}
+
+static int describe_plan(const struct work *w, struct ram_err *err)
+{
+    struct ram_quantized *out = w->out;
+
+    free(out->plan_text);
+    out->plan_text = NULL;
+    const int status =
+        ram_plan_describe(out->plan, w->opts->form, w->opts->units, &out->plan_text, err);
+    if (!status)
+        tell(w, RAM_STEP_DECIDED);
+    return status;
+}
+
+static int measure_and_decide(const struct work *w, struct ram_err *err)
+{
+    int status = measure(w, err);
+    if (!status && w->to_budget)
+        status = probe(w, err);
+    if (!status) {
+        const struct ram_allocate_opts opts = allocate_opts(w);
+        status = ram_allocate(w->out->manifest, &opts, &w->out->plan, err);
+    }
+    return status ? status : describe_plan(w, err);
+}
+
+/* ---- write and verify ----------------------------------------------------------------------- */
+
+static int keep_manifest(const struct work *w, struct ram_err *err)
+{
+    char *path = ram_path_join(w->dir, "ram-manifest.json", err);
+
+    const int status =
+        path ? ram_manifest_write(w->out->manifest, path, w->opts->convert.force, err) : RAM_ENOMEM;
+    free(path);
+    return status;
+}
+
+static int write_and_verify(const struct work *w, bool force, struct ram_err *err)
+{
+    const struct ram_convert_opts opts = convert_opts(w, force);
+    struct ram_quantized *out = w->out;
+
+    free(out->convert_text);
+    free(out->verify_text);
+    out->convert_text = out->verify_text = NULL;
+    int status = ram_convert(w->ckpt, out->plan, w->dir, &opts, w->run, w->opts->form,
+                             &out->convert_text, err);
+    if (status)
+        return status;
+    tell(w, RAM_STEP_WRITTEN);
+    if (opts.dry_run)
+        return RAM_OK;
+    if (w->opts->keep_manifest)
+        status = keep_manifest(w, err);
+    if (!status)
+        status =
+            ram_verify(w->dir, w->ckpt, out->plan, w->run, w->opts->form, &out->verify_text, err);
+    if (!status || out->verify_text)
+        tell(w, status ? RAM_STEP_DIFFERS : RAM_STEP_VERIFIED);
+    return status;
+}
+
+/* ---- the check on tokens that nothing was decided by ---------------------------------------- */
+
+static int take_uniform(const struct work *w, struct ram_err *err)
+{
+    struct ram_quantized *out = w->out;
+    const struct ram_allocate_opts uniform = {
+        .method = "uniform", .bits = out->check.uniform_bits, .group = out->check.uniform_group};
+    struct ram_plan *other = NULL;
+
+    int status = ram_allocate(out->manifest, &uniform, &other, err);
+    if (status)
+        return status;
+    ram_plan_free(out->plan);
+    out->plan = other;
+    out->fell_back = true;
+    status = describe_plan(w, err);
+    return status ? status : write_and_verify(w, true, err);
+}
+
+/* Compares what was written with the best uniform width of no more bytes. If that is the better one
+ * it is written instead, unless the user set widths himself. */
+static int check(const struct work *w, struct ram_err *err)
+{
+    const struct ram_allocate_opts *set = &w->opts->allocate;
+    struct ram_self_check *c = &w->out->check;
+    char line[256];
+
+    if (!w->out->probed)
+        return RAM_OK;
+    const int status = ram_self_check(w->dir, w->ckpt, w->out->manifest, w->out->plan,
+                                      &chosen_effort(w)->probe, w->run, c, err);
+    w->out->checked = !status;
+    if (!status)
+        tell(w, RAM_STEP_CHECKED);
+    if (status || !(c->kld > c->kld_uniform))
+        return status;
+    const bool own = set->n_set || set->n_protect || set->n_sensitive;
+    snprintf(line, sizeof line,
+             "on held-out tokens uniform %d-bit g%d diverges less, %.3g against %.3g nats; %s",
+             c->uniform_bits, c->uniform_group, c->kld_uniform, c->kld,
+             own ? "kept all the same, since widths were set by hand" : "writing that instead");
+    notice(w, line);
+    return own ? RAM_OK : take_uniform(w, err);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+/* "<dir>.manifest.partial", without slashes at the end of dir. */
+static char *partial_path(const char *dir, struct ram_err *err)
+{
+    static const char suffix[] = ".manifest.partial";
+    size_t n = strlen(dir);
+
+    while (n > 1 && dir[n - 1] == '/')
+        n--;
+    char *path = ram_calloc(n + sizeof suffix, 1, err);
+    if (path) {
+        memcpy(path, dir, n);
+        memcpy(path + n, suffix, sizeof suffix);
+    }
+    return path;
+}
+
+static int run_all(struct work *w, struct ram_err *err)
+{
+    const bool dry_run = w->opts->convert.dry_run;
+
+    int status = begin(w, err);
+    if (!status)
+        status = measure_and_decide(w, err);
+    if (!status)
+        status = write_and_verify(w, w->opts->convert.force, err);
+    if (!status && !dry_run)
+        status = check(w, err);
+    return status;
+}
+
+int ram_quantize(const struct ram_ckpt *ckpt, const char *dir, const struct ram_quantize_opts *opts,
+                 const struct ram_run *run, struct ram_quantized *out, struct ram_err *err)
+{
+    static const struct ram_quantize_opts no_opts;
+    static const struct ram_run no_run;
+    struct ram_quantized unseen;
+    struct work w = {.ckpt = ckpt,
+                     .dir = dir,
+                     .opts = opts ? opts : &no_opts,
+                     .run = run ? run : &no_run,
+                     .out = out ? out : &unseen};
+    const char *method = w.opts->allocate.method;
+    int status = RAM_OK;
+
+    *w.out = (struct ram_quantized){.effort = RAM_EFFORT_NORMAL, .check.kld_uniform = NAN};
+    w.to_budget = !method || !strcmp(method, "budget");
+    w.out->to_budget = w.to_budget;
+    if (!w.opts->convert.dry_run) {
+        w.partial = w.opts->analyze.partial ? ram_strdup(w.opts->analyze.partial, err)
+                                            : partial_path(dir, err);
+        status = w.partial ? RAM_OK : RAM_ENOMEM;
+    }
+    if (!status)
+        status = run_all(&w, err);
+    if (!status && w.partial)
+        unlink(w.partial);
+    w.out->resumable = w.partial && access(w.partial, F_OK) == 0;
+    free(w.partial);
+    if (!out)
+        ram_quantized_release(&unseen);
+    return status;
+}
+
+void ram_quantized_release(struct ram_quantized *quantized)
+{
+    ram_manifest_free(quantized->manifest);
+    ram_plan_free(quantized->plan);
+    free(quantized->plan_text);
+    free(quantized->convert_text);
+    free(quantized->verify_text);
+    *quantized = (struct ram_quantized){0};
+}
