@@ -1,17 +1,22 @@
-# Makefile - remembers the commands; how things are built stands in CMakeLists.txt.
+# Makefile - short names for this project's commands. CMakeLists.txt defines how things are built.
 #
-#   make              the release: build/ram and build/libram.a
-#   make demo         quantises examples/tiny-qwen3 and shows what came out
-#   make test         every test that needs no network
-#   make install      [PREFIX=/usr/local] [DESTDIR=]
-#   make oracles      published figures beside ours
-#   make interop      our output in stock mlx_lm, our figures beside torch's (needs PyPI)
-#   make bench        speed, as ratios
-#   make quality      what the budget method is worth, beside its rivals (hours with mlx_lm)
-#   make asan, tsan   the tests under sanitizers
-#   make fuzz         every fuzz target for FUZZ_SECONDS (60) each
-#   make layers       who may include whom, headers that stand alone, names of symbols
+#   make              builds the release: build/ram and build/libram.a. Installs nothing.
+#   make deps         installs the packages that the build needs: apt-get or dnf (with sudo when
+#                     not root), or brew. FOR="fuzz interop ..." adds those of other targets.
+#   make demo         quantises examples/tiny-qwen3, compares methods, and prints the result
+#   make test         runs every test that needs no network
+#   make install      installs command, library, header and man page [PREFIX=/usr/local] [DESTDIR=]
+#   make oracles      prints published figures beside ours
+#   make interop      runs our output in stock mlx_lm, compares figures with torch's (needs PyPI)
+#   make bench        runs the benchmarks; results are ratios to measured limits
+#   make quality      measures the budget method against its rivals (takes hours with mlx_lm)
+#   make asan, tsan   runs the tests under sanitizers
+#   make fuzz         runs every fuzz target for FUZZ_SECONDS (60) each
+#   make layers       checks includes between modules, that headers compile alone, names of symbols
 #   make format, tidy, clean
+#
+# If packages are missing, `make` and `make install` stop and name them. The other targets do what
+# `make deps` does, and print the command before they run it.
 
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 PREFIX ?= /usr/local
@@ -19,24 +24,39 @@ FUZZ_SECONDS ?= 60
 CMAKE_FLAGS ?=
 CTEST_FLAGS ?= --output-on-failure -j$(JOBS)
 DEMO_OUT = out/demo
-# Models that `make quality` measures; empty: the three reference models.
+# The models that `make quality` measures; if empty, the three reference models.
 QUALITY_MODELS ?=
-# What only makes input for a benchmark is not one.
+# Programs named bench_make_* only write input for a benchmark.
 BENCHES = $(filter-out bench_make_%, $(patsubst bench/%.c,bench_%,$(wildcard bench/*.c)))
 
-# CMake and ctest read their own variables; ours must not leak into what make passes down.
+# Missing packages are named (check) or installed (install).
+DEPS_MODE = check
+# Purposes beyond building and testing whose packages are wanted, too: see tools/setup.sh.
+FOR ?=
+
+# CMake runs make itself, which must not print directories.
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all setup configure demo test install oracles interop bench quality asan tsan fuzz layers \
-	format tidy clean
+.PHONY: all deps packages configure demo test install oracles interop bench quality asan tsan fuzz \
+	layers format tidy clean
 
 all: configure
 	@cmake --build build -j$(JOBS) --target ram ram_static example_quantize
 
-setup:
-	@sh tools/setup.sh
+# Target-specific variables hold for the prerequisites of a target, too.
+deps demo test oracles interop bench quality asan tsan fuzz layers format tidy: DEPS_MODE = install
+interop: FOR = interop
+quality: FOR = quality
+fuzz: FOR = fuzz
+format: FOR = format
+tidy: FOR = tidy
 
-configure: setup
+deps: packages
+
+packages:
+	@sh tools/setup.sh $(DEPS_MODE) $(FOR)
+
+configure: packages
 	@mkdir -p build
 	@cmake --preset release -G "Unix Makefiles" $(CMAKE_FLAGS) >build/configure.log 2>&1 \
 		|| { cat build/configure.log; exit 1; }
@@ -58,7 +78,6 @@ oracles: configure
 	@RAM_SOURCE=$(CURDIR) build/test_oracles --table
 
 interop: all
-	@sh tools/setup.sh interop
 	@RAM=$(CURDIR)/build/ram sh tests/interop/run.sh
 
 bench: all
@@ -66,16 +85,14 @@ bench: all
 	@for bench in $(BENCHES); do echo "== $$bench"; build/$$bench || exit 1; done
 
 quality: all
-	@sh tools/setup.sh quality
 	@sh tools/quality.sh build/ram out/quality $(QUALITY_MODELS)
 
-asan tsan: setup
+asan tsan: packages
 	@cmake --preset $@ -G "Unix Makefiles" $(CMAKE_FLAGS) >/dev/null
 	@cmake --build build-$@ -j$(JOBS)
 	@ctest --test-dir build-$@ $(CTEST_FLAGS)
 
-fuzz:
-	@sh tools/setup.sh fuzz
+fuzz: packages
 	@cmake --preset fuzz -G "Unix Makefiles" $(CMAKE_FLAGS) >/dev/null
 	@sh tools/fuzz.sh build-fuzz $(FUZZ_SECONDS) $(JOBS)
 
@@ -84,12 +101,10 @@ layers: all
 	@sh tools/check_headers.sh
 	@sh tools/check_symbols.sh build/libram.a
 
-format:
-	@sh tools/setup.sh format
+format: packages
 	@find cli src include tests bench examples -name '*.[ch]' | xargs clang-format-14 -i
 
-tidy:
-	@sh tools/setup.sh tidy
+tidy: packages
 	@cmake --preset dev -G "Unix Makefiles" >/dev/null
 	@find cli src -name '*.c' | xargs -P$(JOBS) -n4 clang-tidy --quiet -p build-dev
 

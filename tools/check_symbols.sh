@@ -4,6 +4,14 @@
 set -eu
 library=$1
 
+# Mach-O has other sections and an underscore before each name; there, only names are checked.
+if [ "$(uname -s)" = Darwin ]; then
+    bad=$(nm -g -U "$library" | awk 'NF == 3 && $3 !~ /^_(ram_|_)/ { print $3 }')
+    [ -z "$bad" ] || { echo "$bad: a global name must begin with ram_"; exit 1; }
+    echo "symbols: all begin with ram_"
+    exit 0
+fi
+
 # objdump's columns: value, flags (one of them a blank), section, size, name. Names that begin
 # with two underscores are the compiler's (sanitizers, coverage).
 symbols=$(objdump -t "$library" | awk '

@@ -1,80 +1,145 @@
 #!/bin/sh
-# setup.sh - sees to it that what a build needs is installed. `make` runs it first, every time; if
-# nothing is missing it does nothing and says nothing.
+# setup.sh - finds out which packages the build needs and this machine lacks.
 #
-#   tools/setup.sh [fuzz|interop|format|tidy|quality ...]     what is needed beyond building and testing
+#   tools/setup.sh check [PURPOSE ...]      names what is missing and how to install it; exit code 1
+#   tools/setup.sh install [PURPOSE ...]    installs what is missing, after saying so
 #
-# On Debian and its descendants missing packages are installed through apt-get, with sudo when not
-# root. Elsewhere it looks for the libraries themselves and, if one is missing, prints the names.
+# If nothing is missing, both are silent and succeed. A PURPOSE (fuzz, interop, format, tidy,
+# quality) adds what is needed beyond building and testing. Libraries are looked for with
+# pkg-config, so that one which was built from source counts, too. Packages are installed through
+# apt-get or dnf, with sudo when not root, or through brew.
 set -eu
 
-debian="cmake make gcc libc6-dev pkg-config libjansson-dev libpcre2-dev libutf8proc-dev libmd-dev
-        libcmocka-dev"
-for extra in "$@"; do
-    case $extra in
-    fuzz) debian="$debian clang" ;;
-    interop) debian="$debian python3-venv" ;;
-    format) debian="$debian clang-format-14" ;;
-    tidy) debian="$debian clang-tidy" ;;
-    quality) debian="$debian libopenblas0-pthread" ;; # for mlx, whose own BLAS is the reference one
-    *) echo "setup: nothing is known by the name $extra" >&2; exit 2 ;;
+mode=${1:-}
+case $mode in
+check | install) shift ;;
+*) echo "usage: setup.sh check|install [fuzz] [interop] [format] [tidy] [quality]" >&2; exit 2 ;;
+esac
+
+# What is needed, how to find it, and its packages: Debian and Ubuntu, Fedora, Homebrew. A dash:
+# there is no package of that name, or it is not needed there. A plus joins two packages.
+needs='
+cmake        command:cmake            cmake                 cmake              cmake
+compiler     compiler:                gcc+libc6-dev         gcc                -
+pkg-config   command:pkg-config       pkg-config            pkgconf-pkg-config pkgconf
+jansson      library:jansson          libjansson-dev        jansson-devel      jansson
+pcre2        library:libpcre2-8       libpcre2-dev          pcre2-devel        pcre2
+utf8proc     library:libutf8proc      libutf8proc-dev       utf8proc-devel     utf8proc
+libmd        library:libmd            libmd-dev             libmd-devel        libmd
+cmocka       library:cmocka           libcmocka-dev         libcmocka-devel    cmocka
+'
+for purpose in "$@"; do
+    case $purpose in
+    fuzz) more='clang command:clang clang clang llvm' ;;
+    interop) more='venv python:venv,ensurepip python3-venv python3 python' ;;
+    format) more='clang-format-14 command:clang-format-14 clang-format-14 - -' ;;
+    tidy) more='clang-tidy command:clang-tidy clang-tidy clang-tools-extra llvm' ;;
+    # mlx for Linux comes with the reference BLAS, which is an order of magnitude slower.
+    quality) more='openblas debian:libopenblas0-pthread libopenblas0-pthread - -' ;;
+    *)
+        echo "setup: unknown purpose $purpose; use fuzz, interop, format, tidy or quality" >&2
+        exit 2 ;;
     esac
+    needs="$needs$more
+"
 done
 
-missing_packages() {
-    for package in $debian; do
-        # A compiler or pkg-config by another package's name will do.
-        case $package in
-        gcc) command -v cc >/dev/null && continue ;;
-        pkg-config | cmake | make | clang) command -v "$package" >/dev/null && continue ;;
-        esac
-        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q ' installed$' ||
-            printf ' %s' "$package"
-    done
+installed_by_dpkg() {
+    dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q ' installed$'
 }
+
+# found PROBE DEBIAN-PACKAGE
+found() {
+    what=${1#*:}
+    case $1 in
+    command:*) command -v "$what" >/dev/null ;;
+    compiler:) echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 ;;
+    python:*) python3 -c "import $what" 2>/dev/null ;;
+    debian:*) ! command -v dpkg-query >/dev/null || installed_by_dpkg "$what" ;;
+    library:*)
+        # A machine without pkg-config may have the libraries all the same.
+        if command -v pkg-config >/dev/null; then
+            pkg-config --exists "$what"
+        else
+            installed_by_dpkg "$2"
+        fi ;;
+    esac
+}
+
+missing='' debian='' fedora='' brew=''
+while read -r name probe on_debian on_fedora on_brew; do
+    [ -n "$name" ] || continue
+    found "$probe" "$on_debian" && continue
+    missing="$missing $name"
+    debian="$debian $(echo "$on_debian" | tr + ' ')"
+    [ "$on_fedora" = - ] || fedora="$fedora $on_fedora"
+    [ "$on_brew" = - ] || brew="$brew $on_brew"
+done <<END
+$needs
+END
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" -eq 0 ]; then sudo=; else sudo='sudo '; fi
+if command -v apt-get >/dev/null; then
+    command="${sudo}apt-get install$debian"
+elif command -v dnf >/dev/null; then
+    command="${sudo}dnf install$fedora"
+elif command -v brew >/dev/null; then
+    command="brew install$brew"
+else
+    command=
+fi
 
 print_names() {
-    cat >&2 <<END
-setup: something that the build needs is missing:$1
-Please install the packages below and run make again.
-
-  Debian, Ubuntu   $(echo $debian | fold -s -w 60 | sed '2,$s/^/                   /')
-  Fedora           cmake make gcc pkgconf-pkg-config jansson-devel pcre2-devel utf8proc-devel
-                   libmd-devel libcmocka-devel
-  Homebrew         cmake pkg-config jansson pcre2 utf8proc libmd cmocka
-END
-    exit 1
+    {
+        echo "  Debian, Ubuntu   sudo apt-get install$debian"
+        echo "  Fedora           sudo dnf install${fedora:- (no package)}"
+        echo "  macOS            brew install${brew:- (no formula)}    (https://brew.sh)"
+        case $missing in
+        *" compiler"*) echo "                   xcode-select --install      (the compiler)" ;;
+        esac
+    } >&2
 }
 
-if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-    missing=
-    for tool in cmake cc pkg-config; do
-        command -v "$tool" >/dev/null || missing="$missing $tool"
-    done
-    if command -v pkg-config >/dev/null; then
-        for library in jansson libpcre2-8 libutf8proc libmd cmocka; do
-            pkg-config --exists "$library" || missing="$missing $library"
-        done
+if [ "$mode" = check ]; then
+    echo "These dependencies are not installed:$missing." >&2
+    if [ -n "$command" ]; then
+        echo "\`make deps${1:+ FOR=\"$*\"}\` installs them. It runs: $command" >&2
+    else
+        echo "Please install the packages:" >&2
+        print_names
     fi
-    [ -z "$missing" ] || print_names "$missing"
-    exit 0
+    exit 1
 fi
 
-missing=$(missing_packages)
-[ -n "$missing" ] || exit 0
-as_root=
-if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || print_names "$missing (and there is no sudo to install it with)"
-    as_root=sudo
+if [ -z "$command" ]; then
+    echo "These dependencies are not installed:$missing. There is no apt-get, dnf or brew to" \
+        "install them with. Please install the packages:" >&2
+    print_names
+    exit 1
 fi
-echo "setup: installing$missing" >&2
+if [ "${command#sudo }" != "$command" ] && ! command -v sudo >/dev/null; then
+    echo "These dependencies are not installed:$missing." \
+        "Please run as root: ${command#sudo }" >&2
+    exit 1
+fi
+
+echo "These dependencies are not installed:$missing. Now running: $command" >&2
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-apt() {
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 ||
-        { cat "$log" >&2; return 1; }
+quietly() {
+    "$@" >"$log" 2>&1 || { cat "$log" >&2; return 1; }
 }
-# The lists are fetched anew: those of a fresh machine are empty or too old to install from. A
-# list that cannot be fetched need not be one that we use.
-apt update || true
-apt install --no-install-recommends $missing || print_names "$missing (apt-get could not install it)"
+case $command in
+*apt-get*)
+    apt="${sudo}env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0"
+    # The package lists of a fresh machine are empty or too old to install from. If a list cannot
+    # be fetched, the packages may still be found in the others.
+    quietly $apt update || true
+    quietly $apt install --no-install-recommends $debian ;;
+*dnf*) quietly ${sudo}dnf -y install $fedora ;;
+*) quietly brew install $brew ;;
+esac || {
+    echo "The packages could not be installed; the output above says why." >&2
+    exit 1
+}

@@ -74,7 +74,7 @@ done
 
 # An architecture that nobody knows: everything but convert.
 fresh
-sed -i 's/"qwen3"/"enigma"/; s/Qwen3ForCausalLM/EnigmaForCausalLM/' m/config.json
+sed 's/"qwen3"/"enigma"/; s/Qwen3ForCausalLM/EnigmaForCausalLM/' "$tiny/config.json" >m/config.json
 expect 0 inspect m
 expect 0 analyze m -o enigma.json
 expect 0 allocate enigma.json -o enigma-plan.json
