@@ -1,6 +1,6 @@
 #!/bin/sh
 # check_layers.sh - the architecture as a test: which module may include which (ARCHITECTURE.md),
-# the command sees ram.h alone, file names are unique.
+# the command sees ram.h alone, names of files and tags of structs are unique.
 # Prints every breach; exit code 1 if there was one.
 set -eu
 cd "$(dirname "$0")/.."
@@ -36,7 +36,7 @@ for dir in src/*/; do
         echo "src/$module: a module that check_layers.sh does not know" >>"$breaches"
         continue
     fi
-    includes "$dir"*.[ch] | while read -r where path; do
+    includes "$dir"*.[ch] "$dir"*.inc | while read -r where path; do
         case $path in
         ram.h) ;;
         */*)
@@ -58,6 +58,9 @@ done >>"$breaches"
 
 find src include cli -name '*.[ch]' | sed 's|.*/||' | sort | uniq -d |
     sed 's/$/: more than one file has this name/' >>"$breaches"
+
+grep -hE '^(struct|union|enum) ram_[a-z0-9_]+ \{' src/*/*.[ch] include/*.h | sort | uniq -d |
+    sed 's/ {$/: defined more than once/' >>"$breaches"
 
 cat "$breaches"
 if [ -s "$breaches" ]; then

@@ -26,7 +26,7 @@ static unsigned digits(uint64_t n)
 /* One tensor's line in a safetensors header, at most: name, type, shape, two offsets of up to
  * `size`. Rows of heads are written as two numbers, a digit more in all; those of a stack as a
  * number of experts and rows. */
-static uint64_t header_line(size_t name, const struct ram_block *block, uint64_t size)
+static uint64_t header_line(size_t name, const struct ram_matrices *block, uint64_t size)
 {
     static const char frame[] = "\"\":{\"dtype\":\"BF16\",\"shape\":[,,],\"data_offsets\":[,]},";
     return sizeof frame - 1 + name + digits(block->count) + digits(block->rows) + 1 +

@@ -74,7 +74,7 @@ static int group_entries(const struct ram_manifest *manifest, struct member **ou
 
 static int by_sides(const void *a, const void *b)
 {
-    const struct ram_block *const x = a, *const y = b;
+    const struct ram_matrices *const x = a, *const y = b;
 
     if (x->rows != y->rows)
         return x->rows < y->rows ? -1 : 1;
@@ -88,18 +88,18 @@ static int collect_blocks(struct ram_problem *problem, size_t i, struct ram_err 
     struct ram_unit *const unit = &problem->plan->units[i];
     size_t n = 0;
 
-    struct ram_block *const blocks =
+    struct ram_matrices *const blocks =
         ram_arena_alloc(&problem->plan->arena, c->n_members * RAM_MAX_STORED * sizeof *blocks, err);
     if (!blocks)
         return RAM_ENOMEM;
     for (size_t m = 0; m < c->n_members; m++) {
         const struct ram_entry *const entry = &problem->manifest->entries[c->members[m]];
         for (int s = 0; s < entry->n_stored; s++)
-            blocks[n++] = (struct ram_block){1, entry->stored[s].rows, entry->stored[s].cols};
+            blocks[n++] = (struct ram_matrices){1, entry->stored[s].rows, entry->stored[s].cols};
     }
     qsort(blocks, n, sizeof *blocks, by_sides);
     for (size_t b = 0; b < n; b++) {
-        struct ram_block *const last = unit->n_blocks ? &blocks[unit->n_blocks - 1] : NULL;
+        struct ram_matrices *const last = unit->n_blocks ? &blocks[unit->n_blocks - 1] : NULL;
         if (last && !by_sides(last, &blocks[b]))
             last->count++;
         else

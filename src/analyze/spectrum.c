@@ -26,7 +26,7 @@
  */
 #include "analyze/spectrum.h"
 
-#include "analyze/dense.h"
+#include "kern/dense.h"
 #include "analyze/spectrum_product.h"
 #include "base/mem.h"
 #include "base/rng.h"

@@ -102,21 +102,21 @@ struct joiner {
     const struct encode *run;
     size_t i_step; /* of the split */
     const uint8_t *text;
-    struct ram_span held; /* may still grow; empty: nothing is held */
-    bool was_match;       /* the piece before */
+    struct ram_text_range held; /* may still grow; empty: nothing is held */
+    bool was_match;             /* the piece before */
 };
 
 static int flush(struct joiner *joiner)
 {
-    const struct ram_span span = joiner->held;
+    const struct ram_text_range span = joiner->held;
 
-    joiner->held = (struct ram_span){0, 0};
+    joiner->held = (struct ram_text_range){0, 0};
     return span.start == span.end ? RAM_OK
                                   : encode_piece(joiner->run, joiner->i_step + 1,
                                                  joiner->text + span.start, span.end - span.start);
 }
 
-static int join(struct joiner *joiner, struct ram_span span, bool is_match)
+static int join(struct joiner *joiner, struct ram_text_range span, bool is_match)
 {
     const struct ram_split_step *step = &joiner->run->tokenizer->steps[joiner->i_step];
     const bool match = is_match != step->invert, was_match = joiner->was_match;
@@ -160,7 +160,7 @@ static int split_by_regex(const struct encode *run, size_t i_step, const uint8_t
     int status = RAM_OK;
 
     while (from <= size) {
-        struct ram_span match = {from, from};
+        struct ram_text_range match = {from, from};
         const int found =
             ram_split_rx_find(rx, run->encoder->scratch, text, size, &match, run->err);
         if (found < 0)
@@ -175,7 +175,7 @@ static int split_by_regex(const struct encode *run, size_t i_step, const uint8_t
             continue;
         }
         if (match.start > done)
-            status = join(&joiner, (struct ram_span){done, match.start}, false);
+            status = join(&joiner, (struct ram_text_range){done, match.start}, false);
         if (!status)
             status = join(&joiner, match, true);
         if (status)
@@ -184,7 +184,7 @@ static int split_by_regex(const struct encode *run, size_t i_step, const uint8_t
         any = true;
     }
     if (done < size)
-        status = join(&joiner, (struct ram_span){done, size}, false);
+        status = join(&joiner, (struct ram_text_range){done, size}, false);
     return status ? status : flush(&joiner);
 }
 

@@ -326,7 +326,8 @@ void ram_split_scratch_free(struct ram_split_scratch *scratch)
 }
 
 int ram_split_rx_find(const struct ram_split_rx *rx, struct ram_split_scratch *scratch,
-                      const uint8_t *text, size_t size, struct ram_span *match, struct ram_err *err)
+                      const uint8_t *text, size_t size, struct ram_text_range *match,
+                      struct ram_err *err)
 {
     PCRE2_UCHAR why[128];
     const size_t from = match->end, left = size - from,
@@ -350,6 +351,6 @@ int ram_split_rx_find(const struct ram_split_rx *rx, struct ram_split_scratch *s
                         rx->where, from, size, (const char *)why);
     }
     const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(scratch->data);
-    *match = (struct ram_span){ends[0], ends[1]};
+    *match = (struct ram_text_range){ends[0], ends[1]};
     return 1;
 }

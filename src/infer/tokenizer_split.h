@@ -37,14 +37,14 @@ struct ram_split_scratch;
 int ram_split_scratch_new(struct ram_split_scratch **out, struct ram_err *err);
 void ram_split_scratch_free(struct ram_split_scratch *scratch);
 
-struct ram_span {
+struct ram_text_range {
     size_t start, end;
 };
 
 /* The first match at or after match->end: 1 and where it lies, 0 if there is none, or a negative
  * status (RAM_ERANGE: it takes too many steps or too much memory). */
 int ram_split_rx_find(const struct ram_split_rx *rx, struct ram_split_scratch *scratch,
-                      const uint8_t *text, size_t size, struct ram_span *match,
+                      const uint8_t *text, size_t size, struct ram_text_range *match,
                       struct ram_err *err);
 
 #endif

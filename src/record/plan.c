@@ -70,7 +70,7 @@ uint64_t ram_unit_bytes(const struct ram_unit *unit, int bits, int group)
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < unit->n_blocks; i++) {
-        const struct ram_block *const block = &unit->blocks[i];
+        const struct ram_matrices *const block = &unit->blocks[i];
         const struct ram_stored stored = {block->rows, block->cols};
         bytes += block->count * ram_stored_bytes(&stored, unit->stored_size, bits, group);
     }

@@ -14,7 +14,7 @@ struct ram_scores {
 };
 
 /* So many equal matrices of a unit, as the output holds them. */
-struct ram_block {
+struct ram_matrices {
     uint64_t count, rows, cols;
 };
 
@@ -31,7 +31,7 @@ struct ram_unit {
     uint64_t bytes;     /* on disk, scales and biases included */
     /* What bytes is computed from, so that a plan edited by hand still knows its size. n_blocks
      * = 0: not known (a plan from elsewhere), bytes is believed. */
-    struct ram_block *blocks;
+    struct ram_matrices *blocks;
     size_t n_blocks;
     int stored_size; /* bytes a weight at 16 bits */
 };

@@ -41,7 +41,7 @@ static bool scan_scores(struct ram_scan *scan, void *into)
 }
 
 struct blocks {
-    struct ram_block *items;
+    struct ram_matrices *items;
     size_t n, cap;
 };
 
@@ -56,7 +56,7 @@ static bool scan_blocks(struct ram_scan *scan, void *into)
             ram_grow(&blocks->items, sizeof *blocks->items, blocks->n, &blocks->cap, scan->err);
         if (scan->status)
             return false;
-        struct ram_block *const block = &blocks->items[blocks->n++];
+        struct ram_matrices *const block = &blocks->items[blocks->n++];
         uint64_t *const sides[] = {&block->count, &block->rows, &block->cols};
         ram_scan_counts(scan, sides, COUNT(sides), "a stored matrix is not [count, rows, cols]");
     }
@@ -100,7 +100,7 @@ static bool check_unit(struct ram_scan *scan, struct reader *reader, const struc
                              "32, 64 or 128, or bits 16 with group 0",
                              unit->bits, unit->group);
     for (size_t i = 0; i < unit->n_blocks; i++) {
-        const struct ram_block *const block = &unit->blocks[i];
+        const struct ram_matrices *const block = &unit->blocks[i];
         uint64_t one = 0;
         ram_scan_add_product(scan, block->rows, block->cols, &one, "stored matrices");
         ram_scan_add_product(scan, block->count, one, &stored, "stored matrices");

@@ -1,9 +1,9 @@
-/* dense_table.h - the loops of dense.c, one table for each instruction set; for src/analyze/dense*
+/* dense_table.h - the loops of dense.c, one table for each instruction set; for src/kern/dense*
  * only. What they do is said in dense_lanes.inc. */
-#ifndef RAM_ANALYZE_DENSE_TABLE_H
-#define RAM_ANALYZE_DENSE_TABLE_H
+#ifndef RAM_KERN_DENSE_TABLE_H
+#define RAM_KERN_DENSE_TABLE_H
 
-#include "analyze/dense.h"
+#include "kern/dense.h"
 
 #include <stdint.h>
 

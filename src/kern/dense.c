@@ -9,7 +9,7 @@
  * matrix-vector product of the next fused into one pass over the matrix; then bisection with
  * Sturm counts in f64, many eigenvalues side by side (section 8.4).
  */
-#include "analyze/dense_table.h"
+#include "kern/dense_table.h"
 
 #include "base/cpu.h"
 

@@ -1,5 +1,5 @@
 /* dense_avx2.c - the small dense problems in AVX2. */
-#include "analyze/dense_table.h"
+#include "kern/dense_table.h"
 
 #if defined(__x86_64__)
 
@@ -12,7 +12,7 @@
 
 #define BYTES 32
 #define TABLE ram_dense_avx2
-#include "analyze/dense_lanes.inc"
+#include "kern/dense_lanes.inc"
 
 #if defined(__clang__)
 #pragma clang attribute pop

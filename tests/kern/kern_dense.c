@@ -2,7 +2,7 @@
  * The small symmetric problems: matrices of known eigenvalues, bases that are nearly dependent,
  * and the same bits from every instruction set.
  */
-#include "analyze/dense.h"
+#include "kern/dense.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -238,5 +238,5 @@ int main(void)
         cmocka_unit_test(tridiagonal_already),
         cmocka_unit_test(whitening),
     };
-    return cmocka_run_group_tests_name("analyze/dense", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("kern/dense", tests, NULL, NULL);
 }

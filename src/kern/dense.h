@@ -7,8 +7,8 @@
  * is written over vectors of fixed width without reassociation, so it may be compiled for any
  * instruction set.
  */
-#ifndef RAM_ANALYZE_DENSE_H
-#define RAM_ANALYZE_DENSE_H
+#ifndef RAM_KERN_DENSE_H
+#define RAM_KERN_DENSE_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /* dense_avx512.c - the small dense problems in AVX-512. */
-#include "analyze/dense_table.h"
+#include "kern/dense_table.h"
 
 #if defined(__x86_64__)
 
@@ -13,7 +13,7 @@
 
 #define BYTES 64
 #define TABLE ram_dense_avx512
-#include "analyze/dense_lanes.inc"
+#include "kern/dense_lanes.inc"
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -1,6 +1,6 @@
 /* dense_base.c - the small dense problems with whatever vectors every processor has. */
-#include "analyze/dense_table.h"
+#include "kern/dense_table.h"
 
 #define BYTES 16
 #define TABLE ram_dense_base
-#include "analyze/dense_lanes.inc"
+#include "kern/dense_lanes.inc"
