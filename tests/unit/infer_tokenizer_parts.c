@@ -187,14 +187,14 @@ static struct ram_split_rx *compile(const char *pattern)
 }
 
 static bool find(const struct ram_split_rx *rx, const char *text, size_t size, size_t from,
-                 struct ram_span *span)
+                 struct ram_text_range *span)
 {
     static struct ram_split_scratch *scratch;
     struct ram_err err = {0};
 
     if (!scratch)
         assert_int_equal(ram_split_scratch_new(&scratch, &err), RAM_OK);
-    *span = (struct ram_span){from, from};
+    *span = (struct ram_text_range){from, from};
     const int found = ram_split_rx_find(rx, scratch, (const uint8_t *)text, size, span, &err);
     if (found < 0)
         fail_msg("%s", err.message);
@@ -206,7 +206,7 @@ static bool same_class(uint32_t c, struct ram_split_rx *const classes[3])
 {
     char utf8[4];
     const size_t size = (size_t)utf8proc_encode_char((utf8proc_int32_t)c, (utf8proc_uint8_t *)utf8);
-    struct ram_span span;
+    struct ram_text_range span;
     enum ram_char_class class = RAM_CHAR_OTHER;
 
     for (int i = 0; i < 3; i++)
@@ -265,7 +265,7 @@ static void styles_cut_as_their_patterns_do(void **state)
             struct ram_buf text = {0};
             random_text(&draw, classes, &text);
             for (size_t at = 0; at < text.size;) {
-                struct ram_span span;
+                struct ram_text_range span;
                 assert_true(find(rx, text.data, text.size, at, &span));
                 assert_int_equal(span.start, at); /* the patterns leave nothing out */
                 const size_t n = ram_split_next((enum ram_split_style)style,
@@ -316,7 +316,7 @@ static void patterns_mean_what_oniguruma_means(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct ram_split_rx *rx = compile(cases[i].pattern);
-        struct ram_span span = {0};
+        struct ram_text_range span = {0};
         const bool found = find(rx, cases[i].text, strlen(cases[i].text), 0, &span);
         if (found != (cases[i].end >= 0) ||
             (found && (span.start != (size_t)cases[i].start || span.end != (size_t)cases[i].end)))
@@ -358,7 +358,7 @@ static void hopeless_patterns_stop(void **state)
     struct ram_split_rx *rx = compile("(?:a+)+\\z");
     struct ram_split_scratch *scratch = NULL;
     struct ram_err err = {0};
-    struct ram_span span = {0};
+    struct ram_text_range span = {0};
     uint8_t text[64];
     (void)state;
 
