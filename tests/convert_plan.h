@@ -28,11 +28,11 @@ static inline void plan_count(struct ram_plan *plan, struct ram_unit *unit,
                               const struct ram_target *target)
 {
     struct ram_err err = {0};
-    struct ram_block block = {.count = 1, .rows = 1};
+    struct ram_matrices block = {.count = 1, .rows = 1};
     for (int k = 0; k < target->n_dims; k++)
         *(k + 1 < target->n_dims ? &block.rows : &block.cols) =
             k + 1 < target->n_dims ? block.rows * target->shape[k] : target->shape[k];
-    struct ram_block *blocks =
+    struct ram_matrices *blocks =
         ram_arena_alloc(&plan->arena, (unit->n_blocks + 1) * sizeof *blocks, &err);
     if (unit->n_blocks)
         memcpy(blocks, unit->blocks, unit->n_blocks * sizeof *blocks);
