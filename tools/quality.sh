@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the budget method is worth: KLD at equal bytes against uniform widths, the published methods
-# and stock mlx_lm, and what each of its steps contributes. docs/allocation.md holds the result.
+# quality.sh - measures the budget method: KLD at equal bytes against uniform widths, the published
+# methods and stock mlx_lm, and what each of its steps contributes. docs/notebook.md has the result.
 #
 # usage: quality.sh RAM OUT [MODEL ...]
 # Writes OUT/quality.md and OUT/quality.json; what was measured before is read from OUT/cache.

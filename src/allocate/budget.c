@@ -6,7 +6,7 @@
  * stands for itself, and the choice is a knapsack. The tangent lies above the root, so a plan that
  * is better by the tangent is better; a few rounds, until none is.
  *
- * docs/allocation.md tells what was measured, and why there are floors and a veto.
+ * docs/notebook.md records what was measured.
  */
 #include "allocate/budget_size.h"
 #include "allocate/divergence.h"

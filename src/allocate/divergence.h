@@ -12,7 +12,7 @@
  *
  *     D = sum q_i e_i + sqrt(sum (f_i)^2 e_i)
  *
- * q and f of a unit follow from two probes of it alone, at 3 and at 5 bits. docs/allocation.md
+ * q and f of a unit follow from two probes of it alone, at 3 and at 5 bits. docs/notebook.md
  * shows how well D does. Without the second probe f is 0: no routers, or not measured.
  */
 #ifndef RAM_ALLOCATE_DIVERGENCE_H

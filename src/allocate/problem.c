@@ -10,7 +10,7 @@
 int ram_default_group(int bits)
 {
     /* The published choices for 2, 4, 8; for the widths that the publications lack, the group that
-     * costs least, since more bits do more than smaller groups (docs/allocation.md). */
+     * costs least, since more bits do more than smaller groups (docs/notebook.md). */
     switch (bits) {
     case 2:
         return 32;

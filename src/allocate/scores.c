@@ -1,5 +1,5 @@
 /*
- * scores.c - see scores.h. Formulas: docs/allocation.md, "Scores".
+ * scores.c - see scores.h. Formulas: docs/metrics.md, "Scores".
  *
  * Percentiles interpolate linearly between order statistics (numpy's default), one vote for each
  * scored, unprotected matrix, every expert by itself.

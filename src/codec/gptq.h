@@ -61,7 +61,7 @@ struct ram_gptq {
     unsigned sweeps;                      /* 0: GPTQ alone */
 };
 
-/* The sweeps that are worth their time (docs/allocation.md, Encoders). */
+/* The sweeps that are worth their time (docs/notebook.md, Encoders). */
 enum { RAM_GPTQ_SWEEPS = 1 };
 
 struct ram_gptq_bytes {

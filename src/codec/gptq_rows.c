@@ -17,7 +17,7 @@ enum {
     TILE = RAM_KERN_TILE,
     SPAN = RAM_GPTQ_SPAN,
     BLOCK = RAM_GPTQ_BLOCK,
-    LOCAL_SWEEPS = 2 /* of a group against its targets: docs/allocation.md, Encoders */
+    LOCAL_SWEEPS = 2 /* of a group against its targets: docs/notebook.md, Encoders */
 };
 
 size_t ram_gptq_ld(size_t m)

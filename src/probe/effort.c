@@ -1,6 +1,6 @@
 /*
  * effort.c - see effort.h. Times an operation takes beside matrix products are those of one core of
- * Zen 4 (docs/allocation.md), brought to this machine by the ratio of the products.
+ * Zen 4 (docs/speed.md), brought to this machine by the ratio of the products.
  */
 #include "probe/effort.h"
 

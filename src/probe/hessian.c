@@ -18,11 +18,11 @@ enum {
 };
 
 /* Few tokens say little of many columns: what their moments happen to be small in, an encoder would
- * pour its errors into. So a token damps by at least this for each column (docs/allocation.md). */
+ * pour its errors into. So a token damps by at least this for each column (docs/notebook.md). */
 #define COLUMN_DAMP 0.5
 
 /* Of an embedding that is also the head: looked up, all columns count the same, and it may not be
- * bent as far towards what the head alone would like (docs/allocation.md, Encoders). */
+ * bent as far towards what the head alone would like (docs/notebook.md, Encoders). */
 #define TIED_DAMP 0.5
 
 /* What a thread of a forward pass packs matrices into, while it runs. */
@@ -389,7 +389,7 @@ struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
              : bytes <= 8000000000 ? 32
                                    : 16,
         .length = LENGTH,
-        .rounds = bytes <= 2000000000 ? 4 : 2, /* docs/allocation.md, Few tokens */
+        .rounds = bytes <= 2000000000 ? 4 : 2, /* docs/notebook.md, Few tokens */
         .seed = SEED,
         .text = text,
     };

@@ -21,7 +21,7 @@
 
 struct ram_hessians;
 
-/* The damping that encoders are given (docs/allocation.md, Encoders). */
+/* The damping that encoders are given (docs/notebook.md, Encoders). */
 #define RAM_HESSIAN_DAMP 0.05
 
 /* And the tokens. bytes: of the checkpoint, since in a smaller one more tokens take no longer;

@@ -5,7 +5,7 @@
  * from what the model predicts after the present tokens before it. Each round is one forward pass
  * over all sequences, so the weights are read once a round; after r rounds the first r tokens of a
  * sequence are exact samples of the model, and the others near enough for sensitivities and
- * Hessians (docs/allocation.md).
+ * Hessians (docs/notebook.md).
  */
 #ifndef RAM_PROBE_TOKENS_H
 #define RAM_PROBE_TOKENS_H
