@@ -201,12 +201,13 @@ static int project_latent(struct ram_block *b, const struct ram_attention_weight
 
 /* ---- attention -------------------------------------------------------------------------- */
 
-/* Appends the n rows of keys and values in scratch to the cache. */
-static int extend_cache(struct ram_block *b, size_t n, struct ram_err *err)
+/* Appends a place's rows of keys and values in scratch to its cache. */
+static int extend_cache(const struct ram_block *b, const struct ram_place *place, struct ram_kv *kv,
+                        struct ram_err *err)
 {
     const struct ram_hparams *hp = &b->model->hp;
     const size_t k_width = hp->n_kv_heads * hp->qk_dim, v_width = hp->n_kv_heads * hp->v_dim;
-    struct ram_kv *kv = b->kv;
+    const size_t n = place->n;
 
     if (kv->n + n > kv->room) {
         const size_t room = 2 * (kv->n + n);
@@ -219,8 +220,10 @@ static int extend_cache(struct ram_block *b, size_t n, struct ram_err *err)
         kv->v = v;
         kv->room = room;
     }
-    memcpy(kv->k + kv->n * k_width, b->scratch.k, n * k_width * sizeof *kv->k);
-    memcpy(kv->v + kv->n * v_width, b->scratch.v, n * v_width * sizeof *kv->v);
+    memcpy(kv->k + kv->n * k_width, b->scratch.k + place->row * k_width,
+           n * k_width * sizeof *kv->k);
+    memcpy(kv->v + kv->n * v_width, b->scratch.v + place->row * v_width,
+           n * v_width * sizeof *kv->v);
     kv->n += n;
     return RAM_OK;
 }
@@ -231,6 +234,38 @@ static struct ram_keys keys_of(const struct ram_block *b, const struct ram_place
     return (struct ram_keys){.k = b->scratch.k + place->row * hp->n_kv_heads * hp->qk_dim,
                              .v = b->scratch.v + place->row * hp->n_kv_heads * hp->v_dim,
                              .n = place->n};
+}
+
+struct attend_job {
+    struct ram_block *block;
+    const struct ram_attention *attention;
+    const struct ram_place *places;
+};
+
+static int attend_place(void *ctx, size_t p, unsigned worker, struct ram_err *err)
+{
+    const struct attend_job *job = ctx;
+    struct ram_block *b = job->block;
+    const struct ram_hparams *hp = &b->model->hp;
+    const struct ram_place *place = &job->places[p];
+    struct ram_keys keys[2] = {{0}};
+
+    (void)worker;
+    if (b->kv) {
+        const int status = extend_cache(b, place, &b->kv[p], err);
+        if (status)
+            return status;
+        keys[0] = (struct ram_keys){.k = b->kv[p].k, .v = b->kv[p].v, .n = b->kv[p].n};
+    } else {
+        keys[0] = keys_of(b, place);
+    }
+    if (place->parent != RAM_NO_PARENT) {
+        keys[1] = keys[0];
+        keys[0] = keys_of(b, &job->places[place->parent]);
+    }
+    return ram_attention_apply(
+        job->attention, b->scratch.q + place->row * hp->n_heads * hp->qk_dim, place->n, keys,
+        b->scratch.attended + place->row * hp->n_heads * hp->v_dim, b->compute.pool, err);
 }
 
 static int attend_places(struct ram_block *b, size_t window, const struct ram_place *places,
@@ -244,25 +279,14 @@ static int attend_places(struct ram_block *b, size_t window, const struct ram_pl
                                     .window = window,
                                     .scale = (float)hp->attention_scale,
                                     .mode = b->compute.mode};
+    struct attend_job job = {b, &a, places};
     int status = RAM_OK;
 
-    if (b->kv)
-        status = extend_cache(b, places[0].n, err);
-    for (size_t p = 0; !status && p < n_places; p++) {
-        const struct ram_place *place = &places[p];
-        struct ram_keys keys[2] = {{0}};
-        if (b->kv)
-            keys[0] = (struct ram_keys){.k = b->kv->k, .v = b->kv->v, .n = b->kv->n};
-        else
-            keys[0] = keys_of(b, place);
-        if (place->parent != RAM_NO_PARENT) {
-            keys[1] = keys[0];
-            keys[0] = keys_of(b, &places[place->parent]);
-        }
-        status = ram_attention_apply(
-            &a, b->scratch.q + place->row * hp->n_heads * hp->qk_dim, place->n, keys,
-            b->scratch.attended + place->row * hp->n_heads * hp->v_dim, b->compute.pool, err);
-    }
+    /* Many sequences that grow by a token have little to do each: threads take whole ones. */
+    if (b->kv && n_places > 1)
+        return ram_pool_for(b->compute.pool, n_places, attend_place, &job, err);
+    for (size_t p = 0; !status && p < n_places; p++)
+        status = attend_place(&job, p, 0, err);
     return status;
 }
 

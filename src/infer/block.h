@@ -43,7 +43,7 @@ struct ram_block {
     const struct ram_model *model;
     struct ram_compute compute;
     struct ram_scratch scratch;
-    struct ram_kv *kv; /* of this layer, or NULL */
+    struct ram_kv *kv; /* [places] of this layer, or NULL */
 };
 
 /* x [rows of all places, hidden] becomes the layer's output. */

@@ -27,7 +27,8 @@ enum {
 struct ram_forward {
     const struct ram_model *model;
     struct ram_block block;
-    struct ram_kv *kv;
+    struct ram_kv *kv;        /* [n_layers, n_places] or NULL */
+    size_t positions;         /* whose angles there are */
     struct ram_place *places; /* of all spans; row counts from the start of all rows */
     size_t n_places, n_rows;
     struct ram_rows rows;
@@ -128,6 +129,7 @@ static int make_rotary(struct ram_forward *f, size_t positions, struct ram_err *
     const struct ram_rope *rope = &f->model->hp.rope;
     struct ram_scratch *s = &f->block.scratch;
 
+    f->positions = positions;
     s->cosine = floats(f, positions * rope->n_pairs, err);
     s->sine = floats(f, positions * rope->n_pairs, err);
     if (err->status)
@@ -204,7 +206,6 @@ static int copy_spans(struct ram_forward *f, const struct ram_span *spans, struc
 {
     const struct ram_hparams *hp = &f->model->hp;
     size_t family = 0; /* the place that children continue */
-    const size_t before = f->kv ? f->kv[0].n : 0;
 
     f->places = ram_arena_alloc(&f->arena, f->n_places * sizeof *f->places, err);
     if (!f->places)
@@ -213,12 +214,13 @@ static int copy_spans(struct ram_forward *f, const struct ram_span *spans, struc
         const bool child = spans[i].parent != RAM_NO_PARENT;
         if (!child)
             family = i;
-        if (spans[i].n == 0 || (child && (i == 0 || spans[i].parent != family)) ||
-            (f->kv && f->n_places > 1))
+        if (spans[i].n == 0 || (child && (i == 0 || spans[i].parent != family || f->kv)))
             return ram_fail(err, RAM_EUSAGE, "span %zu is empty or out of order", i);
         f->places[i] = (struct ram_place){.row = f->n_rows,
                                           .n = spans[i].n,
-                                          .position = child ? spans[family].n : before,
+                                          .position = child   ? spans[family].n
+                                                      : f->kv ? f->kv[i].n
+                                                              : 0,
                                           .parent = spans[i].parent};
         if (f->places[i].position + spans[i].n > hp->max_positions)
             return ram_fail(err, RAM_ERANGE, "a sequence of %zu tokens, the model can hold %zu",
@@ -285,7 +287,7 @@ int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
     f->block.model = model;
     f->block.compute = (struct ram_compute){
         .ckpt = model->ckpt, .pool = opts->pool, .mode = opts->f32 ? RAM_GEMM_F32 : RAM_GEMM_BF16};
-    size_t positions = 0;
+    size_t positions = opts->positions;
     int status = copy_spans(f, spans, err);
     for (size_t i = 0; !status && i < n_spans; i++)
         if (f->places[i].position + f->places[i].n > positions)
@@ -304,6 +306,21 @@ int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
     }
     *out = f;
     return RAM_OK;
+}
+
+int ram_forward_next(struct ram_forward *f, const uint32_t *tokens, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    for (size_t i = 0; !status && i < f->n_places; i++) {
+        struct ram_place *place = &f->places[i];
+        place->position = f->kv ? f->kv[i].n : f->positions;
+        if (place->n != 1 || place->position >= f->positions)
+            return ram_fail(err, RAM_EINTERNAL, "span %zu of %zu tokens cannot grow beyond %zu", i,
+                            place->n, f->positions);
+        status = ram_forward_embed(f, i, &tokens[i], err);
+    }
+    return status;
 }
 
 void ram_forward_free(struct ram_forward *f)
@@ -375,7 +392,7 @@ static int run_chunk(struct ram_forward *f, size_t layer, size_t begin, size_t e
         if (places[i].parent != RAM_NO_PARENT)
             places[i].parent -= begin;
     }
-    f->block.kv = f->kv ? &f->kv[layer] : NULL;
+    f->block.kv = f->kv ? &f->kv[layer * f->n_places + begin] : NULL;
     int status = ram_rows_load(&f->rows, row, n, f->block.scratch.x, &x, err);
     if (!status)
         status = ram_block_apply(&f->block, &f->model->layers[layer], places, n_places, x, err);
