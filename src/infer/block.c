@@ -44,15 +44,14 @@ int ram_norm_rows(struct ram_pool *pool, const float *x, size_t x_stride, const 
 struct head_job {
     const struct ram_block *block;
     const struct ram_place *place;
-    float *x;          /* [rows, n_heads x dim] */
-    const float *norm; /* [dim] or NULL */
-    size_t n_heads, dim, rotary_at;
+    struct ram_heads heads;
 };
 
 /* Per head: norm over its dimensions, then rotation by position. */
 static int head_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
     const struct head_job *job = ctx;
+    const struct ram_heads *heads = &job->heads;
     const struct ram_rope *rope = &job->block->model->hp.rope;
     const struct ram_scratch *s = &job->block->scratch;
     const size_t last =
@@ -61,23 +60,23 @@ static int head_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
     (void)err;
     for (size_t row = i * ROWS_A_TASK; row < last; row++) {
         const size_t at = (job->place->position + row) * rope->n_pairs;
-        for (size_t h = 0; h < job->n_heads; h++) {
-            float *x = job->x + ((job->place->row + row) * job->n_heads + h) * job->dim;
-            if (job->norm)
-                ram_nn()->rmsnorm(x, job->norm, job->dim, job->block->model->hp.norm_eps, x);
-            ram_nn()->rotate(x + job->rotary_at, s->cosine + at, s->sine + at, rope->n_pairs,
+        for (size_t h = 0; h < heads->n_heads; h++) {
+            float *x = heads->x + ((job->place->row + row) * heads->n_heads + h) * heads->dim;
+            if (heads->norm)
+                ram_nn()->rmsnorm(x, heads->norm, heads->dim, job->block->model->hp.norm_eps, x);
+            ram_nn()->rotate(x + heads->rotary_at, s->cosine + at, s->sine + at, rope->n_pairs,
                              rope->interleaved);
         }
     }
     return RAM_OK;
 }
 
-static int norm_and_rotate(const struct ram_block *block, const struct ram_place *places,
-                           size_t n_places, struct head_job job, struct ram_err *err)
+int ram_block_rotate(const struct ram_block *block, const struct ram_place *places, size_t n_places,
+                     struct ram_heads heads, struct ram_err *err)
 {
+    struct head_job job = {.block = block, .heads = heads};
     int status = RAM_OK;
 
-    job.block = block;
     for (size_t p = 0; !status && p < n_places; p++) {
         job.place = &places[p];
         status = ram_pool_for(block->compute.pool, (places[p].n + ROWS_A_TASK - 1) / ROWS_A_TASK,
@@ -141,18 +140,18 @@ static int project_plain(struct ram_block *b, const struct ram_attention_weights
 {
     const struct ram_hparams *hp = &b->model->hp;
     struct ram_scratch *s = &b->scratch;
-    const struct head_job queries = {
+    const struct ram_heads queries = {
         .x = s->q, .norm = a->q_norm, .n_heads = hp->n_heads, .dim = hp->qk_dim};
-    const struct head_job keys = {
+    const struct ram_heads keys = {
         .x = s->k, .norm = a->k_norm, .n_heads = hp->n_kv_heads, .dim = hp->qk_dim};
     int status;
 
     if ((status = ram_linear_apply(&b->compute, &a->q, s->normed, n, s->q, a->q.out, err)) ||
         (status = ram_linear_apply(&b->compute, &a->k, s->normed, n, s->k, a->k.out, err)) ||
         (status = ram_linear_apply(&b->compute, &a->v, s->normed, n, s->v, a->v.out, err)) ||
-        (status = norm_and_rotate(b, places, n_places, queries, err)))
+        (status = ram_block_rotate(b, places, n_places, queries, err)))
         return status;
-    return norm_and_rotate(b, places, n_places, keys, err);
+    return ram_block_rotate(b, places, n_places, keys, err);
 }
 
 /* MLA: keys and values of every head from a latent of kv_rank; the rotary part of the keys is
@@ -191,12 +190,20 @@ static int project_latent(struct ram_block *b, const struct ram_attention_weight
             memcpy(s->k + i * k_stride + h * hp->qk_dim + hp->nope_dim,
                    s->latent + i * wide + hp->kv_rank, rope_dim * sizeof *s->k);
     }
-    const struct head_job queries = {
+    const struct ram_heads queries = {
         .x = s->q, .n_heads = hp->n_heads, .dim = hp->qk_dim, .rotary_at = hp->nope_dim};
-    const struct head_job keys = {
+    const struct ram_heads keys = {
         .x = s->k, .n_heads = hp->n_heads, .dim = hp->qk_dim, .rotary_at = hp->nope_dim};
-    status = norm_and_rotate(b, places, n_places, queries, err);
-    return status ? status : norm_and_rotate(b, places, n_places, keys, err);
+    status = ram_block_rotate(b, places, n_places, queries, err);
+    return status ? status : ram_block_rotate(b, places, n_places, keys, err);
+}
+
+int ram_block_project(struct ram_block *b, const struct ram_attention_weights *a,
+                      const struct ram_place *places, size_t n_places, size_t n,
+                      struct ram_err *err)
+{
+    return b->model->hp.mla ? project_latent(b, a, places, n_places, n, err)
+                            : project_plain(b, a, places, n_places, n, err);
 }
 
 /* ---- attention -------------------------------------------------------------------------- */
@@ -268,8 +275,8 @@ static int attend_place(void *ctx, size_t p, unsigned worker, struct ram_err *er
         b->scratch.attended + place->row * hp->n_heads * hp->v_dim, b->compute.pool, err);
 }
 
-static int attend_places(struct ram_block *b, size_t window, const struct ram_place *places,
-                         size_t n_places, struct ram_err *err)
+int ram_block_attend(struct ram_block *b, size_t window, const struct ram_place *places,
+                     size_t n_places, struct ram_err *err)
 {
     const struct ram_hparams *hp = &b->model->hp;
     const struct ram_attention a = {.n_heads = hp->n_heads,
@@ -337,10 +344,9 @@ int ram_block_apply(struct ram_block *b, const struct ram_layer *layer,
     status = ram_norm_rows(b->compute.pool, x, hidden, layer->norm1, n, hidden, hp->norm_eps,
                            s->normed, err);
     if (!status)
-        status = hp->mla ? project_latent(b, a, places, n_places, n, err)
-                         : project_plain(b, a, places, n_places, n, err);
+        status = ram_block_project(b, a, places, n_places, n, err);
     if (!status)
-        status = attend_places(b, layer->window, places, n_places, err);
+        status = ram_block_attend(b, layer->window, places, n_places, err);
     if (!status)
         status = ram_linear_apply(&b->compute, &a->o, s->attended, n, s->normed, hidden, err);
     if (!status)

@@ -70,6 +70,11 @@ int ram_forward_embed(struct ram_forward *forward, size_t span, const uint32_t *
 int ram_forward_part(struct ram_forward *forward, size_t layer, size_t n, struct ram_err *err);
 int ram_forward_copy(struct ram_forward *forward, size_t from, size_t to, struct ram_err *err);
 
+/* The activations of rows [first, first + n) of all, as the last layer left them: out [n, hidden].
+ */
+int ram_forward_read(struct ram_forward *forward, size_t first, size_t n, float *out,
+                     struct ram_err *err);
+
 /* What lies between the activations of two spans of the same length: the sum of squares of their
  * difference, and of `from` itself. */
 int ram_forward_distance(struct ram_forward *forward, size_t from, size_t to, double *difference,

@@ -273,3 +273,60 @@ int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linea
         status = apply(&p, p.as_if, err);
     return status || !linear->bias ? status : add_bias(c, linear, n, y, y_stride, err);
 }
+
+/* ---- the derivative ----------------------------------------------------------------------- */
+
+/* Where rows [row, row + rows) of a matrix lie, decoded to the tile if they must be. */
+static int load_rows(const struct ram_compute *c, const struct ram_linear *linear, size_t row,
+                     size_t rows, struct ram_mat *out, struct ram_err *err)
+{
+    const struct ram_weight *w = &linear->weight;
+    const size_t stored = linear->first + row;
+
+    *out = (struct ram_mat){c->tile, RAM_ELEM_F32, w->cols, 1};
+    if (!in_place(linear))
+        return decode(c, linear, NULL, stored, rows, err);
+    out->data = w->view.tensor->data + 2 * (w->view.first + stored * w->cols);
+    out->elem = RAM_ELEM_BF16;
+    return RAM_OK;
+}
+
+static int back_transposed(const struct ram_compute *c, const struct ram_linear *linear,
+                           const float *dy, size_t n, size_t dy_stride, float *dx, size_t dx_stride,
+                           bool accumulate, struct ram_err *err)
+{
+    const struct ram_mat a = {dy, RAM_ELEM_F32, dy_stride, 1};
+    const struct ram_mat b = {c->tile, RAM_ELEM_F32, 1, linear->out};
+
+    if (linear->in * linear->out > c->tile_size)
+        return ram_fail(err, RAM_EINTERNAL, "a tile of %zu floats is too small for [%zu, %zu]",
+                        c->tile_size, linear->in, linear->out);
+    const int status = decode(c, linear, NULL, linear->first, linear->in, err);
+    return status ? status
+                  : ram_gemm(c->mode, n, linear->in, linear->out, a, b, dx, dx_stride, accumulate,
+                             c->pool, err);
+}
+
+int ram_linear_back(const struct ram_compute *c, const struct ram_linear *linear, const float *dy,
+                    size_t n, size_t dy_stride, float *dx, size_t dx_stride, bool accumulate,
+                    struct ram_err *err)
+{
+    const size_t in = linear->in, out = linear->out;
+    const size_t step = c->tile_size / in ? c->tile_size / in : 1;
+    int status = RAM_OK;
+
+    if (linear->transposed)
+        return back_transposed(c, linear, dy, n, dy_stride, dx, dx_stride, accumulate, err);
+    for (size_t row = 0; !status && row < out; row += step) {
+        const size_t rows = out - row < step ? out - row : step;
+        const struct ram_mat a = {dy + row, RAM_ELEM_F32, dy_stride, 1};
+        struct ram_mat b;
+        status = load_rows(c, linear, row, rows, &b, err);
+        if (!status)
+            status = ram_gemm(c->mode, n, in, rows, a, b, dx, dx_stride, accumulate || row > 0,
+                              c->pool, err);
+        if (c->forget)
+            ram_weight_forget(c->ckpt, &linear->weight, linear->first + row, rows);
+    }
+    return status;
+}

@@ -32,6 +32,12 @@ struct ram_compute {
 int ram_linear_apply(const struct ram_compute *compute, const struct ram_linear *linear,
                      const float *x, size_t n, float *y, size_t y_stride, struct ram_err *err);
 
+/* The derivative: dx [n, in], with dx_stride floats a row, = dy W for dy [n, out] with dy_stride;
+ * or dx += dy W. Perturbations are not applied, and the observer is not called. */
+int ram_linear_back(const struct ram_compute *compute, const struct ram_linear *linear,
+                    const float *dy, size_t n, size_t dy_stride, float *dx, size_t dx_stride,
+                    bool accumulate, struct ram_err *err);
+
 /* The rows that a probed unit would have: w [n, cols] coded and decoded again, in place. Rows that
  * no group divides stay as they are. */
 int ram_linear_perturb(const struct ram_affine *form, float *w, size_t n, size_t cols,
