@@ -3,8 +3,6 @@
 
 #include "message.h"
 
-#include <unistd.h>
-
 #define AT(member) offsetof(struct ram_analyze_opts, member)
 const struct opt analyze_args_table[] = {
     {"expert-sample", 0, OPT_UNSIGNED, AT(expert_sample), "N",
@@ -15,7 +13,6 @@ const struct opt analyze_args_table[] = {
      "leave out the `svd` metric, which takes most of the time: budget and uniform do without",
      NULL},
     {"seed", 0, OPT_U64, AT(seed), "S", "of every random draw (default: 42)", NULL},
-    {"resume", 0, OPT_FLAG, AT(resume), NULL, "continue an interrupted run", NULL},
     {0},
 };
 #undef AT
@@ -27,10 +24,4 @@ int analyze_args_check(const struct ram_analyze_opts *opts, const char *verb)
         return OPT_GO;
     message("%s: --seed 0: expected a whole number of at least 1", verb);
     return 2;
-}
-
-void analyze_args_announce(const struct ram_analyze_opts *opts, const struct job *job)
-{
-    if (opts->partial && !opts->resume && !job->progress.quiet && access(opts->partial, F_OK) == 0)
-        message("note: starting over; --resume would have continued from %s", opts->partial);
 }

@@ -5,12 +5,12 @@
 #include "message.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 struct args {
     struct ram_analyze_opts analyze;
     const char *output;
     bool probe;
+    bool resume;
     struct ram_probe_opts probing;
 };
 
@@ -31,6 +31,8 @@ static const struct opt table[] = {
     {"calibration", 0, OPT_TEXT, offsetof(struct args, probing.text), "FILE",
      "with --probe: a text instead of tokens of the model's own; not data-free, and not needed",
      NULL},
+    {"resume", 0, OPT_FLAG, offsetof(struct args, resume), NULL,
+     "continue an interrupted run: take what it finished from MANIFEST.ram-partial", NULL},
     {0},
 };
 
@@ -40,8 +42,8 @@ static const struct opt_usage usage = {
     .about = "Reads every weight once and writes what was measured of each tensor: the four\n"
              "metrics of the method, statistics, and the squared error of every bit width and\n"
              "group. Bits can then be decided, and decided anew, in an instant (ram allocate).\n\n"
-             "While it runs, finished tensors are kept in MANIFEST.partial; after ^C or a\n"
-             "crash the same command with --resume continues from there.",
+             "While it runs, finished work is kept in MANIFEST.ram-partial: after ^C, a crash\n"
+             "or a full disk the same command with --resume continues from there.",
     .examples = "ram analyze Qwen/Qwen3-8B -o qwen3-8b.json\n"
                 "ram analyze ./big-moe -o big.json --expert-sample 4 --max-memory 8GiB",
     .min_operands = 1,
@@ -78,40 +80,40 @@ static int print_json(const struct ram_manifest *manifest, const struct job *job
     return status;
 }
 
+/* All stages that were asked for; the store is open. */
+static int measure(const struct ram_ckpt *ckpt, const struct args *args, struct job *job,
+                   struct ram_manifest **manifest, struct ram_err *err)
+{
+    int status = job_stage_done(job, ram_analyze(ckpt, &args->analyze, &job->run, manifest, err));
+    if (!status && args->probe)
+        status = job_stage_done(job, ram_probe(ckpt, *manifest, &args->probing, &job->run, err));
+    return status;
+}
+
 static int run(const char *model, const struct args *args, struct job *job, bool force,
                struct ram_err *err)
 {
-    struct ram_analyze_opts opts = args->analyze;
     struct ram_ckpt *ckpt = NULL;
     struct ram_manifest *manifest = NULL;
-    char *partial = NULL;
 
     int status = job_check_output(args->output, force, err);
     if (!status)
-        partial = job_beside(args->output, ".partial", err);
-    if (!partial)
-        return err->status;
-    opts.partial = partial;
-    status = ram_ckpt_open(&ckpt, model, err);
+        status = ram_ckpt_open(&ckpt, model, err);
     if (!status)
         status = announce(ckpt, job, err);
-    if (!status) {
-        analyze_args_announce(&opts, job);
-        status = job_stage_done(job, ram_analyze(ckpt, &opts, &job->run, &manifest, err));
-    }
-    if (!status && args->probe)
-        status = job_stage_done(job, ram_probe(ckpt, manifest, &args->probing, &job->run, err));
+    if (!status)
+        status = job_keep(job, args->output, ckpt, args->resume, err);
+    if (!status)
+        status = measure(ckpt, args, job, &manifest, err);
     if (!status)
         status = ram_manifest_write(manifest, args->output, force, err);
-    if (!status)
-        unlink(partial);
+    job_kept(job, status);
     if (!status && job->form == RAM_JSON)
         status = print_json(manifest, job, err);
     if (!status && !job->progress.quiet) {
         message("wrote %s", args->output);
         message("next: ram allocate %s --method all", args->output);
     }
-    free(partial);
     ram_manifest_free(manifest);
     ram_ckpt_close(ckpt);
     return status;
@@ -138,7 +140,8 @@ int cmd_analyze(char **argv, size_t n)
     status = run(argv[0], &args, &job, common.force, &err);
     if (status)
         message_failure(&err);
-    if (status == RAM_EINTERRUPT)
-        message("the same command with --resume continues");
+    if (job.kept)
+        message("finished work is kept in %s%s; the same command with --resume continues",
+                args.output, RAM_KEPT_SUFFIX);
     return ram_exit_code(status);
 }

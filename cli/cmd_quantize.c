@@ -16,6 +16,7 @@ struct args {
     struct ram_analyze_opts analyze;
     int effort;
     bool keep_manifest;
+    bool resume;
 };
 
 static const char *const efforts[] = {"auto", "fast", "normal", "best", NULL};
@@ -31,6 +32,8 @@ static const struct opt effort_table[] = {
 static const struct opt table[] = {
     {"keep-manifest", 0, OPT_FLAG, offsetof(struct args, keep_manifest), NULL,
      "leave what was measured in DIR/ram-manifest.json, to decide anew without weights", NULL},
+    {"resume", 0, OPT_FLAG, offsetof(struct args, resume), NULL,
+     "continue an interrupted run or a dry run: take what it finished from DIR.ram-partial", NULL},
     {0},
 };
 
@@ -42,7 +45,8 @@ static const struct opt_usage usage = {
              "what was written against the original. DIR is whole or absent; mlx_lm loads it.\n"
              "Without a size it is --method budget --bpw 4.5.\n\n"
              "MODEL is a directory with config.json and *.safetensors, or org/name[@revision]\n"
-             "in the Hugging Face cache. After ^C the same command with --resume continues.",
+             "in the Hugging Face cache. Finished work is kept in DIR.ram-partial: after ^C, a\n"
+             "crash or a full disk the same command with --resume continues from there.",
     .examples = "ram quantize Qwen/Qwen3-8B -o qwen3-8b-ram\n"
                 "ram quantize Qwen/Qwen3-30B-A3B -o out --fit 24GiB --context 32768\n"
                 "ram quantize ./my-model -o out --size 5GB --dry-run\n"
@@ -167,7 +171,10 @@ static void print_outcome(const struct work *w, const struct ram_quantized *q)
     const bool large = totals.bytes >= 1u << 30;
     const double size = (double)totals.bytes / (large ? 0x1p30 : 0x1p20);
     if (w->args->convert.dry_run) {
-        printf("\nNothing was written.\n");
+        printf("\nDry run: the model was not written.%s\n",
+               q->resumable ? " What was measured is kept; the same command with --resume instead "
+                              "of\n--dry-run writes the model without measuring again."
+                            : "");
         return;
     }
     print_check(q);
@@ -189,6 +196,7 @@ static int run(const char *model, struct work *w, bool force, struct ram_err *er
         .convert = convert_args_opts(&args->convert, force),
         .effort = args->effort ? efforts[args->effort] : NULL,
         .keep_manifest = args->keep_manifest,
+        .resume = args->resume,
         .form = w->job->form,
         .units = w->job->progress.verbose,
         .step = on_step,
@@ -210,8 +218,8 @@ static int run(const char *model, struct work *w, bool force, struct ram_err *er
         print_outcome(w, &q);
     if (status)
         message_failure(err);
-    if (q.resumable)
-        message("what was measured is kept: the same command with --resume continues");
+    if (status && q.resumable)
+        message("finished work is kept: the same command with --resume continues");
     ram_quantized_release(&q);
     ram_ckpt_close(ckpt);
     return ram_exit_code(status);

@@ -73,6 +73,23 @@ int job_stage_done(struct job *job, int status)
     return status;
 }
 
+int job_keep(struct job *job, const char *output, const struct ram_ckpt *ckpt, bool resume,
+             struct ram_err *err)
+{
+    char *path = job_beside(output, RAM_KEPT_SUFFIX, err);
+
+    const int status =
+        path ? ram_store_open(&job->run.store, path, ckpt, resume, &job->run, err) : RAM_ENOMEM;
+    free(path);
+    return status;
+}
+
+void job_kept(struct job *job, int status)
+{
+    job->kept = ram_store_close(job->run.store, status == RAM_OK);
+    job->run.store = NULL;
+}
+
 static int fail(struct ram_err *err, int status, const char *path, const char *why)
 {
     err->status = status;

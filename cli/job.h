@@ -14,6 +14,7 @@ struct job {
     struct progress progress;
     enum ram_form form;
     bool silent; /* no account of what was done: -q, and no form that a program reads */
+    bool kept;   /* finished work lies beside the output that could not be made */
 };
 
 enum ram_form job_form(const struct opt_common *common);
@@ -23,6 +24,13 @@ void job_init(struct job *job, const struct opt_common *common);
 
 /* The stage is over with this status: clears the progress bar. Returns status. */
 int job_stage_done(struct job *job, int status);
+
+/* Opens the store of an output, job->run.store: "<output>.ram-partial". */
+int job_keep(struct job *job, const char *output, const struct ram_ckpt *ckpt, bool resume,
+             struct ram_err *err);
+
+/* The stages are over: removes the store if all is well, and sets job->kept if it has something. */
+void job_kept(struct job *job, int status);
 
 /* RAM_EEXIST if path is there and force is not given; RAM_EIO if nothing could be made there. */
 int job_check_output(const char *path, bool force, struct ram_err *err);

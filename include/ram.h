@@ -64,6 +64,8 @@ struct ram_progress {
     uint64_t total;    /* ... of so many */
 };
 
+struct ram_store;
+
 /* How any stage runs. Nothing in here may change a byte of a result. */
 struct ram_run {
     unsigned threads;    /* 0: one for each processor */
@@ -73,6 +75,7 @@ struct ram_run {
     void (*notice)(void *user, const char *line); /* what a user ought to know: a fallback */
     bool (*cancelled)(void *user);                /* polled between tensors */
     void *user;
+    struct ram_store *store; /* where finished work is kept, and found again; NULL: nowhere */
 };
 
 /* How a description is written by the _describe functions. */
@@ -91,6 +94,27 @@ struct ram_ckpt;
 int ram_ckpt_open(struct ram_ckpt **out, const char *model, struct ram_err *err);
 void ram_ckpt_close(struct ram_ckpt *ckpt);
 
+/* ---- finished work ---------------------------------------------------------------------- */
+
+/*
+ * Opens or makes the directory `path`, in which every stage that is given it (run.store) keeps what
+ * it has finished: measured tensors, synthetic tokens, probes, error curves, encoded tensors. After
+ * an interrupt, a crash or a full disk the same stages with resume take it from there and give the
+ * same bytes. Without resume what lies there is neither used nor removed. RAM_EUSAGE if resume is
+ * asked for and it was measured from other weights or another config.json (compared by a digest of
+ * sampled bytes, so that a copied checkpoint is recognised), or if another process has it open. A
+ * directory that cannot be made is a notice, and *out is NULL.
+ */
+int ram_store_open(struct ram_store **out, const char *path, const struct ram_ckpt *ckpt,
+                   bool resume, const struct ram_run *run, struct ram_err *err);
+
+/* What callers add to the name of an output for the directory beside it. */
+#define RAM_KEPT_SUFFIX ".ram-partial"
+
+/* finished: the result is in a safe place, so that the directory is removed; so is one without any
+ * finished work. True if the directory stays. NULL is fine. */
+bool ram_store_close(struct ram_store *store, bool finished);
+
 /* ---- manifest: what was measured -------------------------------------------------------- */
 
 struct ram_manifest;
@@ -100,10 +124,6 @@ struct ram_analyze_opts {
     unsigned output_probes; /* columns of the sampled `output` metric; 0: closed form */
     uint64_t seed;          /* of every random draw; 0: 42 */
     bool no_svd; /* leave out that metric, which takes most of the time; budget does without */
-    /* A file for finished tensors, so that nothing is measured twice; NULL: none. It stays when
-     * the run ends: the caller removes it when the manifest is in a safe place. */
-    const char *partial;
-    bool resume; /* continue from `partial` if it fits this model and settings */
 };
 
 /* What a checkpoint holds, with nothing measured: every tensor's role, unit and stored form. */
@@ -287,13 +307,16 @@ enum ram_quantize_step {
 };
 
 struct ram_quantize_opts {
-    struct ram_analyze_opts analyze;   /* partial NULL: "<dir>.manifest.partial" */
+    struct ram_analyze_opts analyze;
     struct ram_allocate_opts allocate; /* method NULL: budget; its encoder is that of convert */
     /* encoder NULL: that of the effort, rtn without one. force, dry_run: as for ram_convert. text:
      * also for what is probed. measured is ignored. */
     struct ram_convert_opts convert;
     const char *effort; /* of method budget: "fast", "normal", "best"; NULL: usual for the model */
     bool keep_manifest; /* leave what was measured in dir/ram-manifest.json */
+    /* Use what an interrupted run or a dry run has left in the store: run->store, or if that is
+     * NULL "<dir>.ram-partial", which is removed when dir is complete and checked. */
+    bool resume;
     enum ram_form form; /* of the three texts of the result */
     bool units;         /* a line for each unit in plan_text */
     /* Called after each step, from the thread that called ram_quantize; what the result then holds
@@ -314,7 +337,7 @@ struct ram_quantized {
     bool checked; /* check holds figures */
     struct ram_self_check check;
     bool fell_back; /* the uniform width did better there, and was written instead */
-    bool resumable; /* the file of finished tensors is there for another run with resume */
+    bool resumable; /* finished work is kept in "<dir>.ram-partial" for another run with resume */
 };
 
 /*
@@ -323,7 +346,7 @@ struct ram_quantized {
  * uniform width of no more bytes, which it writes instead if that is better. opts, run and out may
  * be NULL; zeroed options are the defaults of the command. dir is complete or absent. RAM_EBUDGET,
  * RAM_EUSAGE and RAM_EEXIST come before anything is measured where that is possible; after
- * RAM_EINTERRUPT and most other failures a run with analyze.resume continues.
+ * RAM_EINTERRUPT and most other failures a run with resume continues.
  */
 int ram_quantize(const struct ram_ckpt *ckpt, const char *dir, const struct ram_quantize_opts *opts,
                  const struct ram_run *run, struct ram_quantized *out, struct ram_err *err);
@@ -387,18 +410,6 @@ struct ram_tokenizer;
  * BPE from tokenizer.json or vocab.json with merges.txt; RAM_EUNSUPPORTED names what is not. */
 int ram_tokenizer_open(struct ram_tokenizer **out, const char *model, struct ram_err *err);
 void ram_tokenizer_close(struct ram_tokenizer *tokenizer);
-
-/* One more than the highest id that has a token, and the rows of the model's embedding as its
- * config.json states them (0: unknown). A model may have more rows than ids, which is padding; a
- * token whose id is not below rows cannot be used with it. */
-void ram_tokenizer_sizes(const struct ram_tokenizer *tokenizer, uint64_t *ids, uint64_t *rows);
-
-/* Reads a text from a file, or from the standard input ("-"), exactly as it stands: an array to be
- * freed, with a 0 behind its size bytes. RAM_EFORMAT for what is no text (compressed, columnar and
- * other binary files, UTF-16), with the name of what it is. run may be NULL; its notice is told of
- * bytes that are not UTF-8. */
-int ram_text_read(const char *path, const struct ram_run *run, char **text, size_t *size,
-                  struct ram_err *err);
 
 /* The ids of text, in an array to be freed. Special tokens that stand in the text are recognised;
  * special: what the model's post-processor puts around a text (a BOS) is put there too. Bytes that

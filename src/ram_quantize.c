@@ -12,7 +12,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct work {
     const struct ram_ckpt *ckpt;
@@ -20,8 +19,8 @@ struct work {
     const struct ram_quantize_opts *opts;
     const struct ram_run *run;
     struct ram_quantized *out;
-    bool to_budget; /* the method is budget */
-    char *partial;  /* where finished tensors are kept; NULL: nowhere */
+    bool to_budget;     /* the method is budget */
+    struct ram_run own; /* run, with a store of our own */
 };
 
 static void tell(const struct work *w, enum ram_quantize_step step)
@@ -155,11 +154,8 @@ static int measure(const struct work *w, struct ram_err *err)
 {
     struct ram_analyze_opts opts = w->opts->analyze;
 
-    opts.partial = w->partial;
     /* A manifest that is kept may be asked for any method. */
     opts.no_svd = opts.no_svd || (w->to_budget && !w->opts->keep_manifest);
-    if (opts.partial && !opts.resume && access(opts.partial, F_OK) == 0)
-        notice(w, "starting over; resuming would have used what an earlier run measured");
     return ram_analyze(w->ckpt, &opts, w->run, &w->out->manifest, err);
 }
 
@@ -294,20 +290,24 @@ static int check(const struct work *w, struct ram_err *err)
 
 /* ---- all of it ------------------------------------------------------------------------------ */
 
-/* "<dir>.manifest.partial", without slashes at the end of dir. */
-static char *partial_path(const char *dir, struct ram_err *err)
+/* Opens "<dir>.ram-partial", without slashes at the end of dir, unless the caller has a store. */
+static int open_store(struct work *w, struct ram_err *err)
 {
-    static const char suffix[] = ".manifest.partial";
-    size_t n = strlen(dir);
+    static const char suffix[] = RAM_KEPT_SUFFIX;
+    size_t n = strlen(w->dir);
 
-    while (n > 1 && dir[n - 1] == '/')
+    if (w->own.store)
+        return RAM_OK;
+    while (n > 1 && w->dir[n - 1] == '/')
         n--;
     char *path = ram_calloc(n + sizeof suffix, 1, err);
-    if (path) {
-        memcpy(path, dir, n);
-        memcpy(path + n, suffix, sizeof suffix);
-    }
-    return path;
+    if (!path)
+        return RAM_ENOMEM;
+    memcpy(path, w->dir, n);
+    memcpy(path + n, suffix, sizeof suffix);
+    const int status = ram_store_open(&w->own.store, path, w->ckpt, w->opts->resume, w->run, err);
+    free(path);
+    return status;
 }
 
 static int run_all(struct work *w, struct ram_err *err)
@@ -315,6 +315,8 @@ static int run_all(struct work *w, struct ram_err *err)
     const bool dry_run = w->opts->convert.dry_run;
 
     int status = begin(w, err);
+    if (!status)
+        status = open_store(w, err);
     if (!status)
         status = measure_and_decide(w, err);
     if (!status)
@@ -336,22 +338,17 @@ int ram_quantize(const struct ram_ckpt *ckpt, const char *dir, const struct ram_
                      .run = run ? run : &no_run,
                      .out = out ? out : &unseen};
     const char *method = w.opts->allocate.method;
-    int status = RAM_OK;
 
     *w.out = (struct ram_quantized){.effort = RAM_EFFORT_NORMAL, .check.kld_uniform = NAN};
     w.to_budget = !method || !strcmp(method, "budget");
     w.out->to_budget = w.to_budget;
-    if (!w.opts->convert.dry_run) {
-        w.partial = w.opts->analyze.partial ? ram_strdup(w.opts->analyze.partial, err)
-                                            : partial_path(dir, err);
-        status = w.partial ? RAM_OK : RAM_ENOMEM;
-    }
-    if (!status)
-        status = run_all(&w, err);
-    if (!status && w.partial)
-        unlink(w.partial);
-    w.out->resumable = w.partial && access(w.partial, F_OK) == 0;
-    free(w.partial);
+    w.own = *w.run;
+    w.run = &w.own;
+    const struct ram_store *given = w.own.store;
+    const int status = run_all(&w, err);
+    /* A dry run leaves what it measured for the run that writes. */
+    if (!given)
+        w.out->resumable = ram_store_close(w.own.store, !status && !w.opts->convert.dry_run);
     if (!out)
         ram_quantized_release(&unseen);
     return status;

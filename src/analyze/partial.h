@@ -1,29 +1,23 @@
 /*
- * partial.h - the journal of a sweep: what a killed run has finished, for the next one.
- *
- * A text file. The first line says which model and which settings it belongs to; every further
- * line is one finished entry, appended with one write as soon as it is known. A line that a crash
- * tore off is ignored and cut away.
+ * partial.h - the figures of finished entries in a store: what a killed sweep need not measure
+ * again.
  */
 #ifndef RAM_ANALYZE_PARTIAL_H
 #define RAM_ANALYZE_PARTIAL_H
 
+#include "base/store.h"
 #include "record/manifest.h"
 
-struct ram_partial;
+/* What entries of this manifest are measured with; its settings are complete. */
+int ram_partial_scope(struct ram_store *store, const struct ram_manifest *manifest,
+                      struct ram_store_scope *out, struct ram_err *err);
 
-/*
- * Opens the journal at path for this manifest (files and settings are set). resume: what it
- * holds is filled into the manifest's entries, *n says how many; if it belongs to something else
- * it is begun anew and *stale is set. RAM_EIO; RAM_EUSAGE if another process writes to it.
- */
-int ram_partial_open(struct ram_partial **out, const char *path, bool resume,
-                     struct ram_manifest *manifest, size_t *n, bool *stale, struct ram_err *err);
+/* Fills in every entry that the store has figures of. */
+void ram_partial_load(struct ram_store *store, const struct ram_store_scope *scope,
+                      struct ram_manifest *manifest);
 
-/* Appends entry i of the manifest; any thread. */
-int ram_partial_add(struct ram_partial *partial, size_t i, struct ram_err *err);
-
-/* Closes it and leaves the file: who has put the result in a safe place removes it. NULL is fine. */
-void ram_partial_close(struct ram_partial *partial);
+/* Keeps the figures of an entry; any thread. */
+void ram_partial_add(struct ram_store *store, const struct ram_store_scope *scope,
+                     const struct ram_entry *entry);
 
 #endif

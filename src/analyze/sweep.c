@@ -56,7 +56,7 @@ struct sweep {
     struct ram_analyze_opts opts; /* defaults filled in */
     struct ram_manifest *manifest;
     struct ram_pool *pool;
-    struct ram_partial *partial;
+    struct ram_store_scope scope;
     struct item *items;
     size_t n_items;
     struct room *rooms; /* of every worker */
@@ -77,12 +77,12 @@ static uint64_t memory_limit(const struct ram_run *run)
 static int write_settings(const struct sweep *sweep, struct ram_err *err)
 {
     const struct ram_analyze_opts *opts = &sweep->opts;
-    json_t *const svd = opts->no_svd
-                            ? json_null()
-                            : json_pack("{si si si ss ss}", "rank", RAM_SPECTRUM_RANK, "powers",
-                                        RAM_SPECTRUM_POWERS, "exact_up_to", RAM_SPECTRUM_EXACT,
-                                        "test_matrix", "signs", "product",
-                                        ram_coarse_pays() ? "avx512+int8" : ram_cpu()->level);
+    json_t *const svd =
+        opts->no_svd
+            ? json_null()
+            : json_pack("{si si si ss ss}", "rank", RAM_SPECTRUM_RANK, "powers",
+                        RAM_SPECTRUM_POWERS, "exact_up_to", RAM_SPECTRUM_EXACT, "test_matrix",
+                        "signs", "product", ram_coarse_pays() ? "avx512+int8" : ram_cpu()->level);
 
     if (!svd ||
         json_object_set_new(sweep->manifest->settings, "seed",
@@ -196,7 +196,7 @@ static int by_place(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* Fills items, in the order of the files; what a partial file knew already counts as done. */
+/* Fills items, in the order of the files; what a store knew already counts as done. */
 static int list_items(struct sweep *sweep, struct ram_err *err)
 {
     const size_t n = sweep->layout->n_sources;
@@ -282,6 +282,7 @@ static void report(struct sweep *sweep, const struct item *item)
 
     if (run->progress)
         run->progress(run->user, &progress);
+    ram_store_tell(run->store, run);
     if (run->cancelled && run->cancelled(run->user))
         atomic_store(&sweep->cancelled, true);
 }
@@ -308,8 +309,8 @@ static int work_on(struct sweep *sweep, const struct item *item, struct ram_pool
         status = ram_measure_check(&job, err);
     } else {
         status = ram_measure(&job, entry, err);
-        if (!status && sweep->partial)
-            status = ram_partial_add(sweep->partial, item->index, err);
+        if (!status)
+            ram_partial_add(sweep->run->store, &sweep->scope, entry);
     }
     atomic_fetch_add(&sweep->done, item->bytes);
     return status;
@@ -377,19 +378,13 @@ static int work(struct sweep *sweep, struct ram_err *err)
 
 /* ---- the stage ----------------------------------------------------------------------------- */
 
-static int open_partial(struct sweep *sweep, struct ram_err *err)
+/* What an earlier run has measured with the same settings. */
+static int load_partial(struct sweep *sweep, struct ram_err *err)
 {
-    const struct ram_run *run = sweep->run;
-    size_t n;
-    bool stale;
+    const int status = ram_partial_scope(sweep->run->store, sweep->manifest, &sweep->scope, err);
 
-    if (!sweep->opts.partial)
-        return RAM_OK;
-    const int status = ram_partial_open(&sweep->partial, sweep->opts.partial, sweep->opts.resume,
-                                        sweep->manifest, &n, &stale, err);
-    if (!status && stale && run->notice)
-        run->notice(run->user, "the partial file belongs to another checkpoint, version or "
-                               "settings: starting over");
+    if (!status)
+        ram_partial_load(sweep->run->store, &sweep->scope, sweep->manifest);
     return status;
 }
 
@@ -414,13 +409,12 @@ int ram_sweep(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
         status = RAM_ENOMEM;
         goto done;
     }
-    status = open_partial(&sweep, err);
+    status = load_partial(&sweep, err);
     if (!status)
         status = list_items(&sweep, err);
     if (!status)
         status = work(&sweep, err);
 done:
-    ram_partial_close(sweep.partial);
     release_rooms(&sweep);
     free(sweep.rooms);
     free(sweep.items);

@@ -43,7 +43,7 @@ empty limited
 (ulimit -f 2000 && "$RAM" quantize "$tiny" -o limited/q --method auto) >out 2>err
 is $? 1 "exit code of quantize under a limit of 1 MB a file"
 says err '\-\-resume continues'
-is "$(ls limited)" "q.manifest.partial" "what a failed quantize left"
+is "$(ls limited)" "q.ram-partial" "what a failed quantize left"
 expect 0 quantize "$tiny" -o limited/q --method auto --resume
 is "$(ls limited)" "q" "what a resumed quantize left"
 rm -r limited/q

@@ -10,16 +10,23 @@ expect 0 analyze "$model" -o whole.json --threads 1
 
 # interrupt_analyze SIGNAL: sends it when some tensors are in the partial file. 0: hit in the middle.
 interrupt_analyze() {
-    rm -f m.json m.json.partial
+    rm -rf m.json m.json.ram-partial
     "$RAM" analyze "$model" -o m.json --threads 1 >out 2>err &
     pid=$!
-    while kill -0 $pid 2>/dev/null && [ "$(wc -c 2>/dev/null <m.json.partial || echo 0)" -lt 5000 ]; do
+    while kill -0 $pid 2>/dev/null && [ "$(wc -c 2>/dev/null <m.json.ram-partial/log || echo 0)" -lt 5000 ]; do
         sleep 0.01
     done
     kill -"$1" $pid 2>/dev/null
     wait $pid 2>/dev/null
     code=$?
     [ ! -e m.json ]
+}
+
+# same_figures A B: manifests of one model under two names.
+same_figures() {
+    sed '/"name":/d' "$1" | grep '"tensors"\|"metrics"' >a.txt
+    sed '/"name":/d' "$2" | grep '"tensors"\|"metrics"' >b.txt
+    same a.txt b.txt "figures of $1 and $2"
 }
 
 middle() {
@@ -33,31 +40,54 @@ if middle interrupt_analyze INT; then
     is $code 130 "exit code after SIGINT"
     says err 'interrupted'
     says err '\-\-resume'
-    present m.json.partial
-    cp m.json.partial kept.partial
+    present m.json.ram-partial
+    cp -r m.json.ram-partial kept
     expect 0 analyze "$model" -o m.json --resume --threads 2
     same m.json whole.json "resumed after SIGINT, and undisturbed"
-    absent m.json.partial
+    absent m.json.ram-partial
     # A partial file that lost its end in the crash.
     rm m.json
-    head -c $(($(wc -c <kept.partial) - 7)) kept.partial >m.json.partial
+    mkdir m.json.ram-partial
+    head -c $(($(wc -c <kept/log) - 7)) kept/log >m.json.ram-partial/log
     expect 0 analyze "$model" -o m.json --resume
-    same m.json whole.json "resumed from a torn partial file, and undisturbed"
-    # One that belongs to other settings, or is nonsense, must not be mixed in.
+    says err 'ends in the middle of a record'
+    same m.json whole.json "resumed from a torn log, and undisturbed"
+    # One of other settings, or of nonsense, must not be mixed in.
     rm m.json
-    cp kept.partial m.json.partial
-    "$RAM" analyze "$model" -o m.json --resume --seed 7 >out 2>err
-    code=$?
-    if [ $code -eq 0 ]; then
-        expect 0 analyze "$model" -o seed7.json --seed 7
-        same m.json seed7.json "seed 7 after a partial file of seed 42, and undisturbed"
-    else
-        absent m.json
-    fi
+    cp -r kept m.json.ram-partial
+    expect 0 analyze "$model" -o m.json --resume --seed 7
+    expect 0 analyze "$model" -o seed7.json --seed 7
+    same m.json seed7.json "seed 7 after measurements of seed 42, and undisturbed"
     rm -f m.json
-    echo nonsense >m.json.partial
-    "$RAM" analyze "$model" -o m.json --resume >out 2>err
-    [ $? -ne 0 ] || same m.json whole.json "after a partial file of nonsense, and undisturbed"
+    mkdir m.json.ram-partial
+    echo nonsense nonsense >m.json.ram-partial/log
+    expect 0 analyze "$model" -o m.json --resume
+    says err 'is damaged or was written by another version'
+    same m.json whole.json "after a log of nonsense, and undisturbed"
+    # Without --resume it is left alone until the result is there.
+    rm -f m.json
+    cp -r kept m.json.ram-partial
+    expect 0 analyze "$model" -o m.json
+    says err 'kept but not used, because --resume was not given'
+    same m.json whole.json "begun again, and undisturbed"
+    absent m.json.ram-partial
+    # Other weights, or another config, are never mixed in, and nothing is lost; a copy will do.
+    rm -f m.json
+    cp -r kept m.json.ram-partial
+    cp -r "$model" other
+    chmod -R u+w other
+    printf '\001' | dd of=other/model.safetensors bs=1 seek=$(($(wc -c <other/model.safetensors) - 3)) \
+        conv=notrunc 2>/dev/null
+    expect 2 analyze other -o m.json --resume
+    says err 'was measured from other weights: tensor .* of model.safetensors'
+    sed 's/"rope_theta": [0-9.]*/"rope_theta": 12345.0/' "$model/config.json" >other/config.json
+    cp "$model/model.safetensors" other/
+    expect 2 analyze other -o m.json --resume
+    says err 'was measured from another config.json'
+    same m.json.ram-partial/log kept/log "a log that was refused, and the same before"
+    cp "$model/config.json" other/
+    expect 0 analyze other -o m.json --resume
+    same_figures m.json whole.json
 else
     bad "SIGINT never met analyze in its middle"
 fi
@@ -107,7 +137,7 @@ interrupt_quantize() {
     "$RAM" quantize "$model" -o q --method auto --threads 1 >out 2>err &
     pid=$!
     while kill -0 $pid 2>/dev/null &&
-        [ "$(wc -c 2>/dev/null <q.manifest.partial || echo 0)" -lt 5000 ]; do
+        [ "$(wc -c 2>/dev/null <q.ram-partial/log || echo 0)" -lt 5000 ]; do
         sleep 0.01
     done
     kill -INT $pid 2>/dev/null
@@ -117,10 +147,10 @@ interrupt_quantize() {
 }
 if middle interrupt_quantize; then
     is $code 130 "exit code of quantize after SIGINT"
-    present q.manifest.partial
+    present q.ram-partial
     expect 0 quantize "$model" -o q --method auto --resume --keep-manifest
     same q/ram-manifest.json whole.json "the manifest of a resumed quantize"
-    absent q.manifest.partial
+    absent q.ram-partial
 else
     bad "SIGINT never met quantize in its middle"
 fi

@@ -13,7 +13,7 @@ json out
 
 expect 0 analyze "$tiny" -o m.json
 present m.json
-absent m.json.partial
+absent m.json.ram-partial
 is "$("$JSON_GET" m.json schema)" ram.manifest/1 "schema of the manifest"
 is "$("$JSON_GET" m.json model parameters)" 4984192 "parameters"
 cp m.json first.json
@@ -94,14 +94,17 @@ expect 5 verify dir --plan v1.json --against "$tiny"
 for mistake in '--method v9' '--encoder none' '--format none' '--set (=4' '--protect [' '--bits 3' \
     '--method v1 --size 3MB' '--expert-rule median' '--method v1 --effort fast' '--effort slow'; do
     expect 2 quantize "$tiny" -o q $mistake
-    absent q q.manifest.partial
+    absent q q.ram-partial
 done
+# A dry run leaves what it measured for the run that writes.
 expect 0 quantize "$tiny" -o q --method auto --dry-run
-absent q q.manifest.partial
-expect 0 quantize "$tiny" -o q --method auto
+says out 'with --resume instead of'
+absent q
+present q.ram-partial/log
+expect 0 quantize "$tiny" -o q --method auto --resume
 is "$(tail -n 1 out)" 'mlx_lm.generate --model q --prompt "The history of"' "the last line"
 cmp q/model.safetensors dir/model.safetensors || bad "quantize and the single stages differ"
-absent q.manifest.partial q/ram-manifest.json
+absent q.ram-partial q/ram-manifest.json
 expect 2 quantize "$tiny" -o q
 expect 0 quantize "$tiny" -o q --method auto --force --json --keep-manifest
 json out directory

@@ -4,6 +4,7 @@
  * what is refused.
  */
 #include "analyze/analyze.h"
+#include "base/store.h"
 #include "ckpt_make.h"
 #include "codec/affine.h"
 
@@ -409,146 +410,7 @@ static void expert_samples(void **state)
 /* ---- interruptions ----------------------------------------------------------------------------
  */
 
-static size_t size_of(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) ? 0 : (size_t)st.st_size;
-}
-
 /* Stopped after every number of matrices, by one thread and by several, and continued. */
-static void resumes_from_anywhere(void **state)
-{
-    const struct make_opts make = {.arch = "qwen3_moe", .layers = 1, .shards = 2};
-    struct ram_analyze_opts opts = {.partial = partial};
-    (void)state;
-
-    make_ckpt(dir, &make);
-    const struct ram_run plain = {.threads = 2};
-    char *whole = text_of(&opts, &plain);
-    assert_int_equal(access(partial, F_OK), 0); /* removing it is the caller's business */
-    int n_stopped = 0;
-    for (int at = 1;; at++) {
-        struct watch watch = {.stop_at = at};
-        const struct ram_run run = {
-            .threads = at % 3 ? 1 : 3, .user = &watch, .cancelled = stop, .notice = note};
-        struct ram_err err = {0};
-        struct stage stage;
-        opts.resume = false;
-        const int status = sweep(&stage, &opts, &run, &err);
-        stage_close(&stage);
-        if (at % 3 && !status && watch.polls < at) /* one thread polls at every matrix */
-            break;
-        assert_true(status == RAM_EINTERRUPT || (!status && at % 3 == 0));
-        n_stopped += status == RAM_EINTERRUPT;
-        opts.resume = true;
-        struct watch again = {0};
-        const struct ram_run rest = {.threads = 2, .user = &again, .notice = note};
-        char *text = text_of(&opts, &rest);
-        assert_string_equal(text, whole);
-        assert_string_equal(again.notice, "");
-        free(text);
-    }
-    char *from_all = text_of(&opts, &plain); /* nothing is left to measure */
-    assert_string_equal(from_all, whole);
-    free(from_all);
-    assert_true(n_stopped > 10);
-    free(whole);
-}
-
-/* Leaves a partial file of an interrupted run behind, and returns its size. */
-static size_t interrupted(uint64_t seed)
-{
-    struct watch watch = {.stop_at = 9};
-    const struct ram_run run = {.threads = 1, .user = &watch, .cancelled = stop};
-    const struct ram_analyze_opts opts = {.partial = partial, .seed = seed};
-
-    refuse(&opts, &run, RAM_EINTERRUPT, "interrupted at tensor 'model.layers.0");
-    return size_of(partial);
-}
-
-static void append_text(const char *text)
-{
-    FILE *file = fopen(partial, "ab");
-    assert_non_null(file);
-    fputs(text, file);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void resume_is(const char *whole, const char *notice)
-{
-    struct watch watch = {0};
-    const struct ram_run run = {.threads = 2, .user = &watch, .notice = note};
-    const struct ram_analyze_opts opts = {.partial = partial, .resume = true};
-
-    char *text = text_of(&opts, &run);
-    assert_string_equal(text, whole);
-    if (!strstr(watch.notice, notice) || (!*notice && *watch.notice))
-        fail_msg("'%s'", watch.notice);
-    free(text);
-}
-
-/* Torn lines, rubbish, somebody else's file, nothing at all. */
-static void survives_any_partial_file(void **state)
-{
-    static const char *const rubbish[] = {
-        "\n",
-        "{}\n",
-        "nonsense",
-        "nonsense\n",
-        "\xff\xfe\n",
-        "{\"entry\":-1,\"name\":\"x\"}\n",
-        "{\"entry\":0,\"name\":\"x\",\"figures\":[],\"errors\":[]}\n",
-        "{\"entry\":99999999999,\"name\":\"x\",\"figures\":[1,2,3,4,5,6,7,8,9],\"errors\":[]}\n"};
-    const struct make_opts make = {.arch = "qwen3_moe", .layers = 1};
-    const struct ram_analyze_opts opts = {0};
-    const struct ram_run run = {.threads = 2};
-    (void)state;
-
-    make_ckpt(dir, &make);
-    char *whole = text_of(&opts, &run);
-    for (size_t cut = 1; cut < 3000; cut += cut < 40 ? 1 : 397) {
-        const size_t size = interrupted(42);
-        assert_int_equal(truncate(partial, (off_t)(size - cut)), 0);
-        resume_is(whole, "");
-    }
-    for (size_t i = 0; i < sizeof rubbish / sizeof *rubbish; i++) {
-        interrupted(42);
-        append_text(rubbish[i]);
-        resume_is(whole, "");
-        unlink(partial);
-        append_text(rubbish[i]);
-        resume_is(whole, "starting over");
-    }
-    interrupted(7);
-    resume_is(whole, "starting over");
-    resume_is(whole, "");
-    append_text("");
-    resume_is(whole, "");
-    free(whole);
-}
-
-static void one_writer_at_a_time(void **state)
-{
-    const struct make_opts make = {.arch = "qwen3", .layers = 1};
-    const struct ram_analyze_opts opts = {.partial = partial};
-    const struct ram_run run = {.threads = 1};
-    (void)state;
-
-    make_ckpt(dir, &make);
-    const int fd = open(partial, O_WRONLY | O_CREAT, 0666);
-    assert_true(fd >= 0);
-    assert_int_equal(flock(fd, LOCK_EX), 0);
-    refuse(&opts, &run, RAM_EUSAGE, "another analysis");
-    close(fd);
-    char *text = text_of(&opts, &run);
-    free(text);
-    const struct ram_analyze_opts nowhere = {.partial = "/nonexistent/partial"};
-    refuse(&nowhere, &run, RAM_EIO, "/nonexistent/partial");
-}
-
-/* ---- what is refused --------------------------------------------------------------------------
- */
-
 /* Overwrites weight i of a BF16 tensor in the file. */
 static void poke(const struct make_set *set, const char *name, size_t i, uint16_t bits)
 {
@@ -566,6 +428,92 @@ static void poke(const struct make_set *set, const char *name, size_t i, uint16_
     assert_int_equal(fwrite(&bits, 2, 1, file), 1);
     assert_int_equal(fclose(file), 0);
 }
+
+/* Another first weight of a projection. */
+static void poke_first(const struct make_opts *make)
+{
+    struct make_set set = make_tensors(make);
+    poke(&set, "model.layers.0.mlp.down_proj.weight", 0, 0x3f80);
+    make_release(&set);
+}
+
+static struct ram_store *store_of(bool resume, struct ram_store_found *found)
+{
+    struct ram_store *store = NULL;
+    struct ram_err err = {0};
+
+    if (ram_store_new(&store, partial, resume, found, &err) ||
+        ram_store_bind(store, "this checkpoint", &err))
+        fail_msg("%s", err.message);
+    return store;
+}
+
+static void resumes_from_anywhere(void **state)
+{
+    const struct make_opts make = {.arch = "qwen3_moe", .layers = 1, .shards = 2};
+    const struct ram_analyze_opts opts = {0};
+    struct ram_store_found found;
+    (void)state;
+
+    make_ckpt(dir, &make);
+    const struct ram_run plain = {.threads = 2};
+    char *whole = text_of(&opts, &plain);
+    int n_stopped = 0;
+    for (int at = 1;; at++) {
+        struct watch watch = {.stop_at = at};
+        struct ram_run run = {
+            .threads = at % 3 ? 1 : 3, .user = &watch, .cancelled = stop, .notice = note};
+        struct ram_err err = {0};
+        struct stage stage;
+        run.store = store_of(false, &found);
+        const int status = sweep(&stage, &opts, &run, &err);
+        stage_close(&stage);
+        ram_store_free(run.store, false);
+        if (at % 3 && !status && watch.polls < at) /* one thread polls at every matrix */
+            break;
+        assert_true(status == RAM_EINTERRUPT || (!status && at % 3 == 0));
+        n_stopped += status == RAM_EINTERRUPT;
+        struct watch again = {0};
+        const struct ram_run rest = {
+            .threads = 2, .user = &again, .notice = note, .store = store_of(true, &found)};
+        char *text = text_of(&opts, &rest);
+        assert_string_equal(text, whole);
+        assert_string_equal(again.notice, "");
+        free(text);
+        ram_store_free(rest.store, true);
+        assert_int_not_equal(access(partial, F_OK), 0);
+    }
+    assert_true(n_stopped > 10);
+    free(whole);
+}
+
+/* Nothing but what was left out is measured: figures of a store are taken as they stand. */
+static void takes_figures_of_the_same_settings_only(void **state)
+{
+    const struct make_opts make = {.arch = "qwen3", .layers = 1};
+    const struct ram_analyze_opts usual = {0}, other = {.seed = 7};
+    struct ram_store_found found;
+    struct ram_run run = {.threads = 1};
+    (void)state;
+
+    make_ckpt(dir, &make);
+    char *whole = text_of(&usual, &run), *seed_7 = text_of(&other, &run);
+    run.store = store_of(true, &found);
+    free(text_of(&usual, &run));
+    /* Weights that are others now, though a store that was bound to the old ones does not know. */
+    poke_first(&make);
+    char *again = text_of(&usual, &run), *anew = text_of(&other, &run);
+    assert_string_equal(again, whole);
+    assert_string_not_equal(anew, seed_7);
+    ram_store_free(run.store, true);
+    free(whole);
+    free(seed_7);
+    free(again);
+    free(anew);
+}
+
+/* ---- what is refused --------------------------------------------------------------------------
+ */
 
 static void names_what_is_not_finite(void **state)
 {
@@ -680,8 +628,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(settings_count, setup, teardown),
         cmocka_unit_test_setup_teardown(expert_samples, setup, teardown),
         cmocka_unit_test_setup_teardown(resumes_from_anywhere, setup, teardown),
-        cmocka_unit_test_setup_teardown(survives_any_partial_file, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_writer_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(takes_figures_of_the_same_settings_only, setup, teardown),
         cmocka_unit_test_setup_teardown(names_what_is_not_finite, setup, teardown),
         cmocka_unit_test_setup_teardown(stays_within_its_memory, setup, teardown),
     };
