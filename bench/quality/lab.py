@@ -1,9 +1,9 @@
 """Runs commands, measures what they wrote, and remembers both.
 
-A directory is made by a command and known by a key: the digest of the program, its arguments and
-its input. What was measured of it is known by the digest of its weights, so that a new build that
-writes the same bytes costs a conversion and no evaluation. Directories are removed once they are
-measured. Standard library only.
+A directory is made by a command and identified by a key: the digest of the program, its arguments
+and its input. Its measurements are identified by the digest of its weights, so that a new build
+that writes the same bytes costs a conversion and no evaluation. Directories are removed once they
+are measured. Only the standard library is used.
 """
 
 import hashlib

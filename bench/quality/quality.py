@@ -1,13 +1,14 @@
-"""What the budget method is worth: divergence from the bf16 model at equal bytes.
+"""Compares the budget method with other methods: divergence from the bf16 model at equal bytes.
 
     python3 quality.py --ram build/ram --out out/quality --shared ../shared [MODEL ...]
 
 Everything is measured on the first 64 windows of 512 tokens of WikiText-2's test split in f32, as
-KLD to the checkpoint in nats a token; intervals are those of a paired bootstrap over windows.
-Beside the budget method stand: every uniform width, the published method at its own size, stock
-mlx_lm given real text (rival.py; skipped without mlx_lm), the same pipeline given that text, and
-the same pipeline with its sensitivities shuffled among the matrices. The text is the sentences
-of WikiText-2's validation split that have no <unk>. Settings may be chosen on tiny-qwen3 alone.
+KLD to the checkpoint in nats per token; intervals are those of a paired bootstrap over windows.
+The budget method is compared with every uniform width, the published method at its own size,
+stock mlx_lm given real text (rival.py; skipped without mlx_lm), the same pipeline given that text,
+and the same pipeline with its sensitivities shuffled among the matrices. The text consists of the
+sentences of WikiText-2's validation split that have no <unk>. Settings may be chosen on tiny-qwen3
+alone.
 
 Results: OUT/quality.md and OUT/quality.json. Measurements are kept in OUT/cache (lab.py).
 """

@@ -2,13 +2,13 @@
 
     python rival.py METHOD MODEL TEXT OUT [name=value ...]
 
-METHOD is gptq, dynamic, awq or dwq. What is called are the functions of mlx_lm.quant with the
-defaults of their commands, which read TEXT where they look for it: as
-~/.cache/mlx-lm/calibration_v5.txt, and dwq as a data set of one column `text`. Two things
+METHOD is gptq, dynamic, awq or dwq. The functions of mlx_lm.quant are called with the defaults of
+their commands. They read TEXT where they look for calibration data: as
+~/.cache/mlx-lm/calibration_v5.txt, and dwq as a data set with one column `text`. Two things
 differ, both in favour of mlx_lm: activations and moments are computed in float32 instead of the
-checkpoint's bfloat16 (on a processor that is also many times faster), and OUT is cast back to
-bfloat16 at the end. What takes hours on a processor is an option: awq's samples, dwq's epochs and
-rate (its command's, 1e-6, is meant for 512 steps).
+checkpoint's bfloat16 (which is also many times faster on a processor), and OUT is cast back to
+bfloat16 at the end. Settings that would take hours on a processor are options: awq's samples, and
+dwq's epochs and rate (the default of its command, 1e-6, is meant for 512 steps).
 """
 
 import copy
