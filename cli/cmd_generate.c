@@ -31,11 +31,19 @@ static const struct opt_usage usage = {
 
 /* What the model says, as it comes; for JSON until it is all there. */
 struct speech {
+    const char *prompt;  /* is shown before the first words; NULL: was shown, or is not */
     bool terminal, held; /* held: a byte that begins a control character, or does not */
     char *text;
     size_t size;
     bool failed;
 };
+
+static void show_prompt(struct speech *speech)
+{
+    if (speech->prompt)
+        fputs(speech->prompt, stdout);
+    speech->prompt = NULL;
+}
 
 /* A model may say anything, also what a terminal takes for a command: control characters (C0, and
  * C1 in its UTF-8 form, which two calls may bring in halves) are shown as question marks. */
@@ -43,6 +51,7 @@ static void say(void *user, const char *bytes, size_t n)
 {
     struct speech *speech = user;
 
+    show_prompt(speech);
     for (size_t i = 0; i < n; i++) {
         const unsigned char c = (unsigned char)bytes[i];
         const bool c1 = speech->held && c >= 0x80 && c < 0xa0;
@@ -92,14 +101,14 @@ static int run(const char *path, const struct ram_generate_opts *opts, struct jo
     struct ram_ckpt *ckpt = NULL;
     const bool json = job->form == RAM_JSON;
 
+    speech.prompt = json ? NULL : opts->prompt;
     int status = ram_ckpt_open(&ckpt, path, err);
-    if (!status && !json)
-        fputs(opts->prompt, stdout);
-    if (!status) {
+    if (!status)
         status = ram_generate(ckpt, opts, &job->run, json ? gather : say, &speech, err);
-        if (!json)
-            putchar('\n');
-    }
+    if (!status)
+        show_prompt(&speech); /* of a model that says nothing at all */
+    if (!json && !speech.prompt)
+        putchar('\n');
     if (!status && json)
         status = print_json(opts->prompt, &speech, err);
     free(speech.text);

@@ -411,6 +411,18 @@ struct ram_tokenizer;
 int ram_tokenizer_open(struct ram_tokenizer **out, const char *model, struct ram_err *err);
 void ram_tokenizer_close(struct ram_tokenizer *tokenizer);
 
+/* One more than the highest id that has a token, and the rows of the model's embedding as its
+ * config.json states them (0: unknown). A model may have more rows than ids, which is padding; a
+ * token whose id is not below rows cannot be used with it. */
+void ram_tokenizer_sizes(const struct ram_tokenizer *tokenizer, uint64_t *ids, uint64_t *rows);
+
+/* Reads a text from a file, or from the standard input ("-"), exactly as it stands: an array to be
+ * freed, with a 0 behind its size bytes. RAM_EFORMAT for what is no text (compressed, columnar and
+ * other binary files, UTF-16), with the name of what it is. run may be NULL; its notice is told of
+ * bytes that are not UTF-8. */
+int ram_text_read(const char *path, const struct ram_run *run, char **text, size_t *size,
+                  struct ram_err *err);
+
 /* The ids of text, in an array to be freed. Special tokens that stand in the text are recognised;
  * special: what the model's post-processor puts around a text (a BOS) is put there too. Bytes that
  * are not UTF-8 count as U+FFFD. */

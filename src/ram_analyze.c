@@ -1,18 +1,13 @@
 /* ram_analyze.c - the first stage, as ram.h offers it. */
 #include "analyze/analyze.h"
 
-static int survey(const struct ram_ckpt *ckpt, struct ram_layout **layout,
-                  struct ram_manifest **out, struct ram_err *err)
-{
-    const int status = ram_layout_new(layout, ckpt, err);
-    return status ? status : ram_survey_layout(ckpt, *layout, out, err);
-}
-
 int ram_survey(const struct ram_ckpt *ckpt, struct ram_manifest **out, struct ram_err *err)
 {
     struct ram_layout *layout = NULL;
 
-    const int status = survey(ckpt, &layout, out, err);
+    int status = ram_layout_look(&layout, ckpt, err);
+    if (!status)
+        status = ram_survey_layout(ckpt, layout, out, err);
     ram_layout_free(layout);
     return status;
 }
@@ -25,12 +20,16 @@ int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts
     struct ram_layout *layout = NULL;
     struct ram_manifest *manifest = NULL;
 
-    int status = survey(ckpt, &layout, &manifest, err);
+    int status = ram_ckpt_check_coding(ckpt, err);
+    if (!status)
+        status = ram_layout_new(&layout, ckpt, err);
     if (!status && layout->quantized)
         status = ram_fail(err, RAM_EUNSUPPORTED,
                           "%s: its weights are MLX codes already; analyse the checkpoint that it "
                           "was made from",
                           ckpt->dir);
+    if (!status)
+        status = ram_survey_layout(ckpt, layout, &manifest, err);
     if (!status)
         status =
             ram_sweep(ckpt, layout, opts ? opts : &no_opts, run ? run : &no_run, manifest, err);

@@ -111,6 +111,9 @@ int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *op
     if (!status)
         status = encode(tokenizer, opts->prompt ? opts->prompt : "", &ids, err);
     if (!status)
+        status = ram_tokenizer_check_ids(tokenizer, ids.items, ids.n, model->hp.vocab, ckpt->name,
+                                         "the prompt", err);
+    if (!status)
         status = ram_pool_new(&pool, run ? run->threads : 0, err);
     if (!status) {
         const struct ram_generator_opts g = {.temperature = opts->temperature,

@@ -1,9 +1,12 @@
 /* ram_tokenize.c - tokenizers behind ram.h. */
 #include "base/mem.h"
+#include "base/textfile.h"
 #include "ckpt/hub.h"
 #include "infer/tokenizer_bpe.h"
 
 #include <stdlib.h>
+
+enum { MAX_TEXT = 1 << 30 };
 
 int ram_tokenizer_open(struct ram_tokenizer **out, const char *model, struct ram_err *err)
 {
@@ -20,6 +23,25 @@ int ram_tokenizer_open(struct ram_tokenizer **out, const char *model, struct ram
 void ram_tokenizer_close(struct ram_tokenizer *tokenizer)
 {
     ram_tokenizer_free(tokenizer);
+}
+
+void ram_tokenizer_sizes(const struct ram_tokenizer *tokenizer, uint64_t *ids, uint64_t *rows)
+{
+    *ids = ram_tokenizer_n_ids(tokenizer);
+    *rows = ram_tokenizer_n_rows(tokenizer);
+}
+
+int ram_text_read(const char *path, const struct ram_run *run, char **text, size_t *size,
+                  struct ram_err *err)
+{
+    struct ram_textfile file = {0};
+
+    const int status = ram_textfile_read(&file, path, MAX_TEXT, RAM_TEXTFILE_VERBATIM, run, err);
+    if (status)
+        return status;
+    *text = file.text;
+    *size = file.size;
+    return RAM_OK;
 }
 
 int ram_tokenize(const struct ram_tokenizer *tokenizer, const char *text, size_t size, bool special,

@@ -1,12 +1,14 @@
 /*
  * budget.c - the widths of least predicted divergence (divergence.h) within a number of bytes.
  *
- * What a width costs a unit is linear in its error but for the router flips that all units cause
- * together. Their root is replaced by its tangent at the plan of the round before: then every unit
- * stands for itself, and the choice is a knapsack. The tangent lies above the root, so a plan that
- * is better by the tangent is better; a few rounds, until none is.
+ * The divergence is a sum over units, linear in their errors, except for the square root of the
+ * router flips, which depends on all units together. The root is replaced by its tangent at the
+ * plan of the previous round. Then the units are independent, and the choice is a knapsack problem
+ * (knapsack.h). The tangent is nowhere below the root and touches it at the previous plan, so a
+ * plan with a lower cost by the tangent also has a lower divergence. The rounds end when there is
+ * none. Without routers, the first round is exact.
  *
- * docs/notebook.md records what was measured.
+ * docs/notebook.md, "The budget method", records what was measured.
  */
 #include "allocate/budget_size.h"
 #include "allocate/divergence.h"
@@ -20,21 +22,27 @@
 #include <string.h>
 
 enum {
-    N_OPTIONS = RAM_N_BITS * RAM_N_GROUPS + 1, /* the last: 16 bits */
+    N_OPTIONS = RAM_N_BITS * RAM_N_GROUPS + 1, /* the last one is 16 bits */
+    /* A precaution: the few tokens of a probe look up few rows of an embedding. */
     EMBEDDING_FLOOR = 4,
     MAX_ROUNDS = 16
 };
 
-static const double worst_2bit_error = 0.126; /* relative squared error: 9 dB */
+/* The relative squared error from which 2 bits are not used: 9 dB below the weights. Predictions
+ * are made from probes at 3 bits, and for larger errors the divergence is no longer linear. */
+static const double worst_2bit_error = 0.126;
 
-/* Of a width that is worth a thought, in parts of the probe's error or of the weights themselves.
- */
+/* Options with an error above this, relative to the probe's or to the weights, are dropped. Such
+ * ratios come from matrices that their probe stores almost exactly, and from damaged manifests. */
 #define WORST_ERROR 1e9
 
-/* Error of an encoder over that of round-to-nearest, by (bits, group), which scales what the
- * manifest measured for round-to-nearest. search: squares on normal weights (bench_codec_search).
- * gptq, where the manifest has no curves: medians of those of tiny-qwen3's layers; of an embedding,
- * that is looked up, nobody knows the inputs, and it counts as searched for. */
+/*
+ * The squared error of an encoder divided by that of rounding to nearest, by (bits, group). The
+ * errors in the manifest, which are of rounding to nearest, are multiplied by it. search: measured
+ * on normal weights (bench_codec_search). gptq: used only where the manifest has no error curves;
+ * medians of the curves of tiny-qwen3's layers. An embedding is looked up, so that no H of its
+ * inputs exists, and its error is taken to be that of search.
+ */
 static const struct encoder_gain {
     const char *name;
     double gain[RAM_N_BITS][RAM_N_GROUPS];
@@ -60,21 +68,21 @@ enum { RTN, SEARCH, GPTQ };
 struct budget {
     struct ram_problem *problem;
     const struct encoder_gain *encoder;
-    const json_t *curves;        /* what widths cost under this encoder, by unit; or NULL */
-    uint64_t bytes;              /* of all weight files */
-    uint64_t fixed;              /* headers, and units that have no choice; */
-    struct ram_divergence given; /* what those are predicted to cost, if the user set them */
+    const json_t *curves;        /* measured errors of widths with this encoder, by unit; or NULL */
+    uint64_t bytes;              /* the budget: of all weight files */
+    uint64_t fixed;              /* bytes of headers and of units that have no choice */
+    struct ram_divergence given; /* predicted divergence of units whose width the user set */
     size_t n_items;              /* units that have a choice */
-    size_t *unit_of;             /* [n_items] */
+    size_t *unit_of;             /* [n_items] the unit of each item */
     struct ram_item *items;      /* [n_items] */
     struct ram_unit_cost *costs; /* [n_items] */
     /* [n_items, N_OPTIONS] */
     struct ram_option *options;
-    double *errors;       /* as ram_unit_cost wants them */
-    unsigned char *width; /* which option of the grid it is */
+    double *errors;       /* e of each option, as in divergence.h */
+    unsigned char *width; /* the index of each option in the grid of (bits, group) */
 };
 
-/* ---- what a width costs ----------------------------------------------------------------- */
+/* ---- the options of a unit -------------------------------------------------------------- */
 
 static double gain_of(const struct budget *b, size_t i, size_t bits, size_t group)
 {
@@ -82,7 +90,8 @@ static double gain_of(const struct budget *b, size_t i, size_t bits, size_t grou
     return (looked_up ? &encoder_gains[SEARCH] : b->encoder)->gain[bits][group];
 }
 
-/* Of the weights themselves: gptq moves them no less than the search does. */
+/* The same for the error of the weights themselves, which the veto of 2 bits looks at. gptq lowers
+ * the error of a layer's output, not that of its weights: there, search is the better estimate. */
 static double weights_gain(const struct budget *b, size_t k)
 {
     const struct encoder_gain *encoder =
@@ -90,8 +99,8 @@ static double weights_gain(const struct budget *b, size_t k)
     return encoder->gain[k / RAM_N_GROUPS][k % RAM_N_GROUPS];
 }
 
-/* The error of unit i at an option of the grid, given its sum of squares there; NAN: the option
- * does not exist. */
+/* The error e of unit i at option k of the grid: measured by the curves if there are any, otherwise
+ * from its sum of squared errors. NAN if the option does not exist for this unit. */
 static double error_of(const struct budget *b, size_t i, size_t k, double squares)
 {
     const json_t *curve = json_object_get(b->curves, b->problem->plan->units[i].name);
@@ -104,6 +113,7 @@ static double error_of(const struct budget *b, size_t i, size_t k, double square
                                  : ram_unit_error(b->problem, i, squares);
 }
 
+/* The reason why unit i must not have so few bits, or NULL. error: sum of squares at these bits. */
 static const char *floor_reason(const struct ram_problem *problem, size_t i, int bits, double error)
 {
     if (problem->cases[i].is_embedding && bits < EMBEDDING_FLOOR)
@@ -115,7 +125,7 @@ static const char *floor_reason(const struct ram_problem *problem, size_t i, int
     return NULL;
 }
 
-/* A unit without a choice: its reason; NULL if it has one. */
+/* The reason why unit i is not for the knapsack to decide, or NULL if it is. */
 static const char *fixed_reason(const struct ram_problem *problem, size_t i)
 {
     const struct ram_case *c = &problem->cases[i];
@@ -163,7 +173,8 @@ static void add(struct ram_divergence *sums, struct ram_unit_cost cost, double e
     sums->flips += cost.flips * error;
 }
 
-/* A unit whose width the user set costs what it costs; nothing if nothing is known of it. */
+/* Adds the predicted divergence of a unit whose width the user set, if the unit was measured. It
+ * does not change the choice, but it belongs to the prediction. */
 static void add_given(struct budget *b, size_t i)
 {
     const struct ram_unit *unit = &b->problem->plan->units[i];
@@ -219,7 +230,7 @@ static struct ram_divergence sums_of(const struct budget *b, const size_t *choic
     return sums;
 }
 
-/* What every option costs beside others that have these flips together. */
+/* Sets the cost of every option for the knapsack, with the tangent of the root at `flips`. */
 static void price(struct budget *b, double flips)
 {
     for (size_t k = 0; k < b->n_items; k++) {
@@ -229,7 +240,7 @@ static void price(struct budget *b, double flips)
     }
 }
 
-/* The flips of everything as if probed: where the first tangent lies. */
+/* The first tangent is taken where all units have the error of their probe. */
 static double first_flips(const struct budget *b)
 {
     double flips = b->given.flips;
@@ -239,7 +250,8 @@ static double first_flips(const struct budget *b)
     return flips;
 }
 
-/* choice [n_items]; *result: the knapsack that found it. */
+/* choice [n_items] becomes the best plan that was found, and *result the solution of the knapsack
+ * that gave it. A round that does not lower the divergence is discarded. */
 static int choose(struct budget *b, size_t *choice, struct ram_choice *result, struct ram_err *err)
 {
     size_t *next = ram_calloc(b->n_items, sizeof *next, err);
@@ -269,7 +281,9 @@ static int choose(struct budget *b, size_t *choice, struct ram_choice *result, s
 
 /* ---- the plan --------------------------------------------------------------------------- */
 
-/* Would the unit have gone lower, had its floor allowed it? Then the floor is the reason. */
+/* The reason for the choice of an item. If the unit has its lowest option, and a floor or the veto
+ * removed the lower ones, then that is the reason; it is not known whether a lower one would have
+ * been chosen. */
 static const char *reason_of(const struct budget *b, size_t item, size_t chosen)
 {
     const size_t i = b->unit_of[item];
@@ -295,7 +309,8 @@ static void decide_items(struct budget *b, const size_t *choice)
     }
 }
 
-/* Everything at one width of the ladder that fits, the best: what the choice must not lose to. */
+/* The divergence of the best uniform width that fits the budget, for comparison. Units that do not
+ * have that option take the next one. */
 static double best_uniform(const struct budget *b, size_t *choice)
 {
     double best = INFINITY;
@@ -381,7 +396,7 @@ static int solve(struct budget *b, struct ram_err *err)
     return status;
 }
 
-/* The manifest's curves, if they are of the encoder that will convert. */
+/* The error curves in the manifest, if they were measured with the encoder of this plan. */
 static const json_t *find_curves(const struct ram_problem *problem)
 {
     const json_t *curves = json_object_get(problem->manifest->sensitivities, "curves");

@@ -5,11 +5,12 @@
 
 enum { COARSE_BITS = 3, FINE_BITS = 5, GROUP = 64 };
 
-/* Nobody is sure of an uncertainty of e^20, and squares of it stay numbers. */
+/* Measured divergences are limited to this range, in nats per token, so that a hostile or damaged
+ * manifest cannot make their squares overflow, and so that they have a logarithm. */
 static const double least = 1e-9, most = 20;
 
-/* Rounded to 2^(k/8), so that the last bits of a processor's arithmetic do not decide; NAN if the
- * unit was not probed. */
+/* The measured divergence of a unit, rounded to a power 2^(k/8), so that differences in the last
+ * bits of different processors' arithmetic do not change a plan; NAN if the unit was not probed. */
 static double probed(const json_t *units, const char *name)
 {
     const json_t *value = json_object_get(units, name);
@@ -20,7 +21,9 @@ static double probed(const json_t *units, const char *name)
     return exp2(round(8 * log2(nats)) / 8);
 }
 
-/* Two equations: coarse = q + f and fine = q e + f sqrt(e), neither q nor f below 0. */
+/* Solves coarse = q + f and fine = q e + f sqrt(e), where e is the error of the fine probe relative
+ * to the coarse one. Noise can make the solution negative; then the nearest f with q, f >= 0 and
+ * q + f = coarse is taken. */
 static struct ram_unit_cost from_probes(double coarse, double fine, double e)
 {
     const double excess = (fine - e * coarse) / (sqrt(e) - e);

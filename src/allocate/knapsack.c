@@ -7,7 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BISECTIONS = 100, MAX_STATES = 16384 };
+enum {
+    /* log lambda is searched for in -120 .. 120; 100 halvings leave 2e-28 of that, less than a
+     * double resolves. */
+    BISECTIONS = 100,
+    /* Spare bytes are counted in quanta, of which there are at most so many: with 400 units and 19
+     * options, dynamic programming then takes some 1e8 steps and 13 MB. The result is within 0.1 %
+     * of the bound; the greedy fill spends what rounding to quanta left over. */
+    MAX_STATES = 16384
+};
 
 struct solver {
     const struct ram_item *items;
@@ -33,7 +41,12 @@ static bool better(double value, const struct ram_option *a, double best,
     return value < best || (value == best && a->bytes < b->bytes);
 }
 
-/* Returns the value of the relaxed problem: a lower bound for every lambda. */
+/*
+ * Instead of limiting the bytes, this puts a price lambda on each byte: every item takes the option
+ * with the least cost + lambda x bytes, independently of the others. For any lambda >= 0, the
+ * minimum of cost + lambda (bytes - budget) is at most the cost of every choice within the budget.
+ * That value is returned; it is a lower bound.
+ */
 static double relax(const struct solver *s, double lambda, size_t *choice, struct ram_choice *out)
 {
     double value = -lambda * (double)s->budget;
@@ -54,7 +67,8 @@ static double relax(const struct solver *s, double lambda, size_t *choice, struc
     return value;
 }
 
-/* The smallest lambda on a fine grid whose choice fits, and the best bound seen. */
+/* The choice of the smallest lambda that fits the budget, and the largest lower bound that was seen
+ * on the way. The bytes of the choice fall as lambda rises, which makes bisection possible. */
 static void bisect(const struct solver *s, size_t *choice, struct ram_choice *out)
 {
     double low = -120, high = 120; /* log of lambda, in nats a byte */
@@ -77,7 +91,9 @@ static void bisect(const struct solver *s, size_t *choice, struct ram_choice *ou
 
 /* ---- greedy ----------------------------------------------------------------------------- */
 
-/* Spends what is left, always on the step that lowers the cost most a byte. */
+/* Spends the remaining bytes, always on the change that lowers the cost most per byte. A change
+ * that lowers the cost and needs no more bytes is counted as half a byte, so that it comes first.
+ */
 static void fill(const struct solver *s, size_t *choice, struct ram_choice *out)
 {
     for (;;) {
@@ -116,7 +132,8 @@ static uint64_t least_bytes(const struct ram_item *item)
     return least;
 }
 
-/* best[b]: least cost of the items so far with at most b quanta beyond their smallest options. */
+/* best[b] is the least cost of the items so far with at most b quanta more than their smallest
+ * options need; next is the same including `item`, and taken[b] the option that gives it. */
 static void add_item(const struct ram_item *item, uint64_t quantum, size_t n_states,
                      const double *best, double *next, uint16_t *taken)
 {
@@ -137,7 +154,8 @@ static void add_item(const struct ram_item *item, uint64_t quantum, size_t n_sta
     }
 }
 
-/* Bytes beyond the smallest options are rounded up to a quantum, so what it finds always fits. */
+/* Dynamic programming over the bytes beyond the smallest options. They are rounded up to whole
+ * quanta, so that the choice always fits the budget. */
 static int program(const struct solver *s, uint64_t spare, size_t *choice, struct ram_err *err)
 {
     const uint64_t quantum = spare / MAX_STATES + 1;

@@ -1,36 +1,36 @@
 /*
  * spectrum.c - see spectrum.h.
  *
- * Let A be the matrix turned so that it is tall (n x m, n >= m), as torch turns it, G = A^T A, and
- * R a random m x 256 matrix, in torch Gaussian. torch orthonormalises A R, then A^T of that, and so
- * on; since an orthonormalisation changes a basis but not its span, its Q spans A G^2 R, and its
- * singular values squared are the eigenvalues of Q^T A A^T Q. With X a basis of G^2 R and T = A X
- * these are the eigenvalues of the pencil
+ * Let A be the matrix, transposed if necessary so that it is tall (n x m, n >= m), as in torch,
+ * G = A^T A, and R a random m x 256 matrix, which in torch is Gaussian. torch orthonormalises A R,
+ * then A^T times that, and so on. An orthonormalisation changes a basis but not its span, so that
+ * torch's Q spans A G^2 R, and the squares of its singular values are the eigenvalues of
+ * Q^T A A^T Q. For any basis X of G^2 R, with T = A X, these are the eigenvalues of the pencil
  *
  *     M2 = T^T A A^T T = (A^T T)^T (A^T T)    over    M1 = T^T T
  *
- * so that only the short side (m x 256) is ever orthonormalised, through its 256 x 256 Gram matrix
- * (CholeskyQR), and everything large is a matrix product. Since nothing of R but its span is seen,
- * R need not be Gaussian: a sparse matrix of signs (kern/sketch.h) has the same distribution of the
- * metric, and costs no product. Three ways to get there:
+ * Only X, m x 256, is ever orthonormalised, through its 256 x 256 Gram matrix (CholeskyQR), and all
+ * other large operations are matrix products. The result depends on R only through its span. R need
+ * therefore not be Gaussian: with a sparse matrix of signs (kern/sketch.h) the metric has the same
+ * distribution, and the first product becomes 12 additions per element. There are three ways:
  *
- *     all     min <= 512: eigenvalues of G itself
- *     gram    m small against n: G is computed once and stands for A^T A
- *     direct  a sketch and five tall products, A read in place
+ *     all     min(m, n) <= 512: the eigenvalues of G itself
+ *     gram    m is small compared with n: G is computed once and replaces A^T A
+ *     direct  a sketch and five tall products, with A read in place
  *
- * Weights that bf16 holds exactly are multiplied where they lie, in bf16 with f32 sums. X and T are
- * rounded to bf16 on the way, which moves the span by 2^-9 of a random direction; M1 and M2 belong
- * to the rounded T, so the quotient itself is that of a true subspace (docs/metrics.md, figures).
- * Where the spectrum is flat enough, the tall products before the last need not be better than 8
- * bits (kern/coarse.h).
+ * Weights in bf16 are multiplied where they lie, with f32 sums. X and T are rounded to bf16 on the
+ * way, which tilts the span by 2^-9 in a random direction. M1 and M2 are computed from the rounded
+ * T, so that the quotient is that of a true subspace, and a tilt changes it only by its square.
+ * Where no direction stands out, 8 bits are enough for the tall products before the last
+ * (kern/coarse.h). docs/metrics.md has the measurements for all of this.
  */
 #include "analyze/spectrum.h"
 
-#include "kern/dense.h"
 #include "analyze/spectrum_product.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kern/coarse.h"
+#include "kern/dense.h"
 #include "kern/sketch.h"
 
 #include <math.h>
@@ -39,37 +39,45 @@
 
 enum { Q = RAM_SPECTRUM_RANK, HALF = Q / 2 };
 
-/* Outside of 2^-15 .. 2^15 for the norm of a typical column, weights are scaled (by a power of two)
- * before they are multiplied, so that fourth powers stay well inside the range of a float. */
+/* If the norm of a typical column is outside of 2^-15 .. 2^15, the weights are multiplied by a
+ * power of two first, so that their fourth powers, which M2 consists of, stay well inside the range
+ * of a float. Otherwise they can be read in place. */
 enum { PLAIN_EXPONENT = 15 };
 
-/* Pivots of a Gram matrix of f32 sums are right to a percent from here on (the sums themselves to
- * about 1e-5); below, it is computed again with f64 sums, whose pivots mean something down to the
- * square of what a float holds. */
+/* The sums of a Gram matrix in f32 are right to about 1e-5, so that a pivot from 1e-3 on is right
+ * to a percent. If one is smaller, the matrix is computed again with f64 sums. Those are of columns
+ * in f32, whose relative error of 6e-8 makes pivots below about its square, LEAST_PIVOT,
+ * meaningless. */
 #define CLEAR_PIVOT 1e-3
 #define LEAST_PIVOT 1e-14
 
-/* If no column of G R, or of G^2 R, comes closer to the span of the others than this, bf16 is good
- * enough for its basis and for products with G (docs/metrics.md, figures). */
+/* The pivot of a column is the share of its square that lies outside the span of the columns before
+ * it. If none is below this bound, bf16 is good enough for the basis of G R or G^2 R and for
+ * products with G: on the matrices of docs/metrics.md the metric then agrees with a computation in
+ * f32 to 4e-6. */
 #define EASY_PIVOT 1e-2
 
-/* From here on the columns of G R differ too much in length to be a basis as they are (is_level).
- */
+/* The spread of the columns of G R in length from which they have to be orthonormalised before the
+ * next product (is_level). */
 #define LEVEL 0.1
 
-/* 8 bits will do if the columns of G R are still closer in length, if what rounding A loses is less
- * than this of its energy, and if no retained direction has less energy than the mean of all, in
- * which the rest of what was lost would show (docs/metrics.md, figures). */
+/* 8 bits are used only if the columns of G R differ in length by less than COARSE_LEVEL, if
+ * rounding A is expected to lose less than COARSE_LOSS of its energy, and if no retained direction
+ * has less energy than the mean of all. Rounding adds about the same energy to all directions, so
+ * that it would show in a direction that is weaker. Under these conditions the metric moved by
+ * 2.4e-6 at most on 16 matrices, and by 7e-5 from one seed to the next (docs/metrics.md). */
 #define COARSE_LEVEL 0.03
 #define COARSE_LOSS  2e-4
 
-/* A column of T whose square lies to 1 - 1e-4 in the span of the others adds nothing to that span
- * but its own rounding to bf16 (2^-18 / 3). */
+/* If all but 1e-4 of a column's square lies in the span of the others, what the column adds to the
+ * span is mostly its own rounding to bf16, whose square is 2^-18 / 3. Such a column is left out. */
 #define NEW_PIVOT 1e-4
 
-/* A direction with less than this of the largest direction's energy is left out: G, of f32 sums, is
- * wrong by some 6e-7 of that, and a quotient of two such errors can be anything. All 255 together
- * would change the metric by less than 3e-4; of matrices of rank 10 with noise it was 1.4e-5. */
+/* Directions with less than this share of the largest direction's energy are left out. G consists
+ * of f32 sums and is wrong by some 6e-7 of that energy, and a quotient of two such errors can have
+ * any value: with 1e-7 instead, a matrix of rank 30 was off by 6e-4 with one seed of twelve. All
+ * 255 directions together would change the metric by less than 3e-4; for matrices of rank 10 under
+ * noise the change was 1.4e-5. */
 #define LEAST_ENERGY 1e-6
 
 /* ---- bases --------------------------------------------------------------------------------- */
@@ -82,21 +90,22 @@ static int columns_gram(const struct ram_spectrum_work *work, enum ram_gemm_mode
                     work->job->pool, err);
 }
 
-/* w with w^T s w = 1, s of f32 sums (ram_dense_whiten). */
+/* w with w^T s w = 1, for s in f32. Returns the smallest pivot (ram_dense_whiten). */
 static double whiten(const struct ram_spectrum_work *work, const float *s, double drop)
 {
     ram_dense_widen(s, Q, work->scratch);
     return ram_dense_whiten(work->scratch, Q, drop, work->w, work->scratch + (size_t)Q * Q);
 }
 
-/* The same for s = x^T x, x [m, Q], in f64 sums. */
+/* The same for s = x^T x, x [m, Q], summed in f64. */
 static double whiten_columns(const struct ram_spectrum_work *work, const float *x)
 {
     ram_dense_gram(x, work->m, Q, work->scratch);
     return ram_dense_whiten(work->scratch, Q, LEAST_PIVOT, work->w, work->scratch + (size_t)Q * Q);
 }
 
-/* to = from w, [rows, Q]; w is upper triangular, so its left half has only its upper half. */
+/* to = from w, [rows, Q]. w is upper triangular, so that the lower left quarter of it is 0 and is
+ * left out of the products. */
 static int recombine(const struct ram_spectrum_work *work, enum ram_gemm_mode mode, size_t rows,
                      struct ram_mat from, float *to, struct ram_err *err)
 {
@@ -108,8 +117,8 @@ static int recombine(const struct ram_spectrum_work *work, enum ram_gemm_mode mo
                              false, pool, err);
 }
 
-/* x becomes z, a basis of its columns that is orthonormal but for its rounding to bf16, if they
- * are clear enough for that; *easy says so. */
+/* If the columns of x are far enough from dependent (*easy), z becomes a basis of their span that
+ * is orthonormal except for its rounding to bf16. */
 static int condition(const struct ram_spectrum_work *work, bool *easy, struct ram_err *err)
 {
     const enum ram_gemm_mode mode = RAM_GEMM_BF16;
@@ -119,8 +128,10 @@ static int condition(const struct ram_spectrum_work *work, bool *easy, struct ra
     return *easy ? recombine(work, mode, work->m, ram_floats(work->x, Q), work->z, err) : status;
 }
 
-/* The same for all columns; x is lost. Ill-conditioned ones take two rounds in f64 (CholeskyQR2,
- * Yamamoto et al., 2015). */
+/* z becomes an orthonormal basis whatever the columns of x are; x is overwritten. If they are
+ * ill-conditioned, one round of CholeskyQR leaves a basis that is far from orthonormal, so there
+ * are two with f64 sums (CholeskyQR2, Yamamoto et al., 2015). Without them, one singular value of
+ * 75,000 times the others hid these, and the metric was off by 2e-3. */
 static int orthonormalise(const struct ram_spectrum_work *work, struct ram_err *err)
 {
     int status = columns_gram(work, RAM_GEMM_F32, err);
@@ -150,8 +161,9 @@ static void leave_out_weak(float *m1)
             m1[i * Q + i] = 0;
 }
 
-/* Eigenvalues of m2 = x^T x over m1, from x = A^T T and m1. Where directions are coordinates, what
- * x would lose in bf16 does not average out. */
+/* The eigenvalues of m2 = x^T x over m1, from x = A^T T and m1. Both are in f32: rounding x to bf16
+ * averages out over a direction with many coordinates, but where directions are coordinates, as in
+ * a diagonal matrix, rounding showed by up to 8e-5 of the metric. */
 static int quotient(const struct ram_spectrum_work *work, struct ram_dense_spectrum *out,
                     struct ram_err *err)
 {
@@ -161,7 +173,7 @@ static int quotient(const struct ram_spectrum_work *work, struct ram_dense_spect
         return status;
     leave_out_weak(work->m1);
     whiten(work, work->m1, NEW_PIVOT);
-    /* m1 and m2 have done their work: they take m2 w and w^T m2 w = (w^T m2) w. */
+    /* m1 is not needed any more and takes m2 w; then m2 takes w^T m2 w = (m2 w)^T w. */
     status = recombine(work, RAM_GEMM_F32, Q, ram_floats(work->m2, Q), work->m1, err);
     if (!status)
         status = recombine(work, RAM_GEMM_F32, Q, ram_transposed(ram_floats(work->m1, Q)), work->m2,
@@ -172,11 +184,13 @@ static int quotient(const struct ram_spectrum_work *work, struct ram_dense_spect
 }
 
 /*
- * Whether no direction stands out so far that another product with G, in bf16 and without anything
- * orthonormalised before, would drown the others. Each column of x = G R is as long as the root of
- * a sum of lambda_i^2 r_i^2 with r_i random; the variance of its square, over the square of its
- * mean, is about 2 sum(lambda^4) / sum(lambda^2)^2, which is 2 over the number of directions that
- * count.
+ * Whether the columns of x = G R can be multiplied with G once more, in bf16, without being
+ * orthonormalised first. If one direction dominates, all columns become nearly parallel to it, and
+ * rounding hides the others. The squared length of a column is a sum of lambda_i^2 r_i^2 over the
+ * directions i, with random r_i. Its variance over the square of its mean is about
+ * 2 sum(lambda^4) / sum(lambda^2)^2, which is 2 divided by the effective number of directions. So
+ * the spread of the lengths, which costs m x 256 operations, tells how flat the spectrum is: a
+ * limit of 0.1 stands for 20 directions, and 0.03 for 67.
  */
 static bool is_level(const struct ram_spectrum_work *work, double limit)
 {
@@ -193,7 +207,7 @@ static bool is_level(const struct ram_spectrum_work *work, double limit)
     return squares * Q < (1 + limit) * sum * sum;
 }
 
-/* z = x, of the order of one. */
+/* z = x, scaled so that its elements are of the order of one. */
 static void carry_on(const struct ram_spectrum_work *work)
 {
     for (size_t i = 0; i < work->m * Q; i++)
@@ -201,9 +215,10 @@ static void carry_on(const struct ram_spectrum_work *work)
 }
 
 /*
- * From x = A^T A f to z, another basis of the span of x. As it is, but for its scale, if it is the
- * first and will do; else orthonormal, which is tried in bf16. Where that is too coarse, so is a
- * product with G in bf16: the last one is done again (its z is still there) and f->mode raised.
+ * From x = A^T A f to z, another basis of the span of x. After the first power, x itself serves if
+ * it is level. Otherwise z is orthonormal, which is first tried in bf16. If bf16 is not enough for
+ * the basis, it was not enough for the product with G either: f->mode becomes f32, and the last
+ * product is repeated in it, which is possible because its z is still there.
  */
 static int next_basis(const struct ram_spectrum_work *work, struct ram_factor *f,
                       struct ram_err *err)
@@ -227,12 +242,14 @@ static int next_basis(const struct ram_spectrum_work *work, struct ram_factor *f
     return orthonormalise(work, err);
 }
 
+/* The mean of all m eigenvalues of A^T A. */
 static double mean_energy(const struct ram_spectrum_work *work)
 {
     return work->job->rms * work->job->rms * (double)work->n;
 }
 
-/* x = G R; in 8 bits if that will do. */
+/* x = G R, in 8 bits if the first two conditions of COARSE_LOSS hold; the third is known only at
+ * the end (randomised). */
 static int first_power(struct ram_spectrum_work *work, struct ram_factor f, struct ram_err *err)
 {
     double lost = 0;
@@ -268,13 +285,14 @@ static int randomised(struct ram_spectrum_work *work, struct ram_dense_spectrum 
     return randomised(work, out, err);
 }
 
-/* ---- choice, room -------------------------------------------------------------------------- */
+/* ---- choice of a way, memory --------------------------------------------------------------- */
 
 static enum ram_spectrum_way way_of(size_t n, size_t m)
 {
     if (m <= RAM_SPECTRUM_EXACT)
         return RAM_WAY_ALL;
-    /* Products: n m^2 / 2 for G and two of m x m x Q, or five tall ones, which pack more. */
+    /* Multiplications, divided by m: n m / 2 for G, which is symmetric, and 2 m Q for two products
+     * with it; or 5 n Q for five tall products. G is computed where that saves at least a tenth. */
     const double gram = 0.5 * (double)n * (double)m + 2.0 * (double)m * Q;
     return gram < 0.9 * 5.0 * (double)n * Q ? RAM_WAY_GRAM : RAM_WAY_DIRECT;
 }
@@ -286,7 +304,8 @@ static void *carve(char *base, size_t *used, size_t n, size_t size)
     return p;
 }
 
-/* Shape, way and buffers; returns the bytes that they take. */
+/* Sets shape, way and buffers, the latter from base if that is not NULL, and returns the bytes that
+ * they take. */
 static size_t plan(struct ram_spectrum_work *work, const struct ram_view *view, bool in_place,
                    char *base)
 {
@@ -334,7 +353,7 @@ size_t ram_spectrum_room(const struct ram_view *view)
 
     if (view->tensor->dtype != RAM_BF16)
         return copied;
-    /* Weights of an odd size are copied although they are bf16. */
+    /* bf16 weights of an unusual magnitude are copied, too, in order to scale them. */
     const size_t in_place = plan(&work, view, true, NULL);
     return copied > in_place ? copied : in_place;
 }

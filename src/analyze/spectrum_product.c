@@ -8,9 +8,12 @@
 enum {
     Q = RAM_SPECTRUM_RANK,
     HALF = Q / 2,
-    IN_PLACE_BLOCK = 1 << 24, /* weights of a row block that is multiplied where it lies ... */
-    WIDE_BLOCK = 1 << 27,     /* ... of a wide matrix whose blocks each pack all of T again */
-    COPIED_BLOCK = 1 << 22    /* weights of a row block that is widened to f32 first */
+    /* Weights in a block of rows: of a matrix that is multiplied where it lies; of a wide one,
+     * whose products pack all of T anew for every block, so that blocks are larger; of a matrix
+     * that is first widened to f32, for which 4 Mi weights take 16 MiB. */
+    IN_PLACE_BLOCK = 1 << 24,
+    WIDE_BLOCK = 1 << 27,
+    COPIED_BLOCK = 1 << 22
 };
 
 /* ---- weights ------------------------------------------------------------------------------- */
@@ -78,7 +81,8 @@ int ram_spectrum_gram(const struct ram_spectrum_work *work, size_t stride, struc
     const struct ram_spectrum_job *job = work->job;
     const enum ram_gemm_mode mode = work->in_place ? RAM_GEMM_BF16 : RAM_GEMM_F32;
     const size_t length = work->wide ? work->view.cols : work->view.rows;
-    /* What a block holds of the long side: rows of a tall view, columns of a wide one. */
+    /* G sums over the long side of the view: rows of a tall view, columns of a wide one. Blocks are
+     * cut from that side. */
     const size_t step = work->wide ? work->step * work->view.cols / work->view.rows : work->step;
     int status = RAM_OK;
 
@@ -112,6 +116,8 @@ static int add_m1(const struct ram_spectrum_work *work, enum ram_gemm_mode mode,
                     work->job->pool, err);
 }
 
+/* A is the view: each block of rows gives its rows of T = A f, and adds to x = A^T T at once, so
+ * that the weights are read only once. */
 static int multiply_tall(const struct ram_spectrum_work *work, struct ram_factor f,
                          struct ram_factor t, bool with_m1, struct ram_err *err)
 {
@@ -134,6 +140,9 @@ static int multiply_tall(const struct ram_spectrum_work *work, struct ram_factor
     return status;
 }
 
+/* A is the transpose of the view: a block of rows adds to all of T = A f, so that T is complete
+ * only when all blocks were read. A second pass over the weights gives x = A^T T, block by block.
+ */
 static int multiply_wide(const struct ram_spectrum_work *work, struct ram_factor f,
                          struct ram_factor t, bool with_m1, struct ram_err *err)
 {
@@ -159,7 +168,8 @@ static int multiply_wide(const struct ram_spectrum_work *work, struct ram_factor
     return status;
 }
 
-/* m1 = z^T x, the upper triangle: what lies in its lower left quarter means nothing. */
+/* m1 = z^T x = (A z)^T (A z), which is symmetric. Only its upper triangle is used, so the lower
+ * left quarter is not computed. */
 static int cross_gram(const struct ram_spectrum_work *work, struct ram_err *err)
 {
     const enum ram_gemm_mode mode = RAM_GEMM_F32;
@@ -174,7 +184,8 @@ static int cross_gram(const struct ram_spectrum_work *work, struct ram_err *err)
                              false, pool, err);
 }
 
-/* z as a product in bf16 sees it, so that m1 = z^T x is of the same z. */
+/* Rounds z to the values that a product in bf16 uses, so that m1 = z^T x, which is computed in f32,
+ * belongs to the same z as x = G z does. */
 static void round_columns(const struct ram_spectrum_work *work)
 {
     for (size_t i = 0; i < work->m; i++) {
@@ -185,8 +196,10 @@ static void round_columns(const struct ram_spectrum_work *work)
 }
 
 /*
- * x = G z has lost what the diagonal of G lost when it was rounded to bf16. Elsewhere such losses
- * average out over a direction, but a direction may be a coordinate.
+ * Adds to x = G z what rounding the diagonal of G to bf16 took from it. The errors of the other
+ * elements average out over a direction. Those of the diagonal do not if a direction is a
+ * coordinate: without this correction the metric of a diagonal matrix was off by 8e-5, and that of
+ * one with the tails of Student's t by 9e-5.
  */
 static void restore_diagonal(const struct ram_spectrum_work *work)
 {
@@ -214,8 +227,8 @@ int ram_spectrum_multiply(const struct ram_spectrum_work *work, struct ram_facto
             restore_diagonal(work);
         return status || !with_m1 ? status : cross_gram(work, err);
     }
-    /* The iterations only turn the subspace, and so does T; in the last product with A^T every
-     * digit counts. */
+    /* Errors in the iterations, and in T, only rotate the subspace, which changes the metric by
+     * their square. The last product with A^T belongs to the quotient, where errors count fully. */
     struct ram_factor t = {.mode = work->in_place || !with_m1 ? RAM_GEMM_BF16 : RAM_GEMM_F32,
                            .z = work->t};
     f.mode = work->coarse ? RAM_GEMM_INT8 : t.mode;

@@ -4,7 +4,7 @@
 #include "ckpt/ckpt.h"
 
 #include "base/hash.h"
-#include "ckpt/fp8.h"
+#include "ckpt/coding.h"
 #include "ckpt/hub.h"
 #include "ckpt/index.h"
 #include "ckpt/safetensors.h"
@@ -107,7 +107,7 @@ int ram_ckpt_seal(struct ram_ckpt *ckpt, struct ram_err *err)
     if (twin)
         return ram_fail(err, RAM_EFORMAT, "%s: tensor '%s' is in more than one file", ckpt->dir,
                         twin);
-    return ram_fp8_link(ckpt, err);
+    return ram_coding_find(ckpt, err);
 }
 
 /* ---- files ------------------------------------------------------------------------------- */

@@ -50,7 +50,7 @@ enum ram_dtype {
 struct ram_dtype_info {
     const char *name; /* "BF16" */
     int bits;
-    bool is_weight; /* a floating type that we can widen to f32: F16 BF16 F32 F64 F8_E4M3 */
+    bool is_weight; /* a floating type that we can widen to f32: F16 BF16 F32 F64 F8_E4M3 F8_E5M2 */
 };
 extern const struct ram_dtype_info ram_dtypes[RAM_N_DTYPES];
 
@@ -69,9 +69,18 @@ struct ram_tensor {
     unsigned file;
     const uint8_t *data; /* not necessarily aligned */
     /* FP8: the tensor that holds its scales, or NULL, and the block that one scale covers: the
-     * value of element (i, j) of a matrix is its code x scale (i / block[0], j / block[1]). */
+     * value of element (i, j) of a matrix is its code x scale (i / block[0], j / block[1]). A scale
+     * of one element is for all matrices of a stack. */
     const struct ram_tensor *scale;
     uint64_t scale_block[2];
+};
+
+/* How the weights are coded, and whether they can be read (coding.h). */
+struct ram_coding {
+    const char *name;    /* "FP8 (...)", "MLX affine", "GPTQ", ...; NULL: plain floats */
+    bool mlx;            /* MLX affine codes: read, but not converted again */
+    const char *problem; /* why they cannot be read: one sentence; NULL: they can */
+    int status;          /* of that problem: RAM_EUNSUPPORTED or RAM_EFORMAT */
 };
 
 struct ram_ckpt_file {
@@ -89,6 +98,7 @@ struct ram_ckpt {
     struct ram_tensor *tensors; /* natural order of names: layers.2 before layers.10 */
     size_t n_tensors;
     struct ram_names names;
+    struct ram_coding coding;
     struct ram_arena arena;
 };
 
@@ -96,11 +106,15 @@ struct ram_ckpt {
 const struct ram_tensor *ram_ckpt_find(const struct ram_ckpt *ckpt, const char *name);
 
 /*
- * Puts tensors that were read (or made up, by a test) in order, refuses duplicate names, and ties
- * FP8 tensors to their scales. config and dir are set, tensors are from malloc. ram_ckpt_open
- * calls it.
+ * Puts tensors that were read (or made up, by a test) in order, refuses duplicate names, finds out
+ * how weights are coded and ties FP8 tensors to their scales. config and dir are set, tensors are
+ * from malloc. ram_ckpt_open calls it.
  */
 int ram_ckpt_seal(struct ram_ckpt *ckpt, struct ram_err *err);
+
+/* Refuses a checkpoint whose weights cannot be read, by the name of their coding. Whatever computes
+ * with weights asks this before it looks at a shape. */
+int ram_ckpt_check_coding(const struct ram_ckpt *ckpt, struct ram_err *err);
 
 /* Order of names for people: byte by byte, but runs of digits as numbers. */
 int ram_ckpt_name_order(const char *a, const char *b);
@@ -122,7 +136,7 @@ struct ram_view ram_view_whole(const struct ram_tensor *tensor);
 
 /*
  * Rows [row, row + n) of a view, widened to f32, to out [n, cols]. FP8 with block scales gives
- * the floats it means (fp8 x scale of its 128 x 128 block). Floating types only (is_weight).
+ * the floats it means (code x scale of its block). Floating types only (is_weight).
  * Values are not inspected.
  */
 int ram_view_read(const struct ram_view *view, size_t row, size_t n, float *out,

@@ -1,9 +1,12 @@
 /* fp8.c - see fp8.h. */
 #include "ckpt/fp8.h"
 
+#include "ckpt/coding.h"
 #include "codec/float.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,13 +26,21 @@ static uint64_t blocks(uint64_t n, uint64_t block)
     return n / block + (n % block != 0);
 }
 
+/* The scales of a weight: under the names of fp8.h. */
 static const struct ram_tensor *find_scale(const struct ram_ckpt *ckpt, const char *weight)
 {
-    static const char *const suffixes[] = {"_scale_inv", "_scale"};
+    static const char *const suffixes[] = {"_scale_inv", "_scale", ".scale"};
+    static const char own[] = ".weight";
+    const size_t length = strlen(weight), tail = strlen(own);
+    const bool is_module = length > tail && !strcmp(weight + length - tail, own);
     char name[MAX_NAME];
 
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        const int n = snprintf(name, sizeof name, "%s%s", weight, suffixes[i]);
+        const bool of_module = *suffixes[i] == '.';
+        if (length >= sizeof name || (of_module && !is_module))
+            continue;
+        const int stem = (int)(of_module ? length - tail : length);
+        const int n = snprintf(name, sizeof name, "%.*s%s", stem, weight, suffixes[i]);
         const struct ram_tensor *scale = n < (int)sizeof name ? ram_ckpt_find(ckpt, name) : NULL;
         if (scale)
             return scale;
@@ -37,105 +48,241 @@ static const struct ram_tensor *find_scale(const struct ram_ckpt *ckpt, const ch
     return NULL;
 }
 
-/* Which block does one scale cover? False if scale's shape fits none of the known forms: blocks,
- * one for each row, one for each matrix, one for everything. */
+/* The scales of one matrix as [rows, cols], by what stands behind the dimensions of the stack: a
+ * vector has one for each row. False if the stacks differ. */
+static bool scale_matrix(const struct ram_tensor *t, const struct ram_tensor *scale, uint64_t *rows,
+                         uint64_t *cols)
+{
+    const int stack = t->n_dims > 2 ? t->n_dims - 2 : 0;
+    const int left = scale->n_dims - stack;
+
+    if (left < 0 || left > 2 || t->n_dims < 2)
+        return false;
+    for (int i = 0; i < stack; i++)
+        if (t->shape[i] != scale->shape[i])
+            return false;
+    *rows = left > 0 ? scale->shape[stack] : 1;
+    *cols = left > 1 ? scale->shape[stack + 1] : 1;
+    return true;
+}
+
+/* What a block of scales covers when config.json does not say. */
+struct blocking {
+    uint64_t block[2];
+    bool given; /* by config.json: then no other block is meant */
+};
+
+/* The block along an axis of n elements that has so many scales: all of it, one each, or, if
+ * config.json is silent, an even share as of the MX formats (32). 0: none. */
+static uint64_t axis_block(uint64_t n, uint64_t scales, bool given)
+{
+    enum { SMALLEST = 16 };
+
+    if (scales == 1 || scales == n)
+        return n / scales;
+    const uint64_t share = scales && n % scales == 0 ? n / scales : 0;
+    return !given && share >= SMALLEST && (share & (share - 1)) == 0 ? share : 0;
+}
+
+/* Which block does one scale cover? False if scale's shape fits none of the known forms. */
 static bool find_block(const struct ram_tensor *t, const struct ram_tensor *scale,
-                       const uint64_t block[2], uint64_t out[2])
+                       const struct blocking *how, uint64_t out[2])
 {
     uint64_t rows, cols, scale_rows, scale_cols;
 
     matrix_of(t, &rows, &cols);
-    matrix_of(scale, &scale_rows, &scale_cols);
     out[0] = rows ? rows : 1;
     out[1] = cols ? cols : 1;
-    if (t->n == 0 || (scale->n == 1 && t->n == rows * cols))
+    if (t->n == 0 || scale->n == 1)
         return true;
-    if (scale->n_dims != t->n_dims || t->n_dims < 2)
+    if (!scale_matrix(t, scale, &scale_rows, &scale_cols))
         return false;
-    for (int i = 0; i + 2 < t->n_dims; i++)
-        if (t->shape[i] != scale->shape[i])
-            return false;
-    if (scale_rows == blocks(rows, block[0]) && scale_cols == blocks(cols, block[1])) {
-        out[0] = block[0];
-        out[1] = block[1];
+    if (scale->n_dims == t->n_dims && scale_rows == blocks(rows, how->block[0]) &&
+        scale_cols == blocks(cols, how->block[1])) {
+        memcpy(out, how->block, sizeof how->block);
         return true;
     }
-    if (scale_rows == rows)
-        out[0] = 1;
-    return scale_cols == 1 && (scale_rows == rows || scale_rows == 1);
+    out[0] = axis_block(rows, scale_rows, how->given);
+    out[1] = axis_block(cols, scale_cols, how->given);
+    /* A scale for each column alone is no published form: something is turned. */
+    return out[0] && out[1] && (scale_rows > 1 || scale_cols == 1);
+}
+
+/* compressed-tensors: the block of the first group of modules that has one. */
+static const json_t *group_block(const json_t *quantization)
+{
+    json_t *groups = json_object_get(quantization, "config_groups"), *group;
+    const char *key;
+
+    json_object_foreach(groups, key, group)
+    {
+        const json_t *pair = json_object_get(json_object_get(group, "weights"), "block_structure");
+        if (json_is_array(pair))
+            return pair;
+    }
+    return NULL;
+}
+
+/* Leaves a sentence about what is wrong, unless there is one. */
+RAM_PRINTF(3, 4)
+static int problem(struct ram_ckpt *ckpt, int status, const char *fmt, ...)
+{
+    va_list args;
+    char text[800];
+    struct ram_err err = {0};
+
+    if (ckpt->coding.problem)
+        return RAM_OK;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    ckpt->coding.problem = ram_arena_strdup(&ckpt->arena, text, &err);
+    ckpt->coding.status = status;
+    return err.status;
 }
 
 /* quantization_config.weight_block_size, by default 128 x 128. */
-static int block_size(const json_t *quantization, uint64_t block[2], const char *where,
-                      struct ram_err *err)
+static int block_size(struct ram_ckpt *ckpt, const json_t *quantization, struct blocking *how)
 {
     const json_t *pair = json_object_get(quantization, "weight_block_size");
 
-    block[0] = block[1] = DEFAULT_BLOCK;
+    *how = (struct blocking){{DEFAULT_BLOCK, DEFAULT_BLOCK}, false};
     if (!pair || json_is_null(pair))
+        pair = group_block(quantization);
+    if (!pair)
         return RAM_OK;
     for (size_t i = 0; i < 2; i++) {
         const json_int_t n = json_integer_value(json_array_get(pair, i));
         if (json_array_size(pair) != 2 || n < 1 || n > INT32_MAX)
-            return ram_fail(err, RAM_EFORMAT,
-                            "%s: config.json: weight_block_size is not a pair of positive "
-                            "integers",
-                            where);
-        block[i] = (uint64_t)n;
+            return problem(ckpt, RAM_EFORMAT,
+                           "config.json: weight_block_size is not a pair of positive integers");
+        how->block[i] = (uint64_t)n;
     }
+    how->given = true;
     return RAM_OK;
 }
 
-static int link_one(const struct ram_ckpt *ckpt, struct ram_tensor *t, const json_t *quantization,
-                    const uint64_t block[2], struct ram_err *err)
+static bool is_scale_type(enum ram_dtype dtype)
+{
+    return dtype == RAM_F32 || dtype == RAM_BF16 || dtype == RAM_F16 || dtype == RAM_F8_E8M0 ||
+           dtype == RAM_U8;
+}
+
+static int refuse_shape(struct ram_ckpt *ckpt, const struct ram_tensor *t,
+                        const struct ram_tensor *scale, const uint64_t block[2])
+{
+    char ours[RAM_SHAPE_TEXT], theirs[RAM_SHAPE_TEXT];
+    uint64_t rows, cols;
+
+    matrix_of(t, &rows, &cols);
+    return problem(ckpt, RAM_EFORMAT,
+                   "FP8 scales '%s' have shape %s, but '%s' has shape %s; expected one scale, "
+                   "[%" PRIu64 ", 1] for rows, or [%" PRIu64 ", %" PRIu64 "] for blocks of %" PRIu64
+                   " x %" PRIu64,
+                   scale->name, ram_shape_text(scale->shape, scale->n_dims, theirs), t->name,
+                   ram_shape_text(t->shape, t->n_dims, ours), rows, blocks(rows, block[0]),
+                   blocks(cols, block[1]), block[0], block[1]);
+}
+
+/* compressed-tensors writes zero points even of symmetric scales. Others would have to be
+ * subtracted, which no published checkpoint asks for. */
+static int check_zero_point(struct ram_ckpt *ckpt, const struct ram_tensor *t)
+{
+    char name[MAX_NAME];
+
+    const int n = snprintf(name, sizeof name, "%s_zero_point", t->name);
+    const struct ram_tensor *zero = n < (int)sizeof name ? ram_ckpt_find(ckpt, name) : NULL;
+    for (size_t i = 0; zero && i < zero->size; i++)
+        if (zero->data[i] & 0x7f)
+            return problem(ckpt, RAM_EUNSUPPORTED,
+                           "FP8 tensor '%s' has zero points other than 0 ('%s'), which are not "
+                           "read; use the original checkpoint",
+                           t->name, name);
+    return RAM_OK;
+}
+
+static int link_one(struct ram_ckpt *ckpt, struct ram_tensor *t, const struct blocking *how)
 {
     const struct ram_tensor *scale = find_scale(ckpt, t->name);
 
-    if (!scale) {
-        if (!quantization)
-            return RAM_OK;
-        return ram_fail(err, RAM_EFORMAT,
-                        "%s: FP8 tensor '%s' has no '%s_scale_inv', and config.json has a "
-                        "quantization_config",
-                        ckpt->dir, t->name, t->name);
-    }
-    if (scale->dtype != RAM_F32 && scale->dtype != RAM_BF16 && scale->dtype != RAM_F16)
-        return ram_fail(err, RAM_EUNSUPPORTED, "%s: FP8 scales '%s' are %s, expected F32 or BF16",
-                        ckpt->dir, scale->name, ram_dtypes[scale->dtype].name);
-    if (!find_block(t, scale, block, t->scale_block)) {
-        uint64_t rows, cols, scale_rows, scale_cols;
-        matrix_of(t, &rows, &cols);
-        matrix_of(scale, &scale_rows, &scale_cols);
-        return ram_fail(err, RAM_EFORMAT,
-                        "%s: FP8 scales '%s': [%" PRIu64 ", %" PRIu64 "] in %d dimensions, "
-                        "expected [%" PRIu64 ", %" PRIu64 "] in %d for [%" PRIu64 ", %" PRIu64
-                        "] in blocks of %" PRIu64 " x %" PRIu64,
-                        ckpt->dir, scale->name, scale_rows, scale_cols, scale->n_dims,
-                        blocks(rows, block[0]), blocks(cols, block[1]), t->n_dims, rows, cols,
-                        block[0], block[1]);
-    }
+    if (!scale)
+        return RAM_OK;
+    if (!is_scale_type(scale->dtype))
+        return problem(ckpt, RAM_EUNSUPPORTED,
+                       "FP8 scales '%s' are %s, expected F32, BF16, F16 or F8_E8M0", scale->name,
+                       ram_dtypes[scale->dtype].name);
+    if (!find_block(t, scale, how, t->scale_block))
+        return refuse_shape(ckpt, t, scale, how->block);
     t->scale = scale;
-    return RAM_OK;
+    return check_zero_point(ckpt, t);
+}
+
+/* "FP8 (scales of 128 x 128 blocks)": after the first tensor that has scales. */
+static int name_coding(struct ram_ckpt *ckpt, const struct ram_tensor *t, struct ram_err *err)
+{
+    uint64_t rows, cols;
+
+    if (!t->scale) {
+        ckpt->coding.name = "FP8 (without scales)";
+        return RAM_OK;
+    }
+    matrix_of(t, &rows, &cols);
+    const uint64_t *block = t->scale_block;
+    if (block[0] >= rows && block[1] >= cols)
+        ckpt->coding.name = "FP8 (one scale for each matrix)";
+    else if (block[0] == 1 && block[1] >= cols)
+        ckpt->coding.name = "FP8 (one scale for each row)";
+    else
+        ckpt->coding.name = ram_arena_printf(
+            &ckpt->arena, err, "FP8 (one scale for each block of %" PRIu64 " x %" PRIu64 ")",
+            block[0], block[1]);
+    return err->status;
 }
 
 int ram_fp8_link(struct ram_ckpt *ckpt, struct ram_err *err)
 {
-    const json_t *config = ckpt->config, *text = json_object_get(config, "text_config");
-    const json_t *quantization = json_object_get(config, "quantization_config");
-    uint64_t block[2];
+    const json_t *quantization = ram_coding_config(ckpt->config);
+    const struct ram_tensor *first = NULL, *bare = NULL;
+    bool scaled = quantization != NULL;
+    struct blocking how;
 
-    if (!json_is_object(quantization))
-        quantization = json_object_get(text, "quantization_config");
-    if (!json_is_object(quantization))
-        quantization = NULL;
-    int status = block_size(quantization, block, ckpt->dir, err);
-    for (size_t i = 0; i < ckpt->n_tensors && !status; i++)
-        if (ckpt->tensors[i].dtype == RAM_F8_E4M3)
-            status = link_one(ckpt, &ckpt->tensors[i], quantization, block, err);
-    return status;
+    for (size_t i = 0; i < ckpt->n_tensors && !first; i++)
+        if (ram_is_fp8(ckpt->tensors[i].dtype))
+            first = &ckpt->tensors[i];
+    if (!first)
+        return RAM_OK;
+    int status = block_size(ckpt, quantization, &how);
+    for (size_t i = 0; i < ckpt->n_tensors && !status; i++) {
+        struct ram_tensor *t = &ckpt->tensors[i];
+        /* A zero point or a scale of activations may itself be a byte. */
+        if (!ram_is_fp8(t->dtype) || ram_coding_is_activation(t->name) ||
+            strstr(t->name, "_zero_point"))
+            continue;
+        status = link_one(ckpt, t, &how);
+        if (t->scale && !first->scale)
+            first = t;
+        scaled = scaled || t->scale;
+        bare = t->scale || bare ? bare : t;
+    }
+    if (!status && scaled && bare)
+        status =
+            problem(ckpt, RAM_EFORMAT, "FP8 tensor '%s' has no '%s_scale_inv' or '%s_scale', %s",
+                    bare->name, bare->name, bare->name,
+                    quantization ? "and config.json has a quantization_config"
+                                 : "though other tensors have scales");
+    if (status)
+        return ram_fail(err, status, "%s: no memory for the scales of FP8 tensors", ckpt->dir);
+    return name_coding(ckpt, first, err);
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
+
+/* E8M0 is the exponent of a power of two, biased by 127, and 255 is NaN. ModelOpt and
+ * compressed-tensors store it as U8. */
+static float power_of_two(uint8_t code)
+{
+    return code == 0xff ? NAN : ldexpf(1, (int)code - 127);
+}
 
 static float scale_at(const struct ram_tensor *scale, size_t i)
 {
@@ -144,8 +291,24 @@ static float scale_at(const struct ram_tensor *scale, size_t i)
                                                            : RAM_FLOAT_F16;
     float value;
 
+    if (ram_dtypes[scale->dtype].bits == 8)
+        return power_of_two(scale->data[i]);
     ram_float_widen(type, scale->data + i * ram_float_size(type), 1, &value);
     return value;
+}
+
+/* E5M2 is the upper byte of an F16. */
+static void widen_e5m2(const uint8_t *codes, size_t n, float *out)
+{
+    enum { PIECE = 256 };
+    uint8_t halves[2 * PIECE] = {0};
+
+    for (size_t i = 0; i < n; i += PIECE) {
+        const size_t step = n - i < PIECE ? n - i : PIECE;
+        for (size_t j = 0; j < step; j++)
+            halves[2 * j + 1] = codes[i + j];
+        ram_float_widen(RAM_FLOAT_F16, halves, step, out + i);
+    }
 }
 
 /* In pieces of a fixed length, which the compiler turns into vectors. */
@@ -182,7 +345,10 @@ void ram_fp8_read(const struct ram_tensor *tensor, size_t first, size_t n, float
 {
     uint64_t rows, cols;
 
-    ram_float_widen(RAM_FLOAT_F8_E4M3, tensor->data + first, n, out);
+    if (tensor->dtype == RAM_F8_E5M2)
+        widen_e5m2(tensor->data + first, n, out);
+    else
+        ram_float_widen(RAM_FLOAT_F8_E4M3, tensor->data + first, n, out);
     if (!tensor->scale || !n)
         return;
     matrix_of(tensor, &rows, &cols);
@@ -191,7 +357,7 @@ void ram_fp8_read(const struct ram_tensor *tensor, size_t first, size_t n, float
     const size_t scale_cols = (size_t)blocks(cols, block[1]);
     size_t row = first / (size_t)cols, col = first % (size_t)cols;
     while (n) {
-        const size_t matrix = row / (size_t)rows;
+        const size_t matrix = tensor->scale->n == 1 ? 0 : row / (size_t)rows;
         const size_t scale = matrix * scale_rows + row % (size_t)rows / (size_t)block[0];
         const size_t step = (size_t)cols - col < n ? (size_t)cols - col : n;
         scale_row(tensor, scale * scale_cols, col, step, out);

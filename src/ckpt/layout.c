@@ -4,27 +4,8 @@
 #include "ckpt/build.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Does a tensor of codes have its scales beside it, as MLX writes them? */
-static bool has_mlx_codes(const struct ram_ckpt *ckpt)
-{
-    static const char weight[] = ".weight";
-    char name[1024];
-
-    for (size_t i = 0; i < ckpt->n_tensors; i++) {
-        const struct ram_tensor *t = &ckpt->tensors[i];
-        const size_t n = strlen(t->name), m = strlen(weight);
-        if (t->dtype != RAM_U32 || n < m || n > sizeof name - 16 || strcmp(t->name + n - m, weight))
-            continue;
-        snprintf(name, sizeof name, "%.*s.scales", (int)(n - m), t->name);
-        if (ram_ckpt_find(ckpt, name))
-            return true;
-    }
-    return false;
-}
 
 static void mark_scales(struct ram_build *b)
 {
@@ -49,7 +30,7 @@ static int read_config(struct ram_build *b)
     layout->tied = layout->config.tied == RAM_TIED_UNSAID
                        ? !ram_ckpt_find(b->ckpt, "lm_head.weight")
                        : layout->config.tied == RAM_TIED_YES;
-    layout->quantized = layout->config.has_mlx_quantization || has_mlx_codes(b->ckpt);
+    layout->quantized = layout->config.has_mlx_quantization || b->ckpt->coding.mlx;
     return RAM_OK;
 }
 
@@ -94,15 +75,9 @@ static int lay_out_known(struct ram_build *b)
         return b->err->status;
     if (!b->n_missing)
         return check_all_used(b);
-    if (!config->quant_method || !strcmp(config->quant_method, "fp8"))
-        return ram_fail(b->err, RAM_EFORMAT,
-                        "%s: model_type '%s' with %" PRIu64 " layers lacks %s%s", b->ckpt->dir,
-                        b->layout->model_type, config->n_layers, b->missing,
-                        b->n_missing > 3 ? " and perhaps more" : "");
-    b->layout->n_targets = 0;
-    return set_obstacle(b, ram_arena_printf(&b->layout->arena, b->err,
-                                            "its weights are coded by '%s', which cannot be read",
-                                            config->quant_method));
+    return ram_fail(b->err, RAM_EFORMAT, "%s: model_type '%s' with %" PRIu64 " layers lacks %s%s",
+                    b->ckpt->dir, b->layout->model_type, config->n_layers, b->missing,
+                    b->n_missing > 3 ? " and perhaps more" : "");
 }
 
 static int lay_out(struct ram_build *b)
@@ -119,6 +94,8 @@ static int lay_out(struct ram_build *b)
     if (layout->quantized)
         return set_obstacle(b, "its weights are MLX codes already; convert from the original "
                                "checkpoint");
+    if (b->ckpt->coding.problem)
+        return set_obstacle(b, b->ckpt->coding.problem);
     if (!layout->known)
         return set_obstacle(b, ram_arena_printf(&layout->arena, b->err,
                                                 "model_type '%s' is not known here, so the names "
@@ -127,7 +104,25 @@ static int lay_out(struct ram_build *b)
     return lay_out_known(b);
 }
 
-int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err)
+/* Keeps what was laid out before a contradiction was found: the sources, if it got so far. */
+static int keep_sources(struct ram_build *b)
+{
+    struct ram_layout *layout = b->layout;
+    const struct ram_err found = *b->err;
+
+    if (found.status != RAM_EFORMAT && found.status != RAM_ERANGE)
+        return found.status;
+    *b->err = (struct ram_err){0};
+    layout->n_targets = 0;
+    layout->obstacle = ram_arena_strdup(&layout->arena, found.message, b->err);
+    if (layout->n_sources || b->err->status)
+        return b->err->status;
+    mark_scales(b);
+    return ram_build_sources(b);
+}
+
+static int make(struct ram_layout **out, const struct ram_ckpt *ckpt, bool look,
+                struct ram_err *err)
 {
     struct ram_build b = {.ckpt = ckpt, .err = err};
 
@@ -136,7 +131,9 @@ int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt, struct 
     b.first = ram_calloc(ckpt->n_tensors + 1, sizeof *b.first, err);
     b.is_scale = ram_calloc(ckpt->n_tensors, sizeof *b.is_scale, err);
     b.used = ram_calloc(ckpt->n_tensors, sizeof *b.used, err);
-    const int status = b.layout && b.first && b.is_scale && b.used ? lay_out(&b) : RAM_ENOMEM;
+    int status = b.layout && b.first && b.is_scale && b.used ? lay_out(&b) : RAM_ENOMEM;
+    if (status && look && b.layout)
+        status = keep_sources(&b);
     free(b.first);
     free(b.is_scale);
     free(b.used);
@@ -145,6 +142,16 @@ int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt, struct 
     else
         *out = b.layout;
     return status;
+}
+
+int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err)
+{
+    return make(out, ckpt, false, err);
+}
+
+int ram_layout_look(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err)
+{
+    return make(out, ckpt, true, err);
 }
 
 void ram_layout_free(struct ram_layout *layout)

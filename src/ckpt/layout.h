@@ -20,6 +20,7 @@ struct ram_source {
     const char *unit;        /* "model.layers.3.mlp.experts.*.up_proj.weight" */
     bool dropped;            /* the output leaves it out: MTP layer, tied head, FP8 scale */
     const char *why_dropped; /* "scales of FP8 weights", ...; NULL if it is not */
+    bool missed; /* dropped, although a runtime of the source would have used it: to be said */
     /* How the output stores it: one view, or two for kv_b_proj, each of `blocks` matrices that
      * differ by `block_stride` elements. None if it is dropped. Of an unknown architecture: as it
      * is. A matrix's groups run along the rows of these views. */
@@ -65,6 +66,10 @@ struct ram_layout {
  * merely not convertible (an architecture we do not know, tensors it should not have, codes of
  * another quantiser) is laid out, with the reason in `obstacle`. */
 int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err);
+
+/* The same for those who only look: what would be RAM_EFORMAT or RAM_ERANGE is an obstacle too, so
+ * that any checkpoint can be laid out. */
+int ram_layout_look(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err);
 void ram_layout_free(struct ram_layout *layout);
 
 #endif

@@ -1,6 +1,8 @@
 /* source.c - every tensor as the matrices that the method scores; see layout.h. */
 #include "ckpt/build.h"
+#include "ckpt/coding.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool begins(const char *s, const char *prefix)
@@ -14,25 +16,62 @@ static bool ends(const char *s, const char *suffix)
     return n >= m && !strcmp(s + n - m, suffix);
 }
 
-/* Why the output has no such tensor, or NULL. */
-static const char *why_dropped(const struct ram_build *b, const struct ram_tensor *t,
-                               const struct ram_name *name)
+/* Zero points that compressed-tensors writes beside FP8 weights; fp8.c has looked at them. */
+static bool is_zero_point(const struct ram_build *b, const struct ram_tensor *t)
+{
+    static const char suffix[] = "_zero_point";
+    char name[1024];
+
+    if (!ends(t->name, suffix))
+        return false;
+    snprintf(name, sizeof name, "%.*s", (int)(strlen(t->name) - strlen(suffix)), t->name);
+    const struct ram_tensor *weight = ram_ckpt_find(b->ckpt, name);
+    return weight && weight->scale;
+}
+
+/* Buffers of the rotary embedding, which transformers and mlx_lm compute and never load. */
+static bool follows_from_config(const char *name)
+{
+    static const char *const buffers[] = {"rotary_emb.inv_freq", "rotary_emb.original_inv_freq",
+                                          "rotary_emb.cos_cached", "rotary_emb.sin_cached"};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        if (ends(name, buffers[i]))
+            return true;
+    return false;
+}
+
+/* A layer behind the last one that config.json counts. */
+static bool is_beyond(const struct ram_config *config, const struct ram_tensor *t,
+                      const struct ram_name *name)
+{
+    return begins(t->name, "model.layers.") && config->n_layers && name->layer >= 0 &&
+           (uint64_t)name->layer >= config->n_layers;
+}
+
+/* Sets why the output has no such tensor, if it has none. */
+static void drop(const struct ram_build *b, const struct ram_name *name, struct ram_source *source)
 {
     const struct ram_config *config = &b->layout->config;
+    const struct ram_tensor *t = source->tensor;
+    const bool beyond = is_beyond(config, t, name);
 
     if (b->is_scale[t - b->ckpt->tensors])
-        return "scales of FP8 weights";
-    if (config->quant_method &&
-        (ends(t->name, ".input_scale") || ends(t->name, ".k_scale") || ends(t->name, ".v_scale")))
-        return "scales of activations";
-    if (begins(t->name, "mtp.") || (begins(t->name, "model.layers.") && config->n_layers &&
-                                    name->layer >= 0 && (uint64_t)name->layer >= config->n_layers))
-        return "multi-token prediction";
-    if (ends(t->name, "rotary_emb.inv_freq"))
-        return "follows from config.json";
-    if (b->layout->tied && begins(t->name, "lm_head.") && !(b->arch && b->arch->own_head))
-        return "tied to the embedding";
-    return NULL;
+        source->why_dropped = "scales of FP8 weights";
+    else if (is_zero_point(b, t))
+        source->why_dropped = "zero points of FP8 weights, all 0";
+    else if (follows_from_config(t->name))
+        source->why_dropped = "follows from config.json";
+    else if (b->layout->tied && begins(t->name, "lm_head.") && !(b->arch && b->arch->own_head))
+        source->why_dropped = "tied to the embedding";
+    else if (ram_coding_is_activation(t->name))
+        source->why_dropped = "scales of activations";
+    else if (begins(t->name, "mtp.") ||
+             (beyond && (config->n_mtp || !strncmp(config->model_type, "glm4_moe", 8))))
+        source->why_dropped = "multi-token prediction";
+    else if (beyond)
+        source->why_dropped = "layers beyond num_hidden_layers";
+    source->dropped = source->why_dropped != NULL;
+    source->missed = ram_coding_is_activation(t->name) || beyond || begins(t->name, "mtp.");
 }
 
 static int add(struct ram_build *b, const struct ram_source *source)
@@ -152,10 +191,9 @@ static int add_tensor(struct ram_build *b, const struct ram_tensor *t)
                                 .role = name.role,
                                 .layer = name.layer,
                                 .expert = name.expert,
-                                .unit = t->name,
-                                .why_dropped = why_dropped(b, t, &name)};
+                                .unit = t->name};
 
-    source.dropped = source.why_dropped != NULL;
+    drop(b, &name, &source);
     source.stored_dtype = ram_build_dtype(&b->layout->config, t->dtype);
     source.n_stored = source.dropped ? 0 : 1;
     if (name.stack != RAM_STACK_NONE && t->n_dims == 3 && t->n &&

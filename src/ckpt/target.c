@@ -6,6 +6,8 @@
  */
 #include "ckpt/build.h"
 
+#include "ckpt/fp8.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,7 +60,7 @@ enum ram_dtype ram_build_dtype(const struct ram_config *config, enum ram_dtype d
 {
     if (ram_dtypes[dtype].is_weight && config->has_dtype)
         return config->dtype;
-    return dtype == RAM_F64 ? RAM_F32 : dtype == RAM_F8_E4M3 ? RAM_BF16 : dtype;
+    return dtype == RAM_F64 ? RAM_F32 : ram_is_fp8(dtype) ? RAM_BF16 : dtype;
 }
 
 /* MLX stacks arrays of different types as the wider one. */

@@ -33,7 +33,7 @@ static void read_run(const struct ram_tensor *t, size_t first, size_t n, float *
                                                        [RAM_F64] = RAM_FLOAT_F64};
     const enum ram_float type = types[t->dtype];
 
-    if (t->dtype == RAM_F8_E4M3)
+    if (ram_is_fp8(t->dtype))
         ram_fp8_read(t, first, n, out);
     else
         ram_float_widen(type, t->data + first * ram_float_size(type), n, out);

@@ -1,10 +1,15 @@
 /*
  * gptq_factor.c - the triangular factor of gptq.h.
  *
- * H = R R^T with R upper is a Cholesky factorisation that begins at the last column. It takes the
- * place of H, by panels of 512 columns and in them by blocks of 128: what is already factored is
- * taken off a panel as one product, where the time goes, and off a block as a small one; the
- * block's square on the diagonal is factored and inverted in f64, and the inverse gives the rest.
+ * H = R R^T with R upper is a Cholesky factorisation that begins at the last column. R replaces H
+ * in memory, in panels of 512 columns and blocks of 128 columns within a panel. The columns that
+ * are already factored are subtracted from a panel in one product, which takes most of the time,
+ * and from a block in a small one. The block's square on the diagonal is factored and inverted in
+ * f64, and the rest of the block's columns is their product with that inverse. The squares are
+ * small, so that f64 costs little, and they are where cancellation happens.
+ *
+ * H is divided by the mean of its diagonal first. Only ratios of errors matter, and thresholds and
+ * bf16 then see numbers of ordinary size whatever the scale of the inputs is.
  */
 #include "codec/gptq.h"
 
@@ -17,12 +22,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = RAM_GPTQ_BLOCK, PANEL = 4 * BLOCK, TURN = 64 };
+enum {
+    BLOCK = RAM_GPTQ_BLOCK,
+    PANEL = 4 * BLOCK,
+    TURN = 64 /* rows that are transposed at a time, so that both sides stay in the first cache */
+};
 
 /* ---- factor ----------------------------------------------------------------------------- */
 
-/* a [n, n] of BLOCK doubles a row becomes R, upper, with a = R R^T. No pivot is below `least`: the
- * damping says so exactly, rounding may say otherwise. */
+/* a [n, n], in rows of BLOCK doubles, becomes R, upper, with a = R R^T. In exact arithmetic no
+ * pivot of a damped H is below the damping; half of it, `least`, is the bound that catches what
+ * rounding in f32 may have left of a pivot. */
 static void factor_square(double *a, size_t n, double least)
 {
     for (size_t c = n; c-- > 0;) {
@@ -66,9 +76,9 @@ struct work {
 };
 
 /*
- * Rows before `end` of columns [at, end) take in the product of columns [from, to), which are
- * factored, with themselves. It should be taken off, and products only add: until a column is
- * factored, what stands in its place has the other sign.
+ * Subtracts the product of columns [from, to), which are factored, with themselves from columns
+ * [at, end) in the rows before `end`. ram_gemm can only add, so columns that are not factored yet
+ * are stored with the opposite sign, and the product is added to them.
  */
 static int take_off(const struct ram_gptq_factor *f, size_t at, size_t end, size_t from, size_t to,
                     struct ram_pool *pool, struct ram_err *err)
@@ -80,7 +90,7 @@ static int take_off(const struct ram_gptq_factor *f, size_t at, size_t end, size
                     err);
 }
 
-/* Columns [at, at + n) from what stands there. */
+/* Columns [at, at + n) of R from the remainder of H that is stored there, negated. */
 static int factor_block(struct work *work, size_t at, size_t n, struct ram_pool *pool,
                         struct ram_err *err)
 {
@@ -128,9 +138,10 @@ static int factor(struct work *work, struct ram_pool *pool, struct ram_err *err)
     return status;
 }
 
-/* ---- what is made beside it ------------------------------------------------------------- */
+/* ---- copies for the passes -------------------------------------------------------------- */
 
-/* H in f->r in parts of its mean and damped; what steers is taken from it, and its sign changed. */
+/* Divides H in f->r by its mean and damps it, copies the parts that the passes use, and negates it
+ * for take_off. */
 static int scale_rows(void *ctx, size_t block, unsigned worker, struct ram_err *err)
 {
     const struct work *const work = ctx;
@@ -152,7 +163,8 @@ static int scale_rows(void *ctx, size_t block, unsigned worker, struct ram_err *
     return RAM_OK;
 }
 
-/* Columns of r to bf16 rows; r is read in squares that stay in the first cache. */
+/* R^T in bf16. r is read in squares of 64 rows and a block of columns, which stay in the first
+ * cache, so that each of its lines is loaded once. */
 static int turn_columns(void *ctx, size_t block, unsigned worker, struct ram_err *err)
 {
     const struct work *const work = ctx;
@@ -172,9 +184,10 @@ static int turn_columns(void *ctx, size_t block, unsigned worker, struct ram_err
     return RAM_OK;
 }
 
-/* ---- both kinds ------------------------------------------------------------------------- */
+/* ---- creation --------------------------------------------------------------------------- */
 
-/* The mean of the diagonal, 0 if it knows nothing; n rows of cols, n = 1: h is the diagonal. */
+/* *mean is the mean of the diagonal of h [n, cols], 0 if all inputs were 0. n = 1: h is the
+ * diagonal itself. */
 static int check(const char *name, const float *h, size_t n, size_t cols, double *mean,
                  struct ram_err *err)
 {
@@ -205,7 +218,8 @@ static int check(const char *name, const float *h, size_t n, size_t cols, double
     return RAM_OK;
 }
 
-/* In parts of the mean, so that any scale of inputs gives numbers of ordinary size. */
+/* A factor with its importance, the diagonal divided by its mean. step: elements from one element
+ * of the diagonal to the next. */
 static struct ram_gptq_factor *start(const float *h, size_t cols, size_t step, double mean,
                                      struct ram_err *err)
 {

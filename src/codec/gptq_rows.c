@@ -1,10 +1,11 @@
 /*
  * gptq_rows.c - see gptq_rows.h.
  *
- * What a group needs to know of all other columns is a product with their errors. It is found for a
- * span of groups at once, as a large product; what changes within the span is added group after
- * group. These products only steer: their operands are rounded to bf16, which doubles the speed and
- * moves a code where two are as good as equal (docs/speed.md has what it costs).
+ * The correction of a group is a product of R or H with the errors of all other columns. It is
+ * computed for a span of groups at once, as one large product; what changes within the span is
+ * added group after group. An inexact correction cannot make a code invalid, it can only make it
+ * less good. Operands are therefore rounded to bf16, which doubles the speed and changes a code
+ * only where two codes are almost equally good (docs/speed.md).
  */
 #include "codec/gptq_rows.h"
 
@@ -17,8 +18,12 @@ enum {
     TILE = RAM_KERN_TILE,
     SPAN = RAM_GPTQ_SPAN,
     BLOCK = RAM_GPTQ_BLOCK,
-    LOCAL_SWEEPS = 2 /* of a group against its targets: docs/notebook.md, Encoders */
+    /* How often a settled group is swept against its targets. Three local sweeps and none over all
+     * groups are worse than two and one (docs/notebook.md, Encoders). */
+    LOCAL_SWEEPS = 2
 };
+
+/* The stride of columns is an odd number of tiles, see gptq_rows.h. */
 
 size_t ram_gptq_ld(size_t m)
 {
@@ -27,7 +32,7 @@ size_t ram_gptq_ld(size_t m)
 
 /* ---- tiles ------------------------------------------------------------------------------ */
 
-/* n columns of a tile, brought together and put back. */
+/* The tile kernels want the n columns of a tile next to each other. */
 static void load_tile(const float *x, size_t ld, size_t n, float *out)
 {
     for (size_t j = 0; j < n; j++)
@@ -40,7 +45,8 @@ static void store_tile(const float *x, size_t ld, size_t n, float *out)
         memcpy(out + j * ld, x + j * TILE, TILE * sizeof *x);
 }
 
-/* Errors are kept as the products want them. */
+/* Errors are stored in bf16, the type in which the products read them, so that they are rounded
+ * once instead of every time that a product packs them (docs/speed.md). */
 static void store_errors(const float *e, size_t ld, size_t n, uint16_t *out)
 {
     uint16_t narrow[BLOCK * TILE];
@@ -50,7 +56,7 @@ static void store_errors(const float *e, size_t ld, size_t n, uint16_t *out)
         memcpy(out + j * ld, narrow + j * TILE, TILE * sizeof *narrow);
 }
 
-/* Of row and the 15 that follow it. */
+/* The tile of row and the 15 rows that follow it, for the group at column `at`. */
 static struct ram_kern_tile tile_at(const struct ram_gptq_rows *s, size_t row, size_t at,
                                     const float *w, float *q)
 {
@@ -65,7 +71,8 @@ static struct ram_kern_tile tile_at(const struct ram_gptq_rows *s, size_t row, s
                                   .error = s->errors + row};
 }
 
-/* A group's square of a matrix, brought together. */
+/* A group's block on the diagonal of a matrix, [n, n] without gaps, and what the kernels need of
+ * it: the inverses of its diagonal, its row sums and the sum of these. */
 struct square {
     float x[BLOCK * BLOCK], inverse[BLOCK], sums[BLOCK];
     struct ram_kern_square view;
@@ -86,7 +93,9 @@ static void describe(struct square *square, size_t n)
     square->view = (struct ram_kern_square){square->x, square->inverse, square->sums, total};
 }
 
-/* From the blocks on a matrix's diagonal. */
+/* From the blocks of 128 on a matrix's diagonal. Groups divide 128, so that each lies in one block.
+ * That holds for inverses, too: a square on the diagonal of an upper triangular matrix's inverse is
+ * the inverse of the square on its diagonal. */
 static void take_square(const float *blocks, size_t at, size_t n, struct square *out)
 {
     const float *const x = blocks + at / BLOCK * BLOCK * BLOCK + at % BLOCK * (BLOCK + 1);
@@ -98,7 +107,7 @@ static void take_square(const float *blocks, size_t at, size_t n, struct square 
 
 /* ---- products --------------------------------------------------------------------------- */
 
-/* From (row, col) on; R is kept turned. */
+/* The part of x that begins at (row, col): x is f->h, or f->turned, which is R^T. */
 static struct ram_mat part_of(const struct ram_gptq_factor *f, const uint16_t *x, size_t row,
                               size_t col)
 {
@@ -118,8 +127,9 @@ static int multiply(const struct ram_gptq_rows *s, size_t n, size_t k, struct ra
 
 /* ---- GPTQ ------------------------------------------------------------------------------- */
 
-/* Scale and bias of a group by the search, on its targets. The search's codes are not used: they
- * would not correct each other. */
+/* Scale and bias of a group by the search, on its targets. The search's codes are not used, because
+ * it chooses each of them by itself, while tile_code corrects each for the errors of those before.
+ */
 static void fit(const struct ram_gptq_rows *s, size_t row, const float *importance,
                 const struct ram_kern_tile *tile)
 {
@@ -139,9 +149,10 @@ static void fit(const struct ram_gptq_rows *s, size_t row, const float *importan
 }
 
 /*
- * While what follows is free, it makes up for a group's errors e against its targets but for e S
- * e^T, S the product of R's square with its transpose. That is what GPTQ's codes, one after the
- * other, are good at; scale, bias and codes are improved under it as in a sweep.
+ * The columns that follow are still free and will be corrected for a group's errors e against its
+ * targets. What they cannot compensate is e S e^T, where S = U U^T and U is the group's block on
+ * the diagonal of R. GPTQ minimises the same quantity one column at a time; here scale, bias and
+ * codes are improved together under it, with the kernel of a sweep.
  */
 static void settle(const struct ram_kern_tile *tile, const struct ram_kern_square *s)
 {
@@ -154,7 +165,13 @@ static void settle(const struct ram_kern_tile *tile, const struct ram_kern_squar
     }
 }
 
-/* part: e R of the columns before the group. */
+/*
+ * Codes the group at column `at`. part is e R, summed over the columns before the group.
+ *
+ * With U the group's block on the diagonal of R, the group's terms of |e R|^2 are
+ * |part + (q - w) U|^2 = |(q - target) U|^2 with target = w - part U^-1. So the group is fitted and
+ * coded as if its weights were the targets; the errors that later groups see are those against w.
+ */
 static int code_group(struct ram_gptq_rows *s, size_t at, const float *part, struct ram_err *err)
 {
     const struct ram_gptq_factor *const f = s->how->factor;
@@ -221,7 +238,8 @@ int ram_gptq_code(struct ram_gptq_rows *s, struct ram_err *err)
 
 /* ---- sweeps ----------------------------------------------------------------------------- */
 
-/* part: the gradient e H of the group's columns; becomes what e changes by. */
+/* part is the gradient e H of the group's columns. It becomes the change of e, from which the
+ * gradient of the groups that follow in the span is updated. */
 static void sweep_group(struct ram_gptq_rows *s, size_t at, float *part)
 {
     const size_t n = s->group;

@@ -22,20 +22,14 @@
 static int check_source(const struct ram_ckpt *ckpt, struct ram_err *err)
 {
     const json_t *mlx = json_object_get(ckpt->config, "quantization");
-    const json_t *other = json_object_get(ckpt->config, "quantization_config");
-    const char *method = json_string_value(json_object_get(other, "quant_method"));
 
-    if (json_is_object(mlx) || (json_is_object(other) && !method))
+    if (ckpt->coding.mlx || json_is_object(mlx))
         return ram_fail(err, RAM_EUNSUPPORTED,
-                        "%s: is already quantised (config.json has an MLX quantization block); "
-                        "convert the original checkpoint instead",
-                        ckpt->dir);
-    if (json_is_object(other) && strcmp(method, "fp8"))
-        return ram_fail(err, RAM_EUNSUPPORTED,
-                        "%s: is already quantised (quant_method \"%s\"); convert the original "
-                        "checkpoint instead",
-                        ckpt->dir, method);
-    return RAM_OK;
+                        "%s: is already quantised (%s); convert the original checkpoint instead",
+                        ckpt->dir,
+                        ckpt->coding.mlx ? "its weights are MLX codes"
+                                         : "config.json has an MLX quantization block");
+    return ram_ckpt_check_coding(ckpt, err);
 }
 
 /* Is dir empty, or something that could be a model: nothing else is ever replaced. */
@@ -210,8 +204,10 @@ int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *pla
 
     c.output_name = last_part(dir, err);
     int status = c.output_name ? prepare(&c, err) : RAM_ENOMEM;
-    if (!status)
+    if (!status) {
+        ram_notice_left_out(c.layout, how->run);
         notice_fallbacks(&c, how->run);
+    }
     if (!status && !how->opts->dry_run)
         status = write_all(&c, how->run, err);
     if (!status && out)

@@ -73,6 +73,10 @@ void ram_carried_release(struct ram_carried_list *list);
 int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_form form, char **out,
                             struct ram_err *err);
 
+/* A line to run->notice for each reason why tensors are left out that a runtime of the source would
+ * have used; scales of FP8 weights and computed buffers are not missed (left_out.c). */
+void ram_notice_left_out(const struct ram_layout *layout, const struct ram_run *run);
+
 /* 12345678 as "12,345,678". */
 void ram_buf_grouped(struct ram_buf *buf, uint64_t n);
 

@@ -207,6 +207,7 @@ int ram_mlx_config(const struct ram_ckpt *ckpt, const struct ram_outline *outlin
     }
     /* What the source was coded as (FP8); mlx_lm would believe it, here or in text_config. */
     json_object_del(config, "quantization_config");
+    json_object_del(config, "compression_config");
     json_object_del(json_object_get(config, "text_config"), "quantization_config");
     publish(config, outline);
     if (outline->n_quantized) {

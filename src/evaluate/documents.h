@@ -27,13 +27,23 @@ struct ram_documents {
     char sha256[RAM_SHA256_HEX]; /* of the file */
 };
 
-/* RAM_EFORMAT and RAM_ERANGE name file and line. limit: only the first so many; 0: all. */
-int ram_documents_read(struct ram_documents *out, const char *path, enum ram_choice_task task,
-                       size_t limit, struct ram_err *err);
+struct ram_documents_opts {
+    enum ram_choice_task task;
+    size_t limit;              /* only the first so many; 0: all */
+    const struct ram_run *run; /* is told what was passed over; may be NULL */
+};
+
+/*
+ * JSON documents one after the other (a line each, or printed over several lines), or one array of
+ * them; or llama.cpp's text. Blank lines and documents without an answer are passed over.
+ * RAM_EFORMAT and RAM_ERANGE name file and line.
+ */
+int ram_documents_read(struct ram_documents *out, const char *path,
+                       const struct ram_documents_opts *opts, struct ram_err *err);
 
 /* The same from the bytes of a file; where: what messages begin with. */
-int ram_documents_parse(struct ram_documents *out, const char *text, size_t size,
-                        enum ram_choice_task task, size_t limit, const char *where,
+int ram_documents_parse(struct ram_documents *out, const char *bytes, size_t size,
+                        const struct ram_documents_opts *opts, const char *where,
                         struct ram_err *err);
 void ram_documents_release(struct ram_documents *documents);
 

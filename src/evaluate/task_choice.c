@@ -177,6 +177,14 @@ static int ask(struct choice_run *run, const struct ram_document *document, stru
     return status;
 }
 
+static int check_ids(const struct choice_run *run, const struct ram_ids *ids, struct ram_err *err)
+{
+    const struct ram_model *model = run->task->model;
+
+    return ram_tokenizer_check_ids(run->task->tokenizer, ids->items, ids->n, model->hp.vocab,
+                                   model->ckpt->name, NULL, err);
+}
+
 static int add_document(struct choice_run *run, const struct ram_document *document,
                         struct ram_err *err)
 {
@@ -190,6 +198,10 @@ static int add_document(struct choice_run *run, const struct ram_document *docum
                                : ram_prompt_encode(run->encoder, run->task->tokenizer, &prompt,
                                                    document, &run->ids, err);
     }
+    if (!status)
+        status = check_ids(run, &run->ids.context, err);
+    if (!status)
+        status = check_ids(run, &run->ids.choices, err);
     if (!status)
         status = ask(run, document, err);
     if (!status)
@@ -379,9 +391,13 @@ static int prepare(struct choice_run *run, size_t shots, struct ram_err *err)
     const struct ram_evaluate_opts *opts = run->task->opts;
     json_t *settings = run->task->settings;
 
-    int status = ram_documents_read(&run->documents, opts->data, run->kind->task, opts->limit, err);
+    struct ram_documents_opts how = {
+        .task = run->kind->task, .limit = opts->limit, .run = run->task->likelihood.run};
+
+    int status = ram_documents_read(&run->documents, opts->data, &how, err);
+    how.limit = 0;
     if (!status && shots)
-        status = ram_documents_read(&run->pool, opts->fewshot_data, run->kind->task, 0, err);
+        status = ram_documents_read(&run->pool, opts->fewshot_data, &how, err);
     if (!status)
         status = ram_fewshot_init(&run->fewshot, &run->pool, shots, run->kind->without_itself, err);
     if (!status)

@@ -2,7 +2,7 @@
 #include "evaluate/task.h"
 
 #include "base/file.h"
-#include "base/hash.h"
+#include "base/textfile.h"
 #include "evaluate/windows.h"
 
 #include <stdlib.h>
@@ -12,23 +12,35 @@ enum { MAX_TEXT = 1 << 30, DEFAULT_LENGTH = 2048, DEFAULT_WINDOWS = 256, DEFAULT
 static int encode_file(struct ram_task *task, struct ram_ids *ids, struct ram_err *err)
 {
     struct ram_encoder *encoder = NULL;
-    char *text = NULL;
-    size_t size = 0;
-    char digest[RAM_SHA256_HEX];
+    struct ram_textfile file = {0};
 
-    int status = ram_file_read(task->opts->data, MAX_TEXT, &text, &size, err);
+    int status = ram_textfile_read(&file, task->opts->data, MAX_TEXT, RAM_TEXTFILE_PLAIN,
+                                   task->likelihood.run, err);
     if (!status)
         status = ram_encoder_new(&encoder, task->tokenizer, err);
     if (!status)
-        status = ram_encoder_run(encoder, text, size, RAM_ENCODE_PLAIN, ids, err);
+        status = ram_encoder_run(encoder, file.text, file.size, RAM_ENCODE_PLAIN, ids, err);
     if (!status) {
-        ram_sha256(text, size, digest);
-        json_object_set_new(task->settings, "data_sha256", json_string(digest));
-        json_object_set_new(task->settings, "data_bytes", json_integer((json_int_t)size));
+        json_object_set_new(task->settings, "data_sha256", json_string(file.sha256));
+        json_object_set_new(task->settings, "data_bytes", json_integer((json_int_t)file.file_size));
         json_object_set_new(task->settings, "data_tokens", json_integer((json_int_t)ids->n));
     }
     ram_encoder_free(encoder);
-    free(text);
+    ram_textfile_release(&file);
+    return status;
+}
+
+/* Tokens that no chosen window holds do not matter. */
+static int check_ids(const struct ram_task *task, const struct ram_windows *windows,
+                     const struct ram_ids *ids, struct ram_err *err)
+{
+    const struct ram_model *model = task->model;
+    int status = RAM_OK;
+
+    for (size_t w = 0; !status && w < windows->n; w++)
+        status = ram_tokenizer_check_ids(task->tokenizer, ids->items + windows->first[w],
+                                         windows->length, model->hp.vocab, model->ckpt->name,
+                                         task->opts->data, err);
     return status;
 }
 
@@ -53,6 +65,8 @@ int ram_task_windows(struct ram_task *task, struct ram_err *err)
     int status = encode_file(task, &ids, err);
     if (!status)
         status = ram_windows_cut(&windows, ids.n, length, most, seed, opts->limit, err);
+    if (!status)
+        status = check_ids(task, &windows, &ids, err);
     if (!status) {
         task->n_tokens = windows.n * length;
         windows.samples = opts->log_samples ? &samples : NULL;

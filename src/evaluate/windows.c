@@ -34,8 +34,11 @@ int ram_windows_cut(struct ram_windows *windows, size_t n_tokens, size_t length,
     if (length < 2)
         return ram_fail(err, RAM_EUSAGE, "a window needs at least 2 tokens, not %zu", length);
     if (available == 0)
-        return ram_fail(err, RAM_EFORMAT, "the text has %zu tokens, a window needs %zu", n_tokens,
-                        length);
+        return ram_fail(
+            err, RAM_EFORMAT,
+            "the text has only %zu tokens, a window needs %zu; choose a longer text, or "
+            "shorter windows with --seq-len %zu",
+            n_tokens, length, n_tokens < 2 ? 2 : n_tokens);
     windows->first = ram_calloc(available, sizeof *windows->first, err);
     if (!windows->first)
         return RAM_ENOMEM;

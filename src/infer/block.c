@@ -44,15 +44,14 @@ int ram_norm_rows(struct ram_pool *pool, const float *x, size_t x_stride, const 
 struct head_job {
     const struct ram_block *block;
     const struct ram_place *place;
-    float *x;          /* [rows, n_heads x dim] */
-    const float *norm; /* [dim] or NULL */
-    size_t n_heads, dim, rotary_at;
+    struct ram_heads heads;
 };
 
 /* Per head: norm over its dimensions, then rotation by position. */
 static int head_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
     const struct head_job *job = ctx;
+    const struct ram_heads *heads = &job->heads;
     const struct ram_rope *rope = &job->block->model->hp.rope;
     const struct ram_scratch *s = &job->block->scratch;
     const size_t last =
@@ -61,23 +60,23 @@ static int head_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
     (void)err;
     for (size_t row = i * ROWS_A_TASK; row < last; row++) {
         const size_t at = (job->place->position + row) * rope->n_pairs;
-        for (size_t h = 0; h < job->n_heads; h++) {
-            float *x = job->x + ((job->place->row + row) * job->n_heads + h) * job->dim;
-            if (job->norm)
-                ram_nn()->rmsnorm(x, job->norm, job->dim, job->block->model->hp.norm_eps, x);
-            ram_nn()->rotate(x + job->rotary_at, s->cosine + at, s->sine + at, rope->n_pairs,
+        for (size_t h = 0; h < heads->n_heads; h++) {
+            float *x = heads->x + ((job->place->row + row) * heads->n_heads + h) * heads->dim;
+            if (heads->norm)
+                ram_nn()->rmsnorm(x, heads->norm, heads->dim, job->block->model->hp.norm_eps, x);
+            ram_nn()->rotate(x + heads->rotary_at, s->cosine + at, s->sine + at, rope->n_pairs,
                              rope->interleaved);
         }
     }
     return RAM_OK;
 }
 
-static int norm_and_rotate(const struct ram_block *block, const struct ram_place *places,
-                           size_t n_places, struct head_job job, struct ram_err *err)
+int ram_block_rotate(const struct ram_block *block, const struct ram_place *places, size_t n_places,
+                     struct ram_heads heads, struct ram_err *err)
 {
+    struct head_job job = {.block = block, .heads = heads};
     int status = RAM_OK;
 
-    job.block = block;
     for (size_t p = 0; !status && p < n_places; p++) {
         job.place = &places[p];
         status = ram_pool_for(block->compute.pool, (places[p].n + ROWS_A_TASK - 1) / ROWS_A_TASK,
@@ -141,18 +140,18 @@ static int project_plain(struct ram_block *b, const struct ram_attention_weights
 {
     const struct ram_hparams *hp = &b->model->hp;
     struct ram_scratch *s = &b->scratch;
-    const struct head_job queries = {
+    const struct ram_heads queries = {
         .x = s->q, .norm = a->q_norm, .n_heads = hp->n_heads, .dim = hp->qk_dim};
-    const struct head_job keys = {
+    const struct ram_heads keys = {
         .x = s->k, .norm = a->k_norm, .n_heads = hp->n_kv_heads, .dim = hp->qk_dim};
     int status;
 
     if ((status = ram_linear_apply(&b->compute, &a->q, s->normed, n, s->q, a->q.out, err)) ||
         (status = ram_linear_apply(&b->compute, &a->k, s->normed, n, s->k, a->k.out, err)) ||
         (status = ram_linear_apply(&b->compute, &a->v, s->normed, n, s->v, a->v.out, err)) ||
-        (status = norm_and_rotate(b, places, n_places, queries, err)))
+        (status = ram_block_rotate(b, places, n_places, queries, err)))
         return status;
-    return norm_and_rotate(b, places, n_places, keys, err);
+    return ram_block_rotate(b, places, n_places, keys, err);
 }
 
 /* MLA: keys and values of every head from a latent of kv_rank; the rotary part of the keys is
@@ -191,22 +190,31 @@ static int project_latent(struct ram_block *b, const struct ram_attention_weight
             memcpy(s->k + i * k_stride + h * hp->qk_dim + hp->nope_dim,
                    s->latent + i * wide + hp->kv_rank, rope_dim * sizeof *s->k);
     }
-    const struct head_job queries = {
+    const struct ram_heads queries = {
         .x = s->q, .n_heads = hp->n_heads, .dim = hp->qk_dim, .rotary_at = hp->nope_dim};
-    const struct head_job keys = {
+    const struct ram_heads keys = {
         .x = s->k, .n_heads = hp->n_heads, .dim = hp->qk_dim, .rotary_at = hp->nope_dim};
-    status = norm_and_rotate(b, places, n_places, queries, err);
-    return status ? status : norm_and_rotate(b, places, n_places, keys, err);
+    status = ram_block_rotate(b, places, n_places, queries, err);
+    return status ? status : ram_block_rotate(b, places, n_places, keys, err);
+}
+
+int ram_block_project(struct ram_block *b, const struct ram_attention_weights *a,
+                      const struct ram_place *places, size_t n_places, size_t n,
+                      struct ram_err *err)
+{
+    return b->model->hp.mla ? project_latent(b, a, places, n_places, n, err)
+                            : project_plain(b, a, places, n_places, n, err);
 }
 
 /* ---- attention -------------------------------------------------------------------------- */
 
-/* Appends the n rows of keys and values in scratch to the cache. */
-static int extend_cache(struct ram_block *b, size_t n, struct ram_err *err)
+/* Appends a place's rows of keys and values in scratch to its cache. */
+static int extend_cache(const struct ram_block *b, const struct ram_place *place, struct ram_kv *kv,
+                        struct ram_err *err)
 {
     const struct ram_hparams *hp = &b->model->hp;
     const size_t k_width = hp->n_kv_heads * hp->qk_dim, v_width = hp->n_kv_heads * hp->v_dim;
-    struct ram_kv *kv = b->kv;
+    const size_t n = place->n;
 
     if (kv->n + n > kv->room) {
         const size_t room = 2 * (kv->n + n);
@@ -219,8 +227,10 @@ static int extend_cache(struct ram_block *b, size_t n, struct ram_err *err)
         kv->v = v;
         kv->room = room;
     }
-    memcpy(kv->k + kv->n * k_width, b->scratch.k, n * k_width * sizeof *kv->k);
-    memcpy(kv->v + kv->n * v_width, b->scratch.v, n * v_width * sizeof *kv->v);
+    memcpy(kv->k + kv->n * k_width, b->scratch.k + place->row * k_width,
+           n * k_width * sizeof *kv->k);
+    memcpy(kv->v + kv->n * v_width, b->scratch.v + place->row * v_width,
+           n * v_width * sizeof *kv->v);
     kv->n += n;
     return RAM_OK;
 }
@@ -233,8 +243,40 @@ static struct ram_keys keys_of(const struct ram_block *b, const struct ram_place
                              .n = place->n};
 }
 
-static int attend_places(struct ram_block *b, size_t window, const struct ram_place *places,
-                         size_t n_places, struct ram_err *err)
+struct attend_job {
+    struct ram_block *block;
+    const struct ram_attention *attention;
+    const struct ram_place *places;
+};
+
+static int attend_place(void *ctx, size_t p, unsigned worker, struct ram_err *err)
+{
+    const struct attend_job *job = ctx;
+    struct ram_block *b = job->block;
+    const struct ram_hparams *hp = &b->model->hp;
+    const struct ram_place *place = &job->places[p];
+    struct ram_keys keys[2] = {{0}};
+
+    (void)worker;
+    if (b->kv) {
+        const int status = extend_cache(b, place, &b->kv[p], err);
+        if (status)
+            return status;
+        keys[0] = (struct ram_keys){.k = b->kv[p].k, .v = b->kv[p].v, .n = b->kv[p].n};
+    } else {
+        keys[0] = keys_of(b, place);
+    }
+    if (place->parent != RAM_NO_PARENT) {
+        keys[1] = keys[0];
+        keys[0] = keys_of(b, &job->places[place->parent]);
+    }
+    return ram_attention_apply(
+        job->attention, b->scratch.q + place->row * hp->n_heads * hp->qk_dim, place->n, keys,
+        b->scratch.attended + place->row * hp->n_heads * hp->v_dim, b->compute.pool, err);
+}
+
+int ram_block_attend(struct ram_block *b, size_t window, const struct ram_place *places,
+                     size_t n_places, struct ram_err *err)
 {
     const struct ram_hparams *hp = &b->model->hp;
     const struct ram_attention a = {.n_heads = hp->n_heads,
@@ -244,25 +286,14 @@ static int attend_places(struct ram_block *b, size_t window, const struct ram_pl
                                     .window = window,
                                     .scale = (float)hp->attention_scale,
                                     .mode = b->compute.mode};
+    struct attend_job job = {b, &a, places};
     int status = RAM_OK;
 
-    if (b->kv)
-        status = extend_cache(b, places[0].n, err);
-    for (size_t p = 0; !status && p < n_places; p++) {
-        const struct ram_place *place = &places[p];
-        struct ram_keys keys[2] = {{0}};
-        if (b->kv)
-            keys[0] = (struct ram_keys){.k = b->kv->k, .v = b->kv->v, .n = b->kv->n};
-        else
-            keys[0] = keys_of(b, place);
-        if (place->parent != RAM_NO_PARENT) {
-            keys[1] = keys[0];
-            keys[0] = keys_of(b, &places[place->parent]);
-        }
-        status = ram_attention_apply(
-            &a, b->scratch.q + place->row * hp->n_heads * hp->qk_dim, place->n, keys,
-            b->scratch.attended + place->row * hp->n_heads * hp->v_dim, b->compute.pool, err);
-    }
+    /* Many sequences that grow by a token have little to do each: threads take whole ones. */
+    if (b->kv && n_places > 1)
+        return ram_pool_for(b->compute.pool, n_places, attend_place, &job, err);
+    for (size_t p = 0; !status && p < n_places; p++)
+        status = attend_place(&job, p, 0, err);
     return status;
 }
 
@@ -313,10 +344,9 @@ int ram_block_apply(struct ram_block *b, const struct ram_layer *layer,
     status = ram_norm_rows(b->compute.pool, x, hidden, layer->norm1, n, hidden, hp->norm_eps,
                            s->normed, err);
     if (!status)
-        status = hp->mla ? project_latent(b, a, places, n_places, n, err)
-                         : project_plain(b, a, places, n_places, n, err);
+        status = ram_block_project(b, a, places, n_places, n, err);
     if (!status)
-        status = attend_places(b, layer->window, places, n_places, err);
+        status = ram_block_attend(b, layer->window, places, n_places, err);
     if (!status)
         status = ram_linear_apply(&b->compute, &a->o, s->attended, n, s->normed, hidden, err);
     if (!status)

@@ -39,16 +39,59 @@ struct ram_scratch {
     float *cosine, *sine;    /* [positions, n_pairs] */
 };
 
+/* Floats of scratch for a row of a chunk, and for a row of the MLP. */
+size_t ram_scratch_row(const struct ram_hparams *hp, bool spilled);
+size_t ram_scratch_mlp_row(const struct ram_hparams *hp);
+size_t ram_widest_mlp(const struct ram_hparams *hp);
+
+/* Floats of the smallest tile: a few rows of any matrix, and a transposed one as a whole. */
+size_t ram_least_tile(const struct ram_hparams *hp);
+
 struct ram_block {
     const struct ram_model *model;
     struct ram_compute compute;
     struct ram_scratch scratch;
-    struct ram_kv *kv; /* of this layer, or NULL */
+    struct ram_kv *kv; /* [places] of this layer, or NULL */
 };
+
+/* Scratch for chunks of so many rows, and a tile of compute.tile_size floats; cosines and sines of
+ * positions 0 to positions - 1, in f32 as transformers computes them. All of it in arena. */
+int ram_scratch_make(struct ram_block *block, struct ram_arena *arena, size_t rows, size_t mlp_rows,
+                     bool spilled, struct ram_err *err);
+int ram_scratch_rotary(struct ram_block *block, struct ram_arena *arena, size_t positions,
+                       struct ram_err *err);
+float *ram_arena_floats(struct ram_arena *arena, size_t n, struct ram_err *err);
 
 /* x [rows of all places, hidden] becomes the layer's output. */
 int ram_block_apply(struct ram_block *block, const struct ram_layer *layer,
                     const struct ram_place *places, size_t n_places, float *x, struct ram_err *err);
+
+/* Its parts, for derivatives. Every row: shares and numbers of the experts it is given to, from
+ * scratch.normed [n, hidden] to scratch.chosen and share; scratch.router has the probabilities. */
+int ram_sparse_route(struct ram_block *block, const struct ram_layer *layer, size_t n,
+                     struct ram_err *err);
+
+/* The rows that chose an expert, to scratch.members and member_share; returns their number. */
+size_t ram_sparse_members(const struct ram_block *block, size_t expert, size_t n);
+
+/* Norm (NULL: none) of each head of x [rows, n_heads x dim], and rotation of the dimensions from
+ * rotary_at by position. */
+struct ram_heads {
+    float *x;
+    const float *norm;
+    size_t n_heads, dim, rotary_at;
+};
+int ram_block_rotate(const struct ram_block *block, const struct ram_place *places, size_t n_places,
+                     struct ram_heads heads, struct ram_err *err);
+
+/* scratch.normed [n, hidden] -> scratch.q, k, v: projected, normed, rotated. */
+int ram_block_project(struct ram_block *block, const struct ram_attention_weights *attention,
+                      const struct ram_place *places, size_t n_places, size_t n,
+                      struct ram_err *err);
+
+/* scratch.q, k, v -> scratch.attended. window: keys that a query sees at most; 0: all. */
+int ram_block_attend(struct ram_block *block, size_t window, const struct ram_place *places,
+                     size_t n_places, struct ram_err *err);
 
 /* The sparse MLP: normed [n, hidden] -> sum [n, hidden], both in scratch. */
 int ram_sparse_apply(struct ram_block *block, const struct ram_layer *layer, size_t n,

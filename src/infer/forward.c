@@ -27,119 +27,15 @@ enum {
 struct ram_forward {
     const struct ram_model *model;
     struct ram_block block;
-    struct ram_kv *kv;
+    struct ram_kv *kv;        /* [n_layers, n_places] or NULL */
+    size_t positions;         /* whose angles there are */
     struct ram_place *places; /* of all spans; row counts from the start of all rows */
     size_t n_places, n_rows;
     struct ram_rows rows;
     struct ram_arena arena; /* scratch that lives as long as this */
 };
 
-/* ---- sizes ------------------------------------------------------------------------------ */
-
-static size_t widest_mlp(const struct ram_hparams *hp)
-{
-    const size_t shared = hp->moe.n_shared * hp->moe.hidden;
-    size_t width = hp->mlp_hidden > hp->moe.hidden ? hp->mlp_hidden : hp->moe.hidden;
-    return width > shared ? width : shared;
-}
-
-static size_t latent_width(const struct ram_hparams *hp)
-{
-    const size_t kv = hp->kv_rank + hp->qk_dim - hp->nope_dim;
-    return !hp->mla ? 0 : hp->q_rank > kv ? hp->q_rank : kv;
-}
-
-/* Floats of scratch for a row of a chunk. */
-static size_t row_floats(const struct ram_hparams *hp, bool spilled)
-{
-    const size_t sparse =
-        hp->moe.n_experts ? hp->hidden + hp->moe.n_experts + 2 * hp->moe.top_k + 2 : 0;
-    return (spilled ? hp->hidden : 0) + hp->hidden + hp->n_heads * (hp->qk_dim + hp->v_dim) +
-           hp->n_kv_heads * (hp->qk_dim + hp->v_dim) + latent_width(hp) + hp->kv_rank + 1 + sparse;
-}
-
-static size_t mlp_floats(const struct ram_hparams *hp)
-{
-    return 2 * hp->hidden + 2 * widest_mlp(hp);
-}
-
-/* A tile holds at least a few rows of any matrix, and a transposed one as a whole. */
-static size_t least_tile(const struct ram_hparams *hp)
-{
-    const size_t inputs[] = {hp->hidden, widest_mlp(hp), hp->n_heads * hp->v_dim, hp->q_rank,
-                             hp->kv_rank};
-    size_t least = hp->mla ? hp->kv_rank * hp->nope_dim : 0;
-
-    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
-        least = least > 16 * inputs[i] ? least : 16 * inputs[i];
-    return least;
-}
-
 /* ---- set-up ----------------------------------------------------------------------------- */
-
-static float *floats(struct ram_forward *f, size_t n, struct ram_err *err)
-{
-    size_t bytes;
-    if (!ram_mul_size(n, sizeof(float), &bytes)) {
-        ram_fail(err, RAM_ENOMEM, "no memory for %zu floats", n);
-        return NULL;
-    }
-    return ram_arena_alloc(&f->arena, bytes, err);
-}
-
-static int make_scratch(struct ram_forward *f, size_t rows, size_t mlp_rows, bool spilled,
-                        struct ram_err *err)
-{
-    const struct ram_hparams *hp = &f->model->hp;
-    const struct ram_moe *moe = &hp->moe;
-    struct ram_scratch *s = &f->block.scratch;
-    const size_t sparse_rows = moe->n_experts ? rows : 0;
-
-    s->rows = rows;
-    s->mlp_rows = mlp_rows;
-    s->x = floats(f, spilled ? rows * hp->hidden : 0, err);
-    s->normed = floats(f, rows * hp->hidden, err);
-    s->q = floats(f, rows * hp->n_heads * hp->qk_dim, err);
-    s->k = floats(f, rows * hp->n_kv_heads * hp->qk_dim, err);
-    s->v = floats(f, rows * hp->n_kv_heads * hp->v_dim, err);
-    s->attended = floats(f, rows * hp->n_heads * hp->v_dim, err);
-    s->latent = floats(f, rows * latent_width(hp), err);
-    s->latent_kv = floats(f, rows * hp->kv_rank, err);
-    s->unit_of = (unsigned *)floats(f, rows, err);
-    f->block.compute.unit_of = s->unit_of;
-    s->sum = floats(f, sparse_rows * hp->hidden, err);
-    s->router = floats(f, (sparse_rows + 1) * moe->n_experts, err);
-    s->chosen = (uint32_t *)floats(f, sparse_rows * moe->top_k, err);
-    s->share = floats(f, sparse_rows * moe->top_k, err);
-    s->members = (uint32_t *)floats(f, sparse_rows, err);
-    s->member_share = floats(f, sparse_rows, err);
-    s->gathered = floats(f, mlp_rows * hp->hidden, err);
-    s->gathered_unit = (unsigned *)floats(f, mlp_rows, err);
-    s->gate = floats(f, mlp_rows * widest_mlp(hp), err);
-    s->up = floats(f, mlp_rows * widest_mlp(hp), err);
-    s->part = floats(f, mlp_rows * hp->hidden, err);
-    f->block.compute.tile = floats(f, f->block.compute.tile_size, err);
-    return err->status;
-}
-
-/* cos and sin of every position's angles, in f32 as transformers computes them. */
-static int make_rotary(struct ram_forward *f, size_t positions, struct ram_err *err)
-{
-    const struct ram_rope *rope = &f->model->hp.rope;
-    struct ram_scratch *s = &f->block.scratch;
-
-    s->cosine = floats(f, positions * rope->n_pairs, err);
-    s->sine = floats(f, positions * rope->n_pairs, err);
-    if (err->status)
-        return err->status;
-    for (size_t p = 0; p < positions; p++)
-        for (size_t j = 0; j < rope->n_pairs; j++) {
-            const float angle = (float)p * rope->inv_freq[j];
-            s->cosine[p * rope->n_pairs + j] = (float)(cos((double)angle) * rope->factor);
-            s->sine[p * rope->n_pairs + j] = (float)(sin((double)angle) * rope->factor);
-        }
-    return RAM_OK;
-}
 
 /* Rows of the chunk that begins at place i and ends before last: whole families, at most limit if
  * one fits; *end is the place after it. */
@@ -168,17 +64,18 @@ static int divide_memory(struct ram_forward *f, const struct ram_forward_opts *o
     const uint64_t budget = opts->max_memory ? opts->max_memory : (uint64_t)2 << 30;
     const uint64_t all = (uint64_t)f->n_rows * hp->hidden * sizeof(float);
     const bool spill = all > budget / 4;
-    const size_t least = least_tile(hp), usual = (size_t)(budget / 64 / sizeof(float));
+    const size_t least = ram_least_tile(hp), usual = (size_t)(budget / 64 / sizeof(float));
     size_t mlp_rows = MLP_ROWS, largest = 0, end;
 
     const size_t tile = usual < TILE_FLOATS ? usual : TILE_FLOATS;
     f->block.compute.tile_size = tile > least ? tile : least;
-    while (mlp_rows > 32 && (uint64_t)mlp_rows * mlp_floats(hp) * sizeof(float) > budget / 8)
+    while (mlp_rows > 32 &&
+           (uint64_t)mlp_rows * ram_scratch_mlp_row(hp) * sizeof(float) > budget / 8)
         mlp_rows /= 2;
     const uint64_t fixed = (spill ? 0 : all) + (uint64_t)f->block.compute.tile_size * 4 +
-                           (uint64_t)mlp_rows * mlp_floats(hp) * 4 +
+                           (uint64_t)mlp_rows * ram_scratch_mlp_row(hp) * 4 +
                            (uint64_t)WORKER_BYTES * ram_pool_threads(opts->pool);
-    const uint64_t row = (uint64_t)row_floats(hp, spill) * sizeof(float);
+    const uint64_t row = (uint64_t)ram_scratch_row(hp, spill) * sizeof(float);
     const uint64_t left = budget * 3 / 4 > fixed ? budget * 3 / 4 - fixed : 0;
     const size_t limit = left / row < CHUNK_ROWS ? (size_t)(left / row) : CHUNK_ROWS;
 
@@ -195,7 +92,8 @@ static int divide_memory(struct ram_forward *f, const struct ram_forward_opts *o
     f->block.compute.forget = ram_model_bytes(f->model) + fixed + largest * row > budget;
     int status = ram_rows_new(&f->rows, f->n_rows, hp->hidden, spill, err);
     if (!status)
-        status = make_scratch(f, largest, mlp_rows < largest ? mlp_rows : largest, spill, err);
+        status = ram_scratch_make(&f->block, &f->arena, largest,
+                                  mlp_rows < largest ? mlp_rows : largest, spill, err);
     f->block.scratch.rows = limit > largest ? limit : largest;
     return status;
 }
@@ -204,7 +102,6 @@ static int copy_spans(struct ram_forward *f, const struct ram_span *spans, struc
 {
     const struct ram_hparams *hp = &f->model->hp;
     size_t family = 0; /* the place that children continue */
-    const size_t before = f->kv ? f->kv[0].n : 0;
 
     f->places = ram_arena_alloc(&f->arena, f->n_places * sizeof *f->places, err);
     if (!f->places)
@@ -213,12 +110,13 @@ static int copy_spans(struct ram_forward *f, const struct ram_span *spans, struc
         const bool child = spans[i].parent != RAM_NO_PARENT;
         if (!child)
             family = i;
-        if (spans[i].n == 0 || (child && (i == 0 || spans[i].parent != family)) ||
-            (f->kv && f->n_places > 1))
+        if (spans[i].n == 0 || (child && (i == 0 || spans[i].parent != family || f->kv)))
             return ram_fail(err, RAM_EUSAGE, "span %zu is empty or out of order", i);
         f->places[i] = (struct ram_place){.row = f->n_rows,
                                           .n = spans[i].n,
-                                          .position = child ? spans[family].n : before,
+                                          .position = child   ? spans[family].n
+                                                      : f->kv ? f->kv[i].n
+                                                              : 0,
                                           .parent = spans[i].parent};
         if (f->places[i].position + spans[i].n > hp->max_positions)
             return ram_fail(err, RAM_ERANGE, "a sequence of %zu tokens, the model can hold %zu",
@@ -285,13 +183,14 @@ int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
     f->block.model = model;
     f->block.compute = (struct ram_compute){
         .ckpt = model->ckpt, .pool = opts->pool, .mode = opts->f32 ? RAM_GEMM_F32 : RAM_GEMM_BF16};
-    size_t positions = 0;
+    size_t positions = opts->positions;
     int status = copy_spans(f, spans, err);
     for (size_t i = 0; !status && i < n_spans; i++)
         if (f->places[i].position + f->places[i].n > positions)
             positions = f->places[i].position + f->places[i].n;
+    f->positions = positions;
     if (!status)
-        status = make_rotary(f, positions, err);
+        status = ram_scratch_rotary(&f->block, &f->arena, positions, err);
     if (!status)
         status = divide_memory(f, opts, err);
     for (size_t i = 0; !status && i < n_spans; i++)
@@ -304,6 +203,21 @@ int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
     }
     *out = f;
     return RAM_OK;
+}
+
+int ram_forward_next(struct ram_forward *f, const uint32_t *tokens, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    for (size_t i = 0; !status && i < f->n_places; i++) {
+        struct ram_place *place = &f->places[i];
+        place->position = f->kv ? f->kv[i].n : f->positions;
+        if (place->n != 1 || place->position >= f->positions)
+            return ram_fail(err, RAM_EINTERNAL, "span %zu of %zu tokens cannot grow beyond %zu", i,
+                            place->n, f->positions);
+        status = ram_forward_embed(f, i, &tokens[i], err);
+    }
+    return status;
 }
 
 void ram_forward_free(struct ram_forward *f)
@@ -375,7 +289,7 @@ static int run_chunk(struct ram_forward *f, size_t layer, size_t begin, size_t e
         if (places[i].parent != RAM_NO_PARENT)
             places[i].parent -= begin;
     }
-    f->block.kv = f->kv ? &f->kv[layer] : NULL;
+    f->block.kv = f->kv ? &f->kv[layer * f->n_places + begin] : NULL;
     int status = ram_rows_load(&f->rows, row, n, f->block.scratch.x, &x, err);
     if (!status)
         status = ram_block_apply(&f->block, &f->model->layers[layer], places, n_places, x, err);
@@ -427,6 +341,16 @@ int ram_forward_copy(struct ram_forward *f, size_t from, size_t to, struct ram_e
         memcpy(y, x, f->model->hp.hidden * sizeof *y);
         status = ram_rows_store(&f->rows, f->places[to].row + t, 1, y, err);
     }
+    return status;
+}
+
+int ram_forward_read(struct ram_forward *f, size_t first, size_t n, float *out, struct ram_err *err)
+{
+    float *x;
+
+    const int status = ram_rows_load(&f->rows, first, n, out, &x, err);
+    if (!status && x != out)
+        memcpy(out, x, n * f->model->hp.hidden * sizeof *out);
     return status;
 }
 

@@ -21,7 +21,7 @@ struct ram_span {
                     * Children follow their parent directly. */
 };
 
-/* Keys and values of one layer, for a sequence that grows (generation). */
+/* Keys and values of one layer of a sequence that grows. */
 struct ram_kv {
     float *k, *v; /* [room, heads of keys x dimensions] */
     size_t n, room;
@@ -31,7 +31,10 @@ struct ram_forward_opts {
     bool f32; /* every product in f32; otherwise bf16 operands where it pays */
     struct ram_pool *pool;
     uint64_t max_memory; /* for this forward pass; 0: 2 GiB */
-    struct ram_kv *kv;   /* [n_layers]: one span only, which continues what is in there */
+    /* [n_layers, n_spans]: every span continues what is in its own, and no span has a parent.
+     * Where there is no room left, k and v are reallocated. NULL: no sequence grows. */
+    struct ram_kv *kv;
+    size_t positions; /* with kv: that a sequence may come to hold; 0: those of the spans */
 };
 
 struct ram_forward;
@@ -42,6 +45,10 @@ int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
                     const struct ram_span *spans, size_t n_spans,
                     const struct ram_forward_opts *opts, struct ram_err *err);
 void ram_forward_free(struct ram_forward *forward);
+
+/* With kv, and spans of one token: the next token of every span [n_spans] is looked up and stands
+ * behind what its keys hold by now. Then the layers are run again. */
+int ram_forward_next(struct ram_forward *forward, const uint32_t *tokens, struct ram_err *err);
 
 /* Layers in order, 0 first. RAM_EFORMAT with layer, span and position if a value is not finite. */
 int ram_forward_layer(struct ram_forward *forward, size_t layer, struct ram_err *err);
@@ -62,6 +69,11 @@ int ram_forward_embed(struct ram_forward *forward, size_t span, const uint32_t *
  * length. */
 int ram_forward_part(struct ram_forward *forward, size_t layer, size_t n, struct ram_err *err);
 int ram_forward_copy(struct ram_forward *forward, size_t from, size_t to, struct ram_err *err);
+
+/* The activations of rows [first, first + n) of all, as the last layer left them: out [n, hidden].
+ */
+int ram_forward_read(struct ram_forward *forward, size_t first, size_t n, float *out,
+                     struct ram_err *err);
 
 /* What lies between the activations of two spans of the same length: the sum of squares of their
  * difference, and of `from` itself. */

@@ -1,9 +1,16 @@
 /*
  * linear.c - see linear.h.
  *
- * A matrix of bf16 in row order is multiplied where it lies in the map. Any other (quantised, FP8,
- * F16, F32) is decoded to f32 a tile at a time; in RAM_GEMM_BF16 the product then rounds it to
- * bf16 once, which is what MLX's own kernels do.
+ * A bf16 matrix in row order is multiplied where it lies in the map. Any other matrix (quantised,
+ * FP8, F16, F32) is decoded to f32, one tile at a time; in RAM_GEMM_BF16 the product then rounds it
+ * to bf16 once, as MLX's own kernels do.
+ *
+ * Probes compute many variants of a model at once. In every row of x, at most one unit (or all) is
+ * computed in a perturbed form: quantised and decoded again. Most rows of a matrix are then
+ * computed with its weights as stored, and a few with the perturbed ones. The expensive part of a
+ * product with few rows is packing the matrix, and before it reading, decoding and perturbing it.
+ * Rows of one form are therefore multiplied together, so that each form of a matrix is packed once,
+ * however many probes there are: computing each probe by itself packed every matrix nine times.
  */
 #include "infer/linear.h"
 
@@ -13,9 +20,10 @@
 #include <string.h>
 
 enum {
-    DECODE_ROWS = 32, /* of a matrix, in one task of the pool */
-    BIAS_ROWS = 32,
-    FEW_ROWS = 32,
+    DECODE_ROWS = 32, /* rows of a matrix in one task of the pool */
+    BIAS_ROWS = 32,   /* rows of y in one task of the pool */
+    FEW_ROWS = 32,    /* see next_run */
+    /* Weights that are read in place before their pages are released, if the model does not fit. */
     FORGET_BYTES = 32 * 1024 * 1024
 };
 
@@ -29,10 +37,11 @@ static bool in_place(const struct ram_linear *linear)
 struct decode {
     const struct ram_weight *weight;
     size_t row, n;
-    const struct ram_affine *form; /* of the perturbation, or NULL */
+    const struct ram_affine *form; /* the perturbation, or NULL */
     float *out;
 };
 
+/* The next smaller group is used where a group does not divide the rows, as in conversions. */
 int ram_linear_perturb(const struct ram_affine *form, float *w, size_t n, size_t cols,
                        struct ram_err *err)
 {
@@ -100,12 +109,12 @@ static int add_bias(const struct ram_compute *c, const struct ram_linear *linear
     return ram_pool_for(c->pool, (n + BIAS_ROWS - 1) / BIAS_ROWS, bias_task, &job, err);
 }
 
-/* ---- which rows in which form ----------------------------------------------------------- */
+/* ---- which rows are computed in which form ---------------------------------------------- */
 
 struct product {
     const struct ram_compute *compute;
     const struct ram_linear *linear;
-    const struct ram_affine *as_if; /* of the rows that are meant; NULL: of none */
+    const struct ram_affine *as_if; /* the form of the rows that perturb this unit, or NULL */
     const float *x;
     size_t n;
     float *y;
@@ -116,6 +125,7 @@ struct run {
     size_t first, end;
 };
 
+/* Whether the row wants this matrix in its perturbed form. */
 static bool is_meant(const struct product *p, size_t row)
 {
     const unsigned *unit_of = p->compute->unit_of;
@@ -123,9 +133,12 @@ static bool is_meant(const struct product *p, size_t row)
            (!unit_of || unit_of[row] == p->linear->unit || unit_of[row] == RAM_ALL_UNITS);
 }
 
-/* The next rows behind r->end that are computed in this form, or as they are stored (NULL). The
- * latter run on over a few rows of other forms, which are then overwritten: to pack the matrix once
- * more would cost as much as those rows. */
+/*
+ * Sets *r to the next run of rows after r->end that are computed with this form, or with the
+ * weights as stored (NULL). A run of the latter kind continues over a gap of up to FEW_ROWS rows of
+ * the other kind, which the second call of apply then overwrites. To end the run would mean to pack
+ * the matrix once more, which costs as much as computing those rows in vain.
+ */
 static bool next_run(const struct product *p, const struct ram_affine *form, struct run *r)
 {
     const bool meant = form != NULL;
@@ -141,7 +154,7 @@ static bool next_run(const struct product *p, const struct ram_affine *form, str
     return r->first < r->end;
 }
 
-/* y's columns [column, column + n) by b, in every row of the form. */
+/* Computes columns [column, column + n) of y with b, in every row of the form. */
 static int multiply(const struct product *p, const struct ram_affine *form, struct ram_mat b,
                     size_t column, size_t n, struct ram_err *err)
 {
@@ -158,7 +171,8 @@ static int multiply(const struct product *p, const struct ram_affine *form, stru
     return status;
 }
 
-/* Stored [in, out]: small (a head's share of a latent projection), decoded whole. */
+/* A matrix that is stored [in, out]: a head's part of a latent projection, which is small enough to
+ * be decoded as a whole. */
 static int apply_transposed(const struct product *p, const struct ram_affine *form,
                             struct ram_err *err)
 {
@@ -173,7 +187,8 @@ static int apply_transposed(const struct product *p, const struct ram_affine *fo
     return status ? status : multiply(p, form, b, 0, linear->out, err);
 }
 
-/* Stored [out, in]: as many rows at a time as a tile holds, or all where they lie. */
+/* A matrix that is stored [out, in]: in place, or decoded in as many rows at a time as a tile
+ * holds. In place, all of it is one product, unless its pages have to be released on the way. */
 static int apply_rows(const struct product *p, const struct ram_affine *form, struct ram_err *err)
 {
     const struct ram_compute *c = p->compute;
@@ -209,7 +224,8 @@ static int apply_all(const struct product *p, const struct ram_affine *form, str
     return p->linear->transposed ? apply_transposed(p, form, err) : apply_rows(p, form, err);
 }
 
-/* Rows of a form that lie apart are brought together: the matrix is packed for them once. */
+/* Copies rows of a form that are not adjacent next to each other, multiplies them, and copies the
+ * results back: the matrix is then packed for them once. */
 static int apply_together(const struct product *p, const struct ram_affine *form, size_t n,
                           struct ram_err *err)
 {
@@ -240,6 +256,7 @@ static int apply_together(const struct product *p, const struct ram_affine *form
     return status;
 }
 
+/* Rows as stored (form NULL) usually are one long run and are multiplied where they are. */
 static int apply(const struct product *p, const struct ram_affine *form, struct ram_err *err)
 {
     struct run r = {0};
@@ -272,4 +289,61 @@ int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linea
     if (!status && other)
         status = apply(&p, p.as_if, err);
     return status || !linear->bias ? status : add_bias(c, linear, n, y, y_stride, err);
+}
+
+/* ---- the derivative ----------------------------------------------------------------------- */
+
+/* Where rows [row, row + rows) of a matrix lie, decoded to the tile if they must be. */
+static int load_rows(const struct ram_compute *c, const struct ram_linear *linear, size_t row,
+                     size_t rows, struct ram_mat *out, struct ram_err *err)
+{
+    const struct ram_weight *w = &linear->weight;
+    const size_t stored = linear->first + row;
+
+    *out = (struct ram_mat){c->tile, RAM_ELEM_F32, w->cols, 1};
+    if (!in_place(linear))
+        return decode(c, linear, NULL, stored, rows, err);
+    out->data = w->view.tensor->data + 2 * (w->view.first + stored * w->cols);
+    out->elem = RAM_ELEM_BF16;
+    return RAM_OK;
+}
+
+static int back_transposed(const struct ram_compute *c, const struct ram_linear *linear,
+                           const float *dy, size_t n, size_t dy_stride, float *dx, size_t dx_stride,
+                           bool accumulate, struct ram_err *err)
+{
+    const struct ram_mat a = {dy, RAM_ELEM_F32, dy_stride, 1};
+    const struct ram_mat b = {c->tile, RAM_ELEM_F32, 1, linear->out};
+
+    if (linear->in * linear->out > c->tile_size)
+        return ram_fail(err, RAM_EINTERNAL, "a tile of %zu floats is too small for [%zu, %zu]",
+                        c->tile_size, linear->in, linear->out);
+    const int status = decode(c, linear, NULL, linear->first, linear->in, err);
+    return status ? status
+                  : ram_gemm(c->mode, n, linear->in, linear->out, a, b, dx, dx_stride, accumulate,
+                             c->pool, err);
+}
+
+int ram_linear_back(const struct ram_compute *c, const struct ram_linear *linear, const float *dy,
+                    size_t n, size_t dy_stride, float *dx, size_t dx_stride, bool accumulate,
+                    struct ram_err *err)
+{
+    const size_t in = linear->in, out = linear->out;
+    const size_t step = c->tile_size / in ? c->tile_size / in : 1;
+    int status = RAM_OK;
+
+    if (linear->transposed)
+        return back_transposed(c, linear, dy, n, dy_stride, dx, dx_stride, accumulate, err);
+    for (size_t row = 0; !status && row < out; row += step) {
+        const size_t rows = out - row < step ? out - row : step;
+        const struct ram_mat a = {dy + row, RAM_ELEM_F32, dy_stride, 1};
+        struct ram_mat b;
+        status = load_rows(c, linear, row, rows, &b, err);
+        if (!status)
+            status = ram_gemm(c->mode, n, in, rows, a, b, dx, dx_stride, accumulate || row > 0,
+                              c->pool, err);
+        if (c->forget)
+            ram_weight_forget(c->ckpt, &linear->weight, linear->first + row, rows);
+    }
+    return status;
 }

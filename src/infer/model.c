@@ -419,7 +419,9 @@ int ram_model_open(struct ram_model **out, const struct ram_ckpt *ckpt, struct r
 
     model->ckpt = ckpt;
     snprintf(where, sizeof where, "%s/config.json", ckpt->name);
-    int status = ram_hparams_read(&model->hp, ckpt->config, where, err);
+    int status = ram_ckpt_check_coding(ckpt, err);
+    if (!status)
+        status = ram_hparams_read(&model->hp, ckpt->config, where, err);
     if (!status) {
         model->layers =
             ram_arena_alloc(&model->arena, model->hp.n_layers * sizeof *model->layers, err);

@@ -77,8 +77,8 @@ static void route(const struct ram_moe *moe, const float *bias, float *logits, f
         share[i] *= factor;
 }
 
-static int route_rows(struct ram_block *b, const struct ram_layer *layer, size_t n,
-                      struct ram_err *err)
+int ram_sparse_route(struct ram_block *b, const struct ram_layer *layer, size_t n,
+                     struct ram_err *err)
 {
     const struct ram_moe *moe = &b->model->hp.moe;
     struct ram_scratch *s = &b->scratch;
@@ -94,8 +94,7 @@ static int route_rows(struct ram_block *b, const struct ram_layer *layer, size_t
     return status;
 }
 
-/* The rows that chose this expert; returns their number. */
-static size_t members_of(const struct ram_block *b, size_t expert, size_t n)
+size_t ram_sparse_members(const struct ram_block *b, size_t expert, size_t n)
 {
     const struct ram_scratch *s = &b->scratch;
     const size_t k = b->model->hp.moe.top_k;
@@ -172,11 +171,11 @@ int ram_sparse_apply(struct ram_block *b, const struct ram_layer *layer, size_t 
 {
     struct ram_scratch *s = &b->scratch;
     const size_t hidden = b->model->hp.hidden;
-    int status = route_rows(b, layer, n, err);
+    int status = ram_sparse_route(b, layer, n, err);
 
     memset(s->sum, 0, n * hidden * sizeof *s->sum);
     for (size_t e = 0; !status && e < b->model->hp.moe.n_experts; e++)
-        status = run_expert(b, &layer->experts[e], members_of(b, e, n), err);
+        status = run_expert(b, &layer->experts[e], ram_sparse_members(b, e, n), err);
     for (size_t row = 0; layer->has_shared && !status && row < n; row += s->mlp_rows) {
         const size_t rows = n - row < s->mlp_rows ? n - row : s->mlp_rows;
         status =

@@ -89,6 +89,34 @@ size_t ram_tokenizer_n_ids(const struct ram_tokenizer *tokenizer)
     return tokenizer->n_ids;
 }
 
+size_t ram_tokenizer_n_rows(const struct ram_tokenizer *tokenizer)
+{
+    return tokenizer->n_rows;
+}
+
+int ram_tokenizer_check_ids(const struct ram_tokenizer *tokenizer, const uint32_t *ids, size_t n,
+                            size_t n_rows, const char *whose, const char *where,
+                            struct ram_err *err)
+{
+    struct ram_buf text = {0};
+    size_t i = 0;
+
+    while (i < n && ids[i] < n_rows)
+        i++;
+    if (i == n)
+        return RAM_OK;
+    ram_tokenizer_decode(tokenizer, &ids[i], 1, RAM_DECODE_ALL, &text);
+    const int status = ram_fail(
+        err, RAM_ERANGE,
+        "%s%sthe token \"%.80s\" has the id %u, but the embedding of %s has %zu rows (ids 0 "
+        "to %zu); either the tokenizer belongs to another model, or this token was added "
+        "without a row for it",
+        where ? where : "", where ? ": " : "", text.data ? text.data : "", (unsigned)ids[i], whose,
+        n_rows, n_rows - 1);
+    ram_buf_release(&text);
+    return status;
+}
+
 static bool known_id(uint32_t id, uint32_t *out)
 {
     if (id != RAM_TOK_NO_ID)

@@ -47,9 +47,18 @@ void ram_tokenizer_free(struct ram_tokenizer *tokenizer);
 /* One more than the highest id; a model may have more rows than that (padding). */
 size_t ram_tokenizer_n_ids(const struct ram_tokenizer *tokenizer);
 
+/* Rows of the embedding as the config.json beside the tokenizer states them; 0: it does not. */
+size_t ram_tokenizer_n_rows(const struct ram_tokenizer *tokenizer);
+
 /* The id of an added token, or of an entry of the vocabulary that is exactly this text. */
 bool ram_tokenizer_find(const struct ram_tokenizer *tokenizer, const char *text, size_t size,
                         uint32_t *id);
+
+/* RAM_ERANGE if an id has no row in an embedding of n_rows: names the token, and says whose
+ * embedding it is. where: what the message begins with; NULL: nothing. */
+int ram_tokenizer_check_ids(const struct ram_tokenizer *tokenizer, const uint32_t *ids, size_t n,
+                            size_t n_rows, const char *whose, const char *where,
+                            struct ram_err *err);
 
 /* tokenizer_config.json's bos_token and eos_token; false if there is none. */
 bool ram_tokenizer_bos(const struct ram_tokenizer *tokenizer, uint32_t *id);

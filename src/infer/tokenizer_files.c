@@ -247,6 +247,25 @@ static uint32_t named_token(const struct ram_tokenizer *tokenizer, const json_t 
     return id;
 }
 
+/* A file that says nothing, or nothing that can be read, is no reason to refuse a tokenizer. */
+static size_t stated_rows(const char *dir)
+{
+    static const char *const inner[] = {"text_config", "llm_config", "language_config"};
+    struct ram_err ignored = {0};
+    json_t *config = NULL;
+
+    if (!exists(dir, "config.json", &ignored) ||
+        read_json(&config, dir, "config.json", ram_json_read_reals, &ignored))
+        return 0;
+    const json_t *holder = config;
+    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)
+        if (json_object_get(json_object_get(config, inner[i]), "vocab_size"))
+            holder = json_object_get(config, inner[i]);
+    const double rows = json_number_value(json_object_get(holder, "vocab_size"));
+    json_decref(config);
+    return rows >= 1 && rows <= RAM_TOK_MAX_IDS ? (size_t)rows : 0;
+}
+
 int ram_tokenizer_read(struct ram_tokenizer **out, const char *dir, struct ram_err *err)
 {
     struct ram_tokenizer *tokenizer = NULL;
@@ -272,6 +291,7 @@ int ram_tokenizer_read(struct ram_tokenizer **out, const char *dir, struct ram_e
         status = ram_fail(err, RAM_EFORMAT, "%s: no tokenizer.json, nor vocab.json with merges.txt",
                           dir);
     if (tokenizer) {
+        tokenizer->n_rows = stated_rows(dir);
         tokenizer->bos = named_token(tokenizer, config, "bos_token");
         tokenizer->eos = named_token(tokenizer, config, "eos_token");
         *out = tokenizer;

@@ -60,6 +60,7 @@ struct ram_tokenizer {
     struct ram_added_set normal;    /* matched after it */
     const struct ram_added **by_id; /* [n_ids]; NULL: an ordinary token, or none */
     size_t n_ids;
+    size_t n_rows; /* of the embedding, as config.json states them; 0: unknown */
     struct ram_split_step steps[RAM_TOK_MAX_STEPS];
     size_t n_steps;
     uint32_t before[RAM_TOK_MAX_AROUND], after[RAM_TOK_MAX_AROUND]; /* post-processor */

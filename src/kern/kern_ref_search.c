@@ -149,7 +149,7 @@ static void search_grid(const struct group *g, const struct ram_search_grid *gri
         float least = INFINITY;
         for (int lane = 0; lane < LANES; lane++)
             least = best[lane].score < least ? best[lane].score : least;
-        if (loss(g, low) > RAM_SEARCH_HOPE * least)
+        if (loss(g, low) > RAM_SEARCH_PRUNE_RATIO * least)
             continue;
         for (int lane = 0; lane < LANES; lane++) {
             const float high = fmaf(grid->high[lane], g->hi - g->mean, g->mean);

@@ -38,7 +38,7 @@ struct ram_search_grid {
 
 /* A row is left out when the weights below its lower end alone cost this part of the least score
  * so far: what a refinement gains is less than the rest. */
-#define RAM_SEARCH_HOPE 0.75f
+#define RAM_SEARCH_PRUNE_RATIO 0.75f
 
 /* Weights are whole in units of range / (2^16 - 2), products lose 15 bits. */
 #define RAM_SEARCH_FACTOR (32768.0f / 65534.0f)

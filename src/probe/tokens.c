@@ -1,8 +1,8 @@
 /* tokens.c - see tokens.h. */
 #include "probe/tokens.h"
 
-#include "base/file.h"
 #include "base/rng.h"
+#include "base/textfile.h"
 #include "infer/tokenizer.h"
 #include "kern/nn.h"
 
@@ -156,8 +156,9 @@ static int cut_windows(const struct ram_synthetic *what, const struct ram_ids *i
     const size_t available = ids->n / what->length;
 
     if (available < what->n)
-        return ram_fail(err, RAM_EUSAGE, "%s: %zu tokens, %zu are needed (%zu of %zu)", what->text,
-                        ids->n, what->n * what->length, what->n, what->length);
+        return ram_fail(err, RAM_EUSAGE,
+                        "%s: the text has only %zu tokens; %zu are needed (%zu sequences of %zu)",
+                        what->text, ids->n, what->n * what->length, what->n, what->length);
     for (size_t i = 0; i < what->n; i++)
         memcpy(tokens + i * what->length, ids->items + available * i / what->n * what->length,
                what->length * sizeof *tokens);
@@ -165,27 +166,29 @@ static int cut_windows(const struct ram_synthetic *what, const struct ram_ids *i
 }
 
 static int tokens_of_text(const struct ram_model *model, const struct ram_synthetic *what,
-                          uint32_t *tokens, struct ram_err *err)
+                          const struct ram_run *run, uint32_t *tokens, struct ram_err *err)
 {
     struct ram_tokenizer *tokenizer = NULL;
     struct ram_encoder *encoder = NULL;
     struct ram_ids ids = {0};
-    char *text = NULL;
-    size_t size = 0;
+    struct ram_textfile file = {0};
 
-    int status = ram_file_read(what->text, MAX_TEXT, &text, &size, err);
+    int status = ram_textfile_read(&file, what->text, MAX_TEXT, RAM_TEXTFILE_PLAIN, run, err);
     if (!status)
         status = ram_tokenizer_read(&tokenizer, model->ckpt->dir, err);
     if (!status)
         status = ram_encoder_new(&encoder, tokenizer, err);
     if (!status)
-        status = ram_encoder_run(encoder, text, size, RAM_ENCODE_PLAIN, &ids, err);
+        status = ram_encoder_run(encoder, file.text, file.size, RAM_ENCODE_PLAIN, &ids, err);
     if (!status)
         status = cut_windows(what, &ids, tokens, err);
+    if (!status)
+        status = ram_tokenizer_check_ids(tokenizer, tokens, what->n * what->length, model->hp.vocab,
+                                         model->ckpt->name, what->text, err);
     ram_ids_release(&ids);
     ram_encoder_free(encoder);
     ram_tokenizer_free(tokenizer);
-    free(text);
+    ram_textfile_release(&file);
     return status;
 }
 
@@ -195,7 +198,7 @@ int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthet
     const size_t n = what->n * what->length;
 
     if (what->text)
-        return tokens_of_text(model, what, tokens, err);
+        return tokens_of_text(model, what, how->run, tokens, err);
     if (what->made && what->n_made >= what->n) {
         memcpy(tokens, what->made, n * sizeof *tokens);
         return RAM_OK;

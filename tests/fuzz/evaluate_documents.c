@@ -7,10 +7,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_as(enum ram_choice_task task, const char *text, size_t size)
 {
+    const struct ram_documents_opts opts = {.task = task};
     struct ram_documents documents;
     struct ram_err err = {0};
 
-    if (ram_documents_parse(&documents, text, size, task, 0, "fuzz", &err)) {
+    if (ram_documents_parse(&documents, text, size, &opts, "fuzz", &err)) {
         if (documents.n || !err.message[0])
             abort();
         return;

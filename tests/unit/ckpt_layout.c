@@ -286,6 +286,11 @@ static void contradictions_are_named(void **state)
         assert_int_equal(ram_layout_new(&layout, ckpt, &err), RAM_EFORMAT);
         if (!strstr(err.message, wrong[i].message))
             fail_msg("'%s' does not say '%s'", err.message, wrong[i].message);
+        /* It can be looked at all the same. */
+        err = (struct ram_err){0};
+        assert_int_equal(ram_layout_look(&layout, ckpt, &err), RAM_OK);
+        assert_non_null(strstr(layout->obstacle, wrong[i].message));
+        assert_true(layout->n_sources >= ckpt->n_tensors && !layout->n_targets);
         close_both(layout, ckpt, dir);
     }
 }

@@ -160,6 +160,32 @@ static void all_codes(void **state)
     assert_true(out[0x7e] == 448.0f && out[1] == 0x1p-9f && out[0x38] == 1.0f);
 }
 
+/* E5M2: 2 fraction bits, exponent of bias 15; it has infinities. */
+static void all_codes_of_e5m2(void **state)
+{
+    uint8_t codes[300];
+    float out[300];
+    struct ram_err err = {0};
+    (void)state;
+
+    for (unsigned i = 0; i < 300; i++)
+        codes[i] = (uint8_t)i;
+    const struct ram_tensor t = {
+        .name = "t", .dtype = RAM_F8_E5M2, .n_dims = 1, .shape = {300}, .n = 300, .data = codes};
+    const struct ram_view view = ram_view_whole(&t);
+    assert_int_equal(ram_view_read(&view, 0, 1, out, &err), RAM_OK);
+    for (unsigned i = 0; i < 300; i++) {
+        const int exponent = (int)(i >> 2 & 31), fraction = (int)(i & 3);
+        const double size =
+            exponent ? ldexp(1 + fraction / 4.0, exponent - 15) : ldexp(fraction / 4.0, -14);
+        if (exponent == 31)
+            assert_true(fraction ? isnan(out[i]) : isinf(out[i]));
+        else
+            assert_true(out[i] == (float)(i & 0x80 ? -size : size));
+    }
+    assert_true(out[0x3c] == 1.0f && out[0x7b] == 57344.0f && out[1] == 0x1p-16f);
+}
+
 struct fp8_case {
     const char *config;
     int n_dims;
@@ -173,9 +199,9 @@ struct fp8_case {
 };
 
 /* Scales are small powers of two and multiples, exact in BF16. */
-static float scale_value(size_t i)
+static float scale_value(enum ram_dtype dtype, size_t i)
 {
-    return (float)(1 + i % 7) * 0.125f;
+    return ram_dtypes[dtype].bits == 8 ? ldexpf(1, (int)(i % 7) - 3) : (float)(1 + i % 7) * 0.125f;
 }
 
 static size_t product(const uint64_t *shape, int n_dims)
@@ -189,12 +215,14 @@ static size_t product(const uint64_t *shape, int n_dims)
 static void fill_scales(const struct ram_tensor *t, uint8_t *data)
 {
     for (size_t i = 0; i < t->n; i++) {
-        const float value = scale_value(i);
+        const float value = scale_value(t->dtype, i);
         uint32_t bits;
         memcpy(&bits, &value, 4);
         const uint16_t high = (uint16_t)(bits >> 16);
         if (t->dtype == RAM_BF16)
             memcpy(data + 2 * i, &high, 2);
+        else if (ram_dtypes[t->dtype].bits == 8)
+            data[i] = (uint8_t)(bits >> 23); /* the exponent and its bias are those of F32 */
         else
             memcpy(data + 4 * i, &value, 4);
     }
@@ -218,8 +246,11 @@ static void check_values(const struct fp8_case *c, const struct ram_tensor *t)
     for (size_t i = 0; i < t->n; i++) {
         const size_t matrix = i / cols / rows, row = i / cols % rows, col = i % cols;
         const size_t scale =
-            (matrix * scale_rows + row / c->block[0]) * scale_cols + col / c->block[1];
-        const float expected = e4m3(t->data[i]) * (c->scale_name ? scale_value(scale) : 1.0f);
+            t->scale && t->scale->n == 1
+                ? 0
+                : (matrix * scale_rows + row / c->block[0]) * scale_cols + col / c->block[1];
+        const float expected =
+            e4m3(t->data[i]) * (c->scale_name ? scale_value(c->scale_dtype, scale) : 1.0f);
         assert_true(out[i] == expected);
         if (matrix == 0)
             assert_true(across[col * rows + row] == expected);
@@ -258,7 +289,9 @@ static void run_fp8_case(const struct fp8_case *c)
         fill_scales(&ckpt.tensors[1], scales);
     }
     ckpt.n_tensors = c->scale_name ? 2 : 1;
-    const int status = ram_ckpt_seal(&ckpt, &err);
+    int status = ram_ckpt_seal(&ckpt, &err);
+    assert_int_equal(status, RAM_OK);
+    status = ram_ckpt_check_coding(&ckpt, &err);
     if (c->message) {
         assert_true(status < 0);
         if (!strstr(err.message, c->message))
@@ -269,6 +302,7 @@ static void run_fp8_case(const struct fp8_case *c)
         check_values(c, ram_ckpt_find(&ckpt, "a.weight"));
     }
     ram_names_release(&ckpt.names);
+    ram_arena_release(&ckpt.arena);
     free(ckpt.tensors);
     json_decref(ckpt.config);
     free(codes);
@@ -282,6 +316,9 @@ static void scales_in_every_form(void **state)
     static const char small[] = "{\"quantization_config\": {\"weight_block_size\": [24, 40]}}";
     static const char nested[] =
         "{\"text_config\": {\"quantization_config\": {\"weight_block_size\": [24, 40]}}}";
+    static const char group[] =
+        "{\"quantization_config\": {\"config_groups\": {\"group_0\": {\"weights\": "
+        "{\"num_bits\": 8, \"type\": \"float\", \"block_structure\": [24, 40]}}}}}";
     static const char odd[] = "{\"quantization_config\": {\"weight_block_size\": [128, 0]}}";
     static const struct fp8_case cases[] = {
         {fp8, 2, {300, 200}, "a.weight_scale_inv", RAM_F32, 2, {3, 2}, {128, 128}, NULL},
@@ -294,6 +331,18 @@ static void scales_in_every_form(void **state)
         {fp8, 2, {50, 60}, "a.weight_scale", RAM_F32, 0, {0}, {50, 60}, NULL},
         {fp8, 2, {50, 60}, "a.weight_scale_inv", RAM_BF16, 1, {1}, {50, 60}, NULL},
         {fp8, 2, {150, 60}, "a.weight_scale", RAM_F32, 2, {150, 1}, {1, 60}, NULL},
+        {fp8, 2, {150, 60}, "a.weight_scale", RAM_BF16, 1, {150}, {1, 60}, NULL},
+        {small, 2, {150, 60}, "a.weight_scale", RAM_F32, 2, {150, 1}, {1, 60}, NULL},
+        {fp8, 2, {60, 60}, "a.weight_scale", RAM_F32, 1, {60}, {1, 60}, NULL},
+        {fp8, 2, {150, 60}, "a.scale", RAM_F32, 2, {150, 1}, {1, 60}, NULL},
+        {fp8, 2, {1, 300}, "a.weight_scale_inv", RAM_F32, 2, {1, 3}, {128, 128}, NULL},
+        {group, 2, {100, 90}, "a.weight_scale", RAM_F32, 2, {5, 3}, {24, 40}, NULL},
+        {fp8, 2, {300, 200}, "a.weight_scale_inv", RAM_F8_E8M0, 2, {3, 2}, {128, 128}, NULL},
+        {fp8, 2, {64, 96}, "a.weight_scale", RAM_U8, 2, {64, 3}, {1, 32}, NULL},
+        {fp8, 3, {4, 50, 60}, "a.weight_scale", RAM_F32, 0, {0}, {50, 60}, NULL},
+        {fp8, 3, {4, 50, 60}, "a.weight_scale", RAM_F32, 1, {4}, {50, 60}, NULL},
+        {fp8, 3, {4, 50, 60}, "a.weight_scale", RAM_F32, 2, {4, 50}, {1, 60}, NULL},
+        {fp8, 3, {4, 50, 60}, "a.weight_scale", RAM_F32, 3, {4, 50, 1}, {1, 60}, NULL},
         {plain, 2, {300, 200}, "a.weight_scale_inv", RAM_F32, 2, {3, 2}, {128, 128}, NULL},
         {plain, 2, {50, 60}, NULL, RAM_F32, 0, {0}, {50, 60}, NULL},
         {fp8,
@@ -305,16 +354,16 @@ static void scales_in_every_form(void **state)
          {0},
          {50, 60},
          "'a.weight' has no 'a.weight_scale_inv'"},
+        {fp8, 2, {300, 200}, "a.weight_scale_inv", RAM_F32, 2, {2, 3}, {1, 1}, "have shape [2, 3]"},
         {fp8,
          2,
          {300, 200},
          "a.weight_scale_inv",
          RAM_F32,
-         2,
-         {2, 3},
+         1,
+         {6},
          {1, 1},
-         "[2, 3] in 2 dimens"},
-        {fp8, 2, {300, 200}, "a.weight_scale_inv", RAM_F32, 1, {6}, {1, 1}, "expected [3, 2] in 2"},
+         "[3, 2] for blocks of 128 x 128"},
         {fp8,
          3,
          {4, 50, 60},
@@ -323,8 +372,9 @@ static void scales_in_every_form(void **state)
          3,
          {3, 1, 1},
          {1, 1},
-         "in 3 dimensions"},
-        {fp8, 3, {4, 50, 60}, "a.weight_scale_inv", RAM_F32, 0, {0}, {1, 1}, "in 0 dimensions"},
+         "have shape [3, 1, 1]"},
+        {small, 2, {64, 96}, "a.weight_scale", RAM_U8, 2, {64, 3}, {1, 1}, "blocks of 24 x 40"},
+        {fp8, 2, {150, 60}, "a.weight_scale", RAM_F32, 2, {1, 60}, {1, 1}, "[150, 1] for rows"},
         {fp8, 2, {50, 60}, "a.weight_scale_inv", RAM_I32, 2, {1, 1}, {1, 1}, "are I32"},
         {odd, 2, {50, 60}, NULL, RAM_F32, 0, {0}, {1, 1}, "weight_block_size"},
     };
@@ -340,6 +390,7 @@ int main(void)
         cmocka_unit_test(any_window_of_any_type),
         cmocka_unit_test(what_leads_out_is_refused),
         cmocka_unit_test(all_codes),
+        cmocka_unit_test(all_codes_of_e5m2),
         cmocka_unit_test(scales_in_every_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

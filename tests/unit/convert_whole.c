@@ -1,5 +1,6 @@
 /* Whole or absent: whatever goes wrong, no directory that looks finished, and nothing left behind.
  */
+#include "ckpt/coding.h"
 #include "convert_case.h"
 
 #include <signal.h>
@@ -252,6 +253,8 @@ static void refused_options(void **state)
     json_object_del(c.ckpt->config, "quantization");
     json_object_set_new(c.ckpt->config, "quantization_config",
                         json_pack("{s:s}", "quant_method", "awq"));
+    c.err = (struct ram_err){0};
+    assert_int_equal(ram_coding_find(c.ckpt, &c.err), RAM_OK);
     assert_int_equal(case_convert(&c, &no_opts, 1, NULL), RAM_EUNSUPPORTED);
     assert_says(&c, "awq");
     assert_nothing_left(&c);

@@ -90,9 +90,10 @@ static void make_pool(struct ram_documents *pool, size_t n)
 
     for (size_t i = 0; i < n; i++)
         ram_buf_printf(&text, "{\"query\":\"q%zu\",\"choices\":[\"a\",\"b\"],\"gold\":0}\n", i);
-    assert_int_equal(
-        ram_documents_parse(pool, text.data, text.size, RAM_ARC_CHALLENGE, 0, "pool", &err),
-        RAM_OK);
+    assert_int_equal(ram_documents_parse(pool, text.data, text.size,
+                                         &(struct ram_documents_opts){.task = RAM_ARC_CHALLENGE},
+                                         "pool", &err),
+                     RAM_OK);
     ram_buf_release(&text);
 }
 

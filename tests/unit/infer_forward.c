@@ -6,9 +6,12 @@
  * That the result is right is checked elsewhere, against transformers (tests/interop) and against
  * published figures of the reference models (tests/golden).
  */
+#include "base/rng.h"
 #include "ckpt_make.h"
 #include "infer/generate.h"
 #include "infer/likelihood.h"
+#include "infer/sample.h"
+#include "kern/nn.h"
 
 #include <setjmp.h>
 
@@ -193,6 +196,82 @@ static void kept_keys_change_nothing(void **state)
             tokens[n] = next;
         }
         ram_generator_free(kept);
+        close_subject(&s);
+    }
+}
+
+/* What sampling together must give: every sequence by itself, each token from a forward pass over
+ * all before it. */
+static void sample_slowly(const struct ram_model *model, const struct ram_sample_opts *opts,
+                          uint32_t *tokens)
+{
+    const struct ram_rng rng = ram_rng_for(opts->seed, "sample");
+    const struct ram_forward_opts how = {.f32 = true};
+    float logits[MAKE_VOCAB];
+    struct ram_err err = {0};
+
+    for (size_t i = 0; i < opts->n; i++) {
+        uint32_t *to = tokens + i * opts->length;
+        memcpy(to, opts->starts[i].tokens, opts->starts[i].n * sizeof *to);
+        for (size_t n = opts->starts[i].n; n < opts->length; n++) {
+            const struct ram_span span = {to, n, RAM_NO_PARENT};
+            const size_t row = n - 1;
+            struct ram_forward *forward = NULL;
+            ok(ram_forward_new(&forward, model, &span, 1, &how, &err), &err);
+            for (size_t l = 0; l < model->hp.n_layers; l++)
+                ok(ram_forward_layer(forward, l, &err), &err);
+            ok(ram_forward_logits(forward, &row, 1, NULL, logits, &err), &err);
+            ram_forward_free(forward);
+            ram_nn()->softmax(logits, MAKE_VOCAB, 1);
+            to[n] = (uint32_t)ram_rng_draw(logits, MAKE_VOCAB,
+                                           ram_rng_uniform(rng, i * opts->length + n));
+        }
+    }
+}
+
+static int count_tokens(void *ctx, size_t done, struct ram_err *err)
+{
+    size_t *last = ctx;
+
+    assert_true(done > *last);
+    *last = done;
+    return err->status;
+}
+
+/* Starts of different lengths, one of which is a whole sequence; all at once, and two at a time. */
+static void sampling_together_is_sampling_one_by_one(void **state)
+{
+    enum { N = 5, N_SAMPLED = 24 };
+    static const size_t lengths[N] = {1, 3, N_SAMPLED, 2, N_SAMPLED - 1};
+    (void)state;
+
+    for (size_t k = 0; k < N_ARCHITECTURES; k++) {
+        struct subject s = open_subject(&(struct make_opts){.arch = architectures[k]});
+        uint32_t first[N_SAMPLED], expected[N * N_SAMPLED], found[N * N_SAMPLED];
+        struct ram_span starts[N];
+        struct ram_err err = {0};
+        size_t done = 0;
+        struct ram_sample_opts opts = {.n = N,
+                                       .length = N_SAMPLED,
+                                       .starts = starts,
+                                       .seed = 5,
+                                       .step = count_tokens,
+                                       .ctx = &done};
+        make_tokens(first, N_SAMPLED);
+        for (size_t i = 0; i < N; i++)
+            starts[i] = (struct ram_span){first, lengths[i], RAM_NO_PARENT};
+        sample_slowly(s.model, &opts, expected);
+        for (int run = 0; run < 3; run++) {
+            opts.at_once = run < 2 ? 0 : 2;
+            ok(ram_pool_new(&opts.pool, run ? 3 : 1, &err), &err);
+            memset(found, 0, sizeof found);
+            done = 0;
+            ok(ram_sample(s.model, &opts, found, &err), &err);
+            assert_int_equal(done, N * N_SAMPLED);
+            if (memcmp(found, expected, sizeof found))
+                fail_msg("%s, run %d: other tokens", architectures[k], run);
+            ram_pool_free(opts.pool);
+        }
         close_subject(&s);
     }
 }
@@ -386,6 +465,7 @@ int main(void)
         cmocka_unit_test(spilled_activations_change_nothing),
         cmocka_unit_test(a_prefix_is_computed_once_for_all),
         cmocka_unit_test(kept_keys_change_nothing),
+        cmocka_unit_test(sampling_together_is_sampling_one_by_one),
         cmocka_unit_test(spellings_and_shards_change_nothing),
         cmocka_unit_test(a_divergence_from_itself_is_zero),
         cmocka_unit_test(senseless_questions_are_refused),

@@ -1,11 +1,14 @@
-"""Makes the golden logits in this directory: what transformers computes in f32 for small checkpoints.
+"""Makes the golden logits and gradients in this directory: what transformers computes in f32 for
+small checkpoints.
 
 usage: make.py [NAME ...]     in an environment with transformers, torch and safetensors
 
 Each NAME.json holds a configuration as published, the names and shapes of the tensors, a law that
 gives every weight from its tensor's name and index in whole numbers (so that no weights need to be
-stored, and every weight is exact in bf16), token sequences, and some logits of each sequence.
-tests/golden/infer_logits.c makes the same checkpoint and compares.
+stored, and every weight is exact in bf16), token sequences, some logits of each sequence, and of the
+gradient of every matrix its norm and its product with a matrix of random signs; the loss is the sum of
+-log p(next token), and a sequence's last token is followed by its first.
+tests/golden/infer_logits.c and infer_gradients.c make the same checkpoint and compare.
 """
 
 import json
@@ -91,20 +94,51 @@ def law_of(name, shape):
     return 0.0, 2.0 ** round(math.log2(1.2 / math.sqrt(shape[-1]) / 73)), 127
 
 
-def weights(name, shape, offset, step, span):
+def random_numbers(name, shape):
     start = np.uint64(0xCBF29CE484222325)  # FNV-1a of the name
     for byte in name.encode():
         start = (start ^ np.uint64(byte)) * np.uint64(0x100000001B3)
     index = np.arange(1, math.prod(shape) + 1, dtype=np.uint64)
-    drawn = mix(start + index * np.uint64(0x9E3779B97F4A7C15)) % np.uint64(2 * span + 1)
+    return mix(start + index * np.uint64(0x9E3779B97F4A7C15)).reshape(shape)
+
+
+def weights(name, shape, offset, step, span):
+    drawn = random_numbers(name, shape) % np.uint64(2 * span + 1)
     values = offset + step * (drawn.astype(np.float64) - span)
-    return torch.from_numpy(values.astype(np.float32).reshape(shape))
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def tokens():
     index = np.arange(1, SEQUENCES * LENGTH + 1, dtype=np.uint64)
     drawn = mix(index * np.uint64(0x9E3779B97F4A7C15)) % np.uint64(VOCAB)
     return torch.from_numpy(drawn.astype(np.int64).reshape(SEQUENCES, LENGTH))
+
+
+def gradient_of(grads, name):
+    """Of a tensor as it is stored; transformers 5 holds a layer's experts in one parameter."""
+    if name in grads:
+        return grads[name]
+    prefix, _, rest = name.partition(".experts.")
+    expert, part, _ = rest.split(".")
+    if part == "down_proj":
+        return grads[f"{prefix}.experts.down_proj"][int(expert)]
+    gate, up = grads[f"{prefix}.experts.gate_up_proj"][int(expert)].chunk(2)
+    return gate if part == "gate_proj" else up
+
+
+def gradients(model, ids, shapes):
+    logits = model(ids).logits
+    labels = ids.roll(-1, dims=1)
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum").backward()
+    grads = {key: value.grad for key, value in model.named_parameters() if value.grad is not None}
+    rows = []
+    for name, shape in shapes.items():
+        if len(shape) != 2:
+            continue
+        grad = gradient_of(grads, name).double().numpy()
+        signs = np.where(random_numbers(name, shape) >> np.uint64(63), -1.0, 1.0)
+        rows.append([name, float(f"{np.linalg.norm(grad):.7g}"), float(f"{(grad * signs).sum():.7g}")])
+    return rows
 
 
 def make(name):
@@ -129,11 +163,11 @@ def make(name):
     with torch.no_grad():
         logits = model(ids).logits[:, POSITIONS][:, :, COLUMNS]
     assert logits.std() > 0.3, "logits so even would not show an error"
-    write(name, config, shapes, laws, ids, logits)
+    write(name, config, shapes, laws, ids, logits, gradients(model, ids, shapes))
     print(f"{name}: {logits.numel()} logits, standard deviation {logits.std():.2f}")
 
 
-def write(name, config, shapes, laws, ids, logits):
+def write(name, config, shapes, laws, ids, logits, grads):
     def lines(items):
         return "[\n  " + ",\n  ".join(json.dumps(item) for item in items) + "\n ]"
 
@@ -147,6 +181,7 @@ def write(name, config, shapes, laws, ids, logits):
         "positions": json.dumps(POSITIONS),
         "columns": json.dumps(COLUMNS),
         "logits": lines(rows),
+        "gradients": lines(grads),
     }
     text = ",\n ".join(f'"{key}": {value}' for key, value in parts.items())
     (HERE / f"{name}.json").write_text("{" + text + "}\n")

@@ -1,0 +1,329 @@
+/*
+ * coding.c - see coding.h. The marks were read off the modules that write them: transformers 5
+ * (src/transformers/integrations, quantizers), compressed-tensors, TensorRT Model Optimizer,
+ * bitsandbytes, AutoGPTQ, AutoAWQ, mlx_lm, and published checkpoints.
+ */
+#include "ckpt/coding.h"
+
+#include "ckpt/fp8.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_NAME = 1024 };
+
+static bool ends(const char *s, const char *suffix)
+{
+    const size_t n = strlen(s), m = strlen(suffix);
+    return n >= m && !strcmp(s + n - m, suffix);
+}
+
+/* The tensor that has `suffix` where t's name has `own`; NULL if there is none. */
+static const struct ram_tensor *beside(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
+                                       const char *own, const char *suffix)
+{
+    char name[MAX_NAME];
+    const size_t stem = strlen(t->name) - strlen(own);
+
+    const int n = snprintf(name, sizeof name, "%.*s%s", (int)stem, t->name, suffix);
+    return n < (int)sizeof name ? ram_ckpt_find(ckpt, name) : NULL;
+}
+
+/* ---- marks ------------------------------------------------------------------------------- */
+
+/* Kinds of element types, as a set. */
+enum { FLOAT = 1, BYTE = 2, WORD = 4, OTHER = 8, ANY = 15, CODES = BYTE | WORD | OTHER };
+
+static unsigned kind_of(enum ram_dtype dtype)
+{
+    switch (dtype) {
+    case RAM_U8:
+    case RAM_I8:
+        return BYTE;
+    case RAM_I32:
+    case RAM_U32:
+    case RAM_I16:
+    case RAM_U16:
+    case RAM_I64:
+    case RAM_U64:
+        return WORD;
+    default:
+        return ram_dtypes[dtype].is_weight ? FLOAT : OTHER;
+    }
+}
+
+/* A tensor whose name ends so, of such a type, and with such a companion, shows the coding. The
+ * first row that fits any tensor counts, so the special ones stand before the general ones. */
+static const struct mark {
+    const char *suffix;
+    unsigned kinds;
+    const char *beside; /* in place of the suffix; NULL: nothing is needed */
+    const char *coding;
+} marks[] = {
+    {".quant_map", ANY, ".absmax", "bitsandbytes 4-bit"},
+    {".SCB", ANY, ".weight", "bitsandbytes 8-bit (LLM.int8)"},
+    {".pre_quant_scale", ANY, ".weight_scale_2", "ModelOpt AWQ (W4A8 or NVFP4)"},
+    {".pre_quant_scale", ANY, NULL, "ModelOpt AWQ"},
+    {".weight_packed", ANY, ".scale_packed", "compressed-tensors marlin-24"},
+    {".weight_packed", ANY, ".weight_global_scale", "NVFP4 (compressed-tensors)"},
+    {".weight_packed", BYTE, ".weight_scale", "MXFP4 (compressed-tensors)"},
+    {".weight_packed", ANY, NULL, "compressed-tensors pack-quantized integer"},
+    {".scale_packed", ANY, NULL, "compressed-tensors marlin-24"},
+    {".bitmask", BYTE, ".compressed", "compressed-tensors sparse"},
+    {".weight_scale_2", ANY, ".weight", "NVFP4 (ModelOpt)"},
+    {"_blocks", BYTE, "_scales", "MXFP4"},
+    {".W_q", ANY, NULL, "HQQ or SINQ"},
+    {".codebooks", ANY, ".codes", "AQLM"},
+    {".dense_weights", ANY, ".row_offsets", "SpQR"},
+    {".indices", WORD, ".centroids.weight", "VPTQ"},
+    {"._data", ANY, "._scale", "quanto"},
+    {"weight_qdata", ANY, "weight_scale", "torchao"},
+    {".Qidxs", WORD, NULL, "QuIP#"},
+    {".q_weight", WORD, NULL, "EXL2"},
+    {".trellis", WORD, NULL, "EXL3"},
+    {".tables2", ANY, ".scales", "HIGGS"},
+    {".forward_hadamard_matrix", ANY, ".scales", "FP-Quant"},
+    {".qweight", BYTE, ".weight_scales", "EETQ"},
+    {".qweight", BYTE, ".weight_scale", "EETQ"},
+    {".qweight", ANY, ".lookup_table", "SqueezeLLM"},
+    {".qweight", ANY, ".g_idx", "GPTQ"},
+    {".qweight", ANY, NULL, NULL}, /* GPTQ or AWQ: see packed_columns */
+    {".weight", BYTE, ".weight_scales", "EETQ"},
+    {".weight", BYTE, ".weight_scale", NULL}, /* see small_integers */
+    {".weight", WORD, ".scales", NULL},       /* see mlx_mode */
+    {".weight", CODES, NULL, NULL},
+};
+
+/* AutoAWQ packs neighbouring columns of the transposed matrix, AutoGPTQ neighbouring rows, so only
+ * one of the two has as many columns as there are scales. */
+static const char *packed_columns(const struct ram_ckpt *ckpt, const struct ram_tensor *t)
+{
+    const struct ram_tensor *scales = beside(ckpt, t, ".qweight", ".scales");
+
+    if (!scales || !scales->n_dims || t->n_dims != 2)
+        return "a coding like GPTQ's or AWQ's";
+    return t->shape[1] == scales->shape[scales->n_dims - 1] ? "GPTQ" : "AWQ";
+}
+
+static const char *small_integers(const struct ram_ckpt *ckpt, const struct ram_tensor *t)
+{
+    const struct ram_tensor *scale = beside(ckpt, t, ".weight", ".weight_scale");
+
+    if (t->dtype == RAM_I8)
+        return "INT8 (as compressed-tensors and ModelOpt write it)";
+    return scale->n == 1 ? "BitNet" : "4-bit codes, two in a byte";
+}
+
+/* MLX affine codes, which are read, have biases; NULL for them. */
+static const char *mlx_mode(const struct ram_ckpt *ckpt, const struct ram_tensor *t)
+{
+    const struct ram_tensor *scales = beside(ckpt, t, ".weight", ".scales");
+
+    if (t->dtype != RAM_U32)
+        return t->dtype == RAM_I16 ? "HIGGS" : NULL;
+    if (beside(ckpt, t, ".weight", ".biases") || scales->dtype != RAM_U8)
+        return NULL;
+    const json_t *block = json_object_get(ckpt->config, "quantization");
+    const char *mode = json_string_value(json_object_get(block, "mode"));
+    return mode && !strcmp(mode, "nvfp4")   ? "MLX nvfp4"
+           : mode && !strcmp(mode, "mxfp8") ? "MLX mxfp8"
+           : mode && !strcmp(mode, "mxfp4") ? "MLX mxfp4"
+                                            : "MLX mxfp4 (or another mode without biases)";
+}
+
+/* What config.json calls the coding of something that no mark fits. */
+static const char *method_of(const struct ram_ckpt *ckpt)
+{
+    const json_t *config = ram_coding_config(ckpt->config);
+    return json_string_value(json_object_get(config, "quant_method"));
+}
+
+static const char *any_codes(const struct ram_ckpt *ckpt, const struct ram_tensor *t)
+{
+    const char *method = method_of(ckpt);
+
+    if (t->n_dims < 2 || !t->n || (t->dtype == RAM_U32 && beside(ckpt, t, ".weight", ".scales")))
+        return NULL;
+    return method ? method : "an unknown method";
+}
+
+static bool fits(const struct ram_ckpt *ckpt, const struct ram_tensor *t, const struct mark *mark)
+{
+    return (mark->kinds & kind_of(t->dtype)) && ends(t->name, mark->suffix) &&
+           (!mark->beside || beside(ckpt, t, mark->suffix, mark->beside));
+}
+
+/* The coding that a mark shows, given that it fits; NULL: none that is foreign. */
+static const char *coding_of(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
+                             const struct mark *mark)
+{
+    if (mark->coding)
+        return mark->coding;
+    if (!strcmp(mark->suffix, ".qweight"))
+        return packed_columns(ckpt, t);
+    if (mark->kinds == BYTE)
+        return small_integers(ckpt, t);
+    return mark->kinds == WORD ? mlx_mode(ckpt, t) : any_codes(ckpt, t);
+}
+
+/* Could a mark end so? Most names end in ".weight" and are floats, and need no more than this. */
+static bool is_plain(const struct ram_tensor *t)
+{
+    return kind_of(t->dtype) == FLOAT && (ends(t->name, ".weight") || ends(t->name, ".bias"));
+}
+
+static const char *find_foreign(const struct ram_ckpt *ckpt, const struct ram_tensor **example)
+{
+    enum { N_MARKS = sizeof marks / sizeof *marks };
+    const char *coding = NULL;
+    size_t best = N_MARKS;
+
+    for (size_t i = 0; i < ckpt->n_tensors; i++) {
+        const struct ram_tensor *t = &ckpt->tensors[i];
+        for (size_t m = 0; m < best && !is_plain(t); m++) {
+            const char *found = fits(ckpt, t, &marks[m]) ? coding_of(ckpt, t, &marks[m]) : NULL;
+            if (!found)
+                continue;
+            coding = found;
+            *example = t;
+            best = m;
+        }
+    }
+    return coding;
+}
+
+/* ---- what config.json says --------------------------------------------------------------- */
+
+const json_t *ram_coding_config(const json_t *config)
+{
+    /* The second is what compressed-tensors wrote in 2024. */
+    static const char *const keys[] = {"quantization_config", "compression_config"};
+    const json_t *const places[] = {config, json_object_get(config, "text_config")};
+
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *block = json_object_get(places[i % 2], keys[i / 2]);
+        if (json_is_object(block))
+            return block;
+    }
+    return NULL;
+}
+
+/* compressed-tensors: is any group of modules coded other than as floats of 8 bits? */
+static bool has_integer_groups(const json_t *config)
+{
+    json_t *groups = json_object_get(config, "config_groups"), *group;
+    const char *key;
+
+    json_object_foreach(groups, key, group)
+    {
+        const json_t *weights = json_object_get(group, "weights");
+        const char *type = json_string_value(json_object_get(weights, "type"));
+        if (json_is_object(weights) &&
+            (!type || strcmp(type, "float") != 0 ||
+             json_integer_value(json_object_get(weights, "num_bits")) != 8))
+            return true;
+    }
+    return false;
+}
+
+/* Does config.json speak of FP8 weights, or of coded keys and values alone? Weights of such a
+ * checkpoint that were made floats again are what they were; those of a packed one are not the
+ * original's, and transformers would not read them either. */
+static bool allows_floats(const json_t *config)
+{
+    const char *method = json_string_value(json_object_get(config, "quant_method"));
+    const char *algo = json_string_value(json_object_get(config, "quant_algo"));
+    const char *format = json_string_value(json_object_get(config, "format"));
+
+    if (!method || !strcmp(method, "fp8") || !strcmp(method, "fbgemm_fp8"))
+        return true;
+    if (!strcmp(method, "modelopt"))
+        return !algo || !strncmp(algo, "FP8", 3);
+    if (!strcmp(method, "compressed-tensors"))
+        return !has_integer_groups(config) &&
+               (!format || !strcmp(format, "dense") || strstr(format, "float-quantized") ||
+                strstr(format, "naive-quantized"));
+    return false;
+}
+
+/* ---- verdict ----------------------------------------------------------------------------- */
+
+static int refuse_foreign(struct ram_ckpt *ckpt, const char *coding,
+                          const struct ram_tensor *example, struct ram_err *err)
+{
+    char shape[RAM_SHAPE_TEXT];
+
+    ckpt->coding.name = ram_arena_strdup(&ckpt->arena, coding, err);
+    ckpt->coding.status = RAM_EUNSUPPORTED;
+    ckpt->coding.problem = ram_arena_printf(
+        &ckpt->arena, err,
+        "its weights are quantised by %s ('%s' is %s %s), which RAM cannot decode; use the "
+        "original checkpoint, in 16-bit floats or FP8",
+        coding, example->name, ram_dtypes[example->dtype].name,
+        ram_shape_text(example->shape, example->n_dims, shape));
+    return err->status;
+}
+
+static int refuse_claim(struct ram_ckpt *ckpt, const json_t *config, struct ram_err *err)
+{
+    const char *method = json_string_value(json_object_get(config, "quant_method"));
+
+    ckpt->coding.status = RAM_EUNSUPPORTED;
+    ckpt->coding.problem = ram_arena_printf(
+        &ckpt->arena, err,
+        "config.json says that its weights are already quantised (quant_method \"%s\"), but no "
+        "tensor is coded; use the original checkpoint, or, if these are its weights, remove "
+        "\"quantization_config\" from config.json",
+        method);
+    return err->status;
+}
+
+int ram_coding_find(struct ram_ckpt *ckpt, struct ram_err *err)
+{
+    const json_t *config = ram_coding_config(ckpt->config);
+    const struct ram_tensor *example = NULL;
+    struct ram_coding *coding = &ckpt->coding;
+
+    *coding = (struct ram_coding){0};
+    const char *foreign = find_foreign(ckpt, &example);
+    if (foreign)
+        return refuse_foreign(ckpt, foreign, example, err);
+    for (size_t i = 0; i < ckpt->n_tensors && !coding->mlx; i++)
+        coding->mlx = ckpt->tensors[i].dtype == RAM_U32 && ends(ckpt->tensors[i].name, ".weight") &&
+                      beside(ckpt, &ckpt->tensors[i], ".weight", ".scales");
+    if (coding->mlx) {
+        coding->name = "MLX affine";
+        return RAM_OK;
+    }
+    const int status = ram_fp8_link(ckpt, err);
+    if (!status && !coding->name && !coding->problem && config && !allows_floats(config))
+        return refuse_claim(ckpt, config, err);
+    return status;
+}
+
+bool ram_coding_is_activation(const char *name)
+{
+    static const char *const suffixes[] = {
+        ".input_scale",      ".input_scale_ub",
+        ".input_zero_point", ".input_global_scale",
+        ".output_scale",     ".output_zero_point",
+        ".activation_scale", ".k_scale",
+        ".v_scale",          ".q_scale",
+        ".kv_scale",         ".k_zero_point",
+        ".v_zero_point",     ".q_zero_point",
+        ".prob_scale",       ".prob_output_scale",
+        ".prob_zero_point",  ".kv_cache_scaling_factor",
+    };
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (ends(name, suffixes[i]))
+            return true;
+    /* TensorRT Model Optimizer before its export: "q_bmm_quantizer._amax". */
+    return strstr(name, "_quantizer._") != NULL;
+}
+
+int ram_ckpt_check_coding(const struct ram_ckpt *ckpt, struct ram_err *err)
+{
+    if (!ckpt->coding.problem)
+        return RAM_OK;
+    return ram_fail(err, ckpt->coding.status, "%s: %s", ckpt->dir, ckpt->coding.problem);
+}

@@ -1,0 +1,24 @@
+/*
+ * coding.h - how the weights of a checkpoint are coded, told from its tensors.
+ *
+ * The names, types and shapes of the tensors decide; config.json is asked only for the name of a
+ * method that leaves no other trace, and where it says that weights are packed although they are
+ * floats. So the packaging (compressed-tensors, ModelOpt, fbgemm, ...) does not matter.
+ */
+#ifndef RAM_CKPT_CODING_H
+#define RAM_CKPT_CODING_H
+
+#include "ckpt/ckpt.h"
+
+/* Fills ckpt->coding, and ties FP8 tensors to their scales (fp8.h). Only a lack of memory fails:
+ * what cannot be read is told by coding.problem. ram_ckpt_seal calls it. */
+int ram_coding_find(struct ram_ckpt *ckpt, struct ram_err *err);
+
+/* "quantization_config" of config.json, at the top level or in "text_config"; NULL: none. */
+const json_t *ram_coding_config(const json_t *config);
+
+/* Scales, zero points and limits of activations or of the cache of keys and values, which some
+ * packagings store beside the weights: true for "model.layers.0.self_attn.q_proj.input_scale". */
+bool ram_coding_is_activation(const char *name);
+
+#endif

@@ -1,0 +1,32 @@
+/* document_fields.h - one question from one JSON object, for documents.c alone. */
+#ifndef RAM_EVALUATE_DOCUMENT_FIELDS_H
+#define RAM_EVALUATE_DOCUMENT_FIELDS_H
+
+#include "base/json.h"
+#include "evaluate/documents.h"
+
+/* Where a document comes from: texts go to the arena, messages begin with where. */
+struct ram_document_source {
+    struct ram_arena *arena;
+    enum ram_choice_task task;
+    const char *where;
+};
+
+/* *answered: false if the file keeps the answer to itself, as test splits do; the document is then
+ * of no use. RAM_EFORMAT names the member that is missing or wrong, and what is there. */
+int ram_document_from_json(const struct ram_document_source *source, const json_t *object,
+                           struct ram_document *out, bool *answered, struct ram_err *err);
+
+/* Allocates document->choices. */
+int ram_document_choices(const struct ram_document_source *source, struct ram_document *document,
+                         size_t n, struct ram_err *err);
+
+/* The index of the right choice: an integer, or its digits. */
+int ram_document_gold(const struct ram_document_source *source, const json_t *value,
+                      const char *key, struct ram_document *document, struct ram_err *err);
+
+/* A sentence of HellaSwag, cleaned as the harness cleans it. */
+int ram_document_clean(const struct ram_document_source *source, const char *text, const char **out,
+                       struct ram_err *err);
+
+#endif
