@@ -79,7 +79,12 @@ struct ram_run {
 };
 
 /* How a description is written by the _describe functions. */
-enum ram_form { RAM_TEXT, RAM_JSON, RAM_MARKDOWN };
+enum ram_form {
+    RAM_TEXT,
+    RAM_JSON,
+    RAM_MARKDOWN,
+    RAM_CSV /* ram_scores_describe alone */
+};
 
 /* ---- checkpoint ------------------------------------------------------------------------ */
 
@@ -383,8 +388,10 @@ int ram_score_write(const struct ram_score *score, const char *path, bool force,
                     struct ram_err *err);
 void ram_score_free(struct ram_score *score);
 
-/* n scores beside each other, changes against the first; paired tests where two used the same
- * windows or questions. n = 1: one score. names [n]: what to call them; NULL: their paths. */
+/* n scores as one table with a row for each model: all its tasks, and the change of each against the
+ * first model that was given the same task with the same settings, with tests in pairs. Scores of a
+ * task that were run with different settings get columns of their own and are not compared. n = 1:
+ * one score. names [n]: what to call the scores; NULL: the paths of their models. */
 int ram_scores_describe(const struct ram_score *const *scores, const char *const *names, size_t n,
                         enum ram_form form, char **out, struct ram_err *err);
 

@@ -65,8 +65,9 @@ int ram_scores_describe(const struct ram_score *const *scores, const char *const
     for (size_t i = 0; i < n && !status; i++) {
         const char *const path = scores[i]->model.path; /* NULL: "model" is null */
         called[i] = names ? names[i] : path ? path : "no model";
-        status = i ? ram_scores_pair(scores[i], scores[0], &pairings[i], err) : RAM_OK;
     }
+    if (!status)
+        status = ram_scores_pair(scores, n, pairings, err);
     if (!status)
         status = ram_report_scores(scores, called, pairings, n, form, out, err);
     free(pairings);

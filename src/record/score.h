@@ -30,8 +30,15 @@ struct ram_score {
     double seconds, tokens_per_second;
 };
 
-/* What a test in pairs says of a score against another that answered the same questions. */
+/* What a score may be compared with, and what a test in pairs says of the two. */
 struct ram_pairing {
+    /* The first score of the same task that was run with the same settings on the same data; its
+     * own index if it is that one itself. */
+    size_t base;
+    /* Where base is itself, and an earlier score has the same task: that one, in what this one
+     * differs from it ("seq_len 512"), and the same as a sentence's part. */
+    size_t unlike;
+    char label[48], difference[256];
     bool same_windows;        /* same text, same windows: the first three are set */
     double ppl_change;        /* PPL / PPL of the other - 1 */
     double ppl_low, ppl_high; /* its 95 % interval */

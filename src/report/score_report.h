@@ -5,7 +5,7 @@
 #include "base/buf.h"
 #include "record/score.h"
 
-/* pairings [n]: of each score against the first (the first's own is not looked at). */
+/* pairings [n]: what each may be compared with (evaluate/pairing.h). */
 int ram_report_scores(const struct ram_score *const *scores, const char *const *names,
                       const struct ram_pairing *pairings, size_t n, enum ram_form form, char **out,
                       struct ram_err *err);

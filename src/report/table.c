@@ -54,6 +54,16 @@ static void spaces(struct ram_buf *out, size_t n)
     ram_buf_printf(out, "%*s", (int)n, "");
 }
 
+/* A bar would end a cell of Markdown. */
+static void put_cell(struct ram_buf *out, enum ram_form form, const char *cell)
+{
+    for (; *cell; cell++) {
+        if (*cell == '|' && form == RAM_MARKDOWN)
+            ram_buf_puts(out, "\\");
+        ram_buf_add(out, cell, 1);
+    }
+}
+
 static void print_row(const struct ram_table *table, const char *const *cells, const size_t *widths,
                       enum ram_form form, struct ram_buf *out)
 {
@@ -71,7 +81,7 @@ static void print_row(const struct ram_table *table, const char *const *cells, c
             spaces(out, GAP);
         if (table->right[c])
             spaces(out, pad);
-        ram_buf_puts(out, cells[c]);
+        put_cell(out, form, cells[c]);
         if (!table->right[c] && (c < last || form == RAM_MARKDOWN))
             spaces(out, pad);
         if (form == RAM_MARKDOWN)

@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-enum { RAM_MAX_COLUMNS = 20 };
+enum { RAM_MAX_COLUMNS = 32 };
 
 struct ram_table {
     struct ram_arena arena;

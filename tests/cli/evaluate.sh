@@ -84,6 +84,14 @@ says out 'change %'
 expect 0 compare one.json budget-score.json --json
 json out scores 1 ppl_change
 expect 0 compare one.json budget-score.json --markdown
+says out '^|.*change %'
+expect 0 compare one.json budget-score.json uniform-score.json --csv
+is "$(wc -l <out)" 4 "lines of CSV"
+says out '^budget,[0-9]*,[0-9.]*,[0-9.]*,'
+expect 2 compare one.json --csv --json
+expect 0 evaluate "$tiny" --task text --data text --seq-len 128 --precision f32 -o other.json
+expect 0 compare one.json other.json
+says out 'different settings (seq_len 128, not 256); not compared'
 expect 3 compare m.json
 
 # Questions: three forms of the same, examples, a limit, and what must be given.
@@ -122,6 +130,11 @@ says err 'takes no reference'
 choose --data arc.jsonl --fewshot-data arc.jsonl -o again.json
 expect 0 compare arc.json again.json
 says out '0 questions lost, 0 won'
+# One row for a model with all its tasks.
+expect 0 compare one.json arc.json uniform-score.json
+is "$(grep -c '^  tiny-qwen3 ' out)" 1 "rows of a model with two tasks"
+says out '^arc_challenge: only tiny-qwen3 has a score of it'
+says out 'What the columns mean'
 
 i=0
 while [ $i -lt 12 ]; do
