@@ -11,8 +11,8 @@
 
 enum {
     Q = RAM_COARSE_COLS,
-    TOP = 127, /* what the largest number of a row or column becomes */
-    BAND = 64  /* rows of a task */
+    TOP = 127, /* the integer that the largest element of a row or column becomes */
+    BAND = 64  /* rows in a task */
 };
 
 bool ram_coarse_pays(void)
@@ -20,7 +20,7 @@ bool ram_coarse_pays(void)
     return ram_cpu()->avx512_vnni && !ram_cpu()->amx_bf16;
 }
 
-/* ---- what rows hold ------------------------------------------------------------------------- */
+/* ---- largest elements ----------------------------------------------------------------------- */
 
 struct rows {
     const unsigned char *data;
@@ -46,7 +46,7 @@ int ram_coarse_measure(struct ram_mat a, size_t rows, size_t cols, float *larges
     double sum = 0;
 
     const int status = ram_pool_for(pool, (rows + BAND - 1) / BAND, measure_band, &work, err);
-    /* Rounding to steps of s errs by s^2 / 12 on average. */
+    /* Rounding to steps of s has a mean squared error of s^2 / 12. */
     for (size_t i = 0; !status && i < rows; i++)
         sum += (double)largest[i] * (double)largest[i];
     *lost += sum / ((double)TOP * TOP) * (double)cols / 12;
@@ -57,8 +57,8 @@ int ram_coarse_measure(struct ram_mat a, size_t rows, size_t cols, float *larges
 
 struct work {
     size_t n, k;
-    bool by_rows;  /* what lies together in memory are the rows of A, else its columns */
-    size_t n_rows; /* of the memory */
+    bool by_rows;  /* the rows of A are contiguous in memory, otherwise its columns */
+    size_t n_rows; /* contiguous rows in memory: rows or columns of A */
     const float *f;
     float *ones;              /* [the larger of n and k] */
     float *to, *back;         /* [n_rows]: scales that bring rows to -127 .. 127, and back */
@@ -67,14 +67,15 @@ struct work {
     bool add;
 };
 
-/* What is so small that its inverse overflows counts as zero. */
+/* If the largest element is so small that its inverse overflows, the row counts as zero. */
 static void set_scale(float largest, float *to, float *back)
 {
     *to = largest > 0x1p-120f ? TOP / largest : 0;
     *back = largest / TOP;
 }
 
-/* Where k runs over the memory's rows, their scales are made good in F. */
+/* If k runs over contiguous rows, the scales of these rows are multiplied into F: they cannot be
+ * taken out of a sum over k afterwards. */
 static void scale_columns(const struct work *w)
 {
     float largest[Q] = {0};

@@ -1,11 +1,12 @@
 /*
- * coarse.h - the product with a matrix of weights in whole numbers of 8 bits, for where it only
- * turns a subspace (docs/metrics.md says what that may cost). Twice as fast as bf16 where the
- * processor has an instruction for it.
+ * coarse.h - the product with a matrix of weights as 8-bit integers, for subspace iteration, where
+ * an error only rotates the basis (docs/metrics.md has the effect). It is twice as fast as bf16 on
+ * processors that have an instruction for it.
  *
- * Every row of the weights as they lie in memory is divided by its largest and rounded to one of
- * 255 values, and so is every column of the other factor. The product of the two is exact but for
- * the f32 rounding of sums over 2,048 and more, the same for any number of threads.
+ * Every row of the weights, as they lie in memory, is divided by its largest element and rounded to
+ * one of 255 values, and so is every column of the other factor. The product of the two is exact
+ * except for the f32 rounding of sums over 2,048 terms and more. It has the same bits for any
+ * number of threads.
  */
 #ifndef RAM_KERN_COARSE_H
 #define RAM_KERN_COARSE_H
@@ -14,15 +15,17 @@
 
 enum { RAM_COARSE_COLS = 256 };
 
-/* Is it faster here than RAM_GEMM_BF16? */
+/* Whether it is faster than RAM_GEMM_BF16 on this processor. */
 bool ram_coarse_pays(void);
 
-/* The largest of each row of a bf16 matrix whose rows lie together, [rows]. lost: the squared error
- * that rounding these rows is expected to make is added to it. */
+/* largest [rows] becomes the largest absolute value of each row of a bf16 matrix whose elements are
+ * adjacent in each row. Adds to *lost the squared error that rounding these rows is expected to
+ * make.
+ */
 int ram_coarse_measure(struct ram_mat a, size_t rows, size_t cols, float *largest, double *lost,
                        struct ram_pool *pool, struct ram_err *err);
 
-/* Weights of which the rows, or for a transpose the columns, lie together and were measured. */
+/* Weights whose rows (for a transpose: columns) are contiguous in memory and were measured. */
 struct ram_coarse_weights {
     struct ram_mat mat; /* bf16, finite */
     const float *largest;

@@ -1,9 +1,9 @@
 /*
  * gemm.c - the matrix product: schedule and blocking; the kernels are in gemm_<family>.c.
  *
- * After Goto and van de Geijn ("Anatomy of high-performance matrix multiplication", 2008) and
+ * It follows Goto and van de Geijn ("Anatomy of high-performance matrix multiplication", 2008) and
  * BLIS: blocks of A and B are packed into panels whose order is the order in which a tile of C in
- * registers consumes them. Two schedules:
+ * registers consumes them. There are two schedules:
  *
  *   few rows   packed A as a whole is small and is kept; every task owns some columns of C, packs
  *              the B panel that they need and uses it at once. With one row this is one pass over
@@ -43,21 +43,21 @@ enum {
     SHARED_UNITS = 1 << 20, /* packed memory that all threads read */
     FEW_UNITS = 1 << 19,    /* up to this size packed A is kept as a whole */
     FEW_KC = 128,           /* units of a k-block for very few rows */
-    TASK_PANELS = 2,        /* few rows: panels of B a task */
-    TASKS = 16,             /* many rows: cut C in no fewer tasks, as far as mc_min allows */
+    TASK_PANELS = 2,        /* few rows: panels of B in a task */
+    TASKS = 16,             /* many rows: at least so many tasks, as far as mc_min allows */
     BAND = 16,              /* units of k that are packed across all panels in turn */
     GROUP = 8,              /* panels of B that are packed together */
-    SPAN_UNITS = 512,       /* of a k-strided A between two turns of packing B */
+    SPAN_UNITS = 512,       /* units of a k-strided A that are taken at a time */
     TILE_MAX = 32 * 32,
     FLIP_ROWS = 4096,
-    MIRROR = 16 /* a line of C */
+    MIRROR = 16 /* floats in a cache line of C */
 };
 
 struct work {
     const struct ram_gemm_kernel *kern;
     struct ram_gemm_call call;
     enum ram_gemm_unit unit;
-    size_t n_units; /* of k, rounded up to what the kernel needs */
+    size_t n_units; /* units along k, rounded up to a multiple that the kernel can take */
     uint32_t *shared;
     uint32_t *own; /* own_units for each worker */
     size_t own_units;
@@ -69,7 +69,7 @@ struct work {
     size_t mc;
 };
 
-/* `src` from a lane and a k on. */
+/* The part of `src` that begins at a lane and a k. */
 static struct ram_gemm_lanes lanes_from(struct ram_gemm_lanes src, size_t lane, size_t k)
 {
     const size_t size = src.elem == RAM_ELEM_F32 ? 4 : 2;
@@ -126,8 +126,9 @@ static struct part part_of_b(const struct work *work, size_t j0, size_t j1, size
 }
 
 /*
- * Packs a part into panels that lie `stride` units apart. A source in which lanes lie together is
- * read in bands across all panels, so that its lines and pages are used up while they are at hand.
+ * Packs a part into panels that lie `stride` units apart. A source whose lanes are adjacent in
+ * memory is read in bands across all panels, so that each of its cache lines and pages is used
+ * completely while it is in the cache.
  */
 static void pack_part(const struct work *work, const struct part *part, uint32_t *out,
                       size_t stride)
@@ -163,7 +164,7 @@ static void pack_part(const struct work *work, const struct part *part, uint32_t
     }
 }
 
-/* One tile of C at (i, j) takes in n_units more of k. */
+/* Adds n_units along k to the tile of C at (i, j). */
 static void multiply(const struct work *work, size_t i, size_t j, size_t n_units, const uint32_t *a,
                      const uint32_t *b, bool add)
 {
@@ -187,7 +188,7 @@ static void multiply(const struct work *work, size_t i, size_t j, size_t n_units
         memcpy(c + r * call->ldc, edge + r * kern->nr, cols * sizeof *c);
 }
 
-/* Asks for the next tile of C while this one is computed: its rows are far apart. */
+/* Prefetches the next tile of C while this one is computed: its rows are far apart in memory. */
 static void prefetch(const struct work *work, size_t i, size_t j)
 {
     const struct ram_gemm_call *call = &work->call;
@@ -250,7 +251,7 @@ static int run_few(struct work *work, struct ram_pool *pool, struct ram_err *err
     const size_t a_panels = (work->call.m + kern->mr - 1) / kern->mr;
     const size_t span = TASK_PANELS * kern->nr;
 
-    /* a panel of B that one or two panels of A use should not leave the first cache */
+    /* A panel of B that only one or two panels of A use should stay in the first cache. */
     work->kc = a_panels <= 2 ? least(kern->kc, FEW_KC) : kern->kc;
     work->own_units = least(work->kc, work->n_units) * kern->nr;
     work->shared = ram_alloc(a_panels * work->a_stride, sizeof *work->shared, err);
@@ -287,7 +288,7 @@ static int many_pack(void *ctx, size_t i, unsigned worker, struct ram_err *err)
     return RAM_OK;
 }
 
-/* Rows [i0, i1) of C take in n_units from u on, sub-block s of what is packed. */
+/* Adds sub-block s of the packed block of B, n_units from u on, to rows [i0, i1) of C. */
 static void many_block(const struct work *work, size_t i0, size_t i1, size_t s, uint32_t *own)
 {
     const struct ram_gemm_kernel *kern = work->kern;
@@ -467,7 +468,7 @@ size_t ram_gemm_all(enum ram_gemm_mode mode, const struct ram_gemm_kernel *out[R
         out[n++] = &ram_gemm_avx512;
     if (cpu->avx512_bf16 && bf16)
         out[n++] = &ram_gemm_avx512_bf16;
-    if (cpu->amx_bf16 && cpu->avx512_bf16 && bf16) /* whose conversions it packs with */
+    if (cpu->amx_bf16 && cpu->avx512_bf16 && bf16) /* it packs with their conversions */
         out[n++] = &ram_gemm_amx_bf16;
 #elif defined(__aarch64__)
     if (cpu->neon)
@@ -516,8 +517,8 @@ struct mirror {
     float *c;
 };
 
-/* Copies the lower triangle of a band of rows into the columns above the diagonal, asking for what
- * is written next: its lines are as far apart as rows. */
+/* Copies the lower triangle of a band of rows into the columns above the diagonal. It prefetches
+ * what is written next, because those cache lines are as far apart as rows. */
 static int mirror_band(void *ctx, size_t band, unsigned worker, struct ram_err *err)
 {
     const struct mirror *mirror = ctx;

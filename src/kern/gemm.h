@@ -7,8 +7,8 @@
  * NaN). RAM_GEMM_BF16: operands are rounded to bf16 (a no-op for bf16 operands) and multiplied by
  * the best unit there is (AMX, AVX512-BF16, NEON BF16, else widened to f32 and chained as above);
  * products are exact, sums differ between processors within the bound stated in gemm.c. In both an
- * element depends on its row of A and its column of B alone: not on threads, nor on how many rows
- * or columns are computed with it.
+ * element depends only on its row of A and its column of B: not on the number of threads, and not
+ * on how many rows or columns are computed with it.
  *
  * A call needs less than 5 MiB, and less than 1 MiB more for each thread. C must not overlap A or
  * B. The only failure is RAM_ENOMEM.

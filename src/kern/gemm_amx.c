@@ -232,8 +232,8 @@ RAM_AVX512 static void pack_a(const struct ram_gemm_pack *job, uint32_t *out)
     }
 }
 
-/* kc: a tile of C is read and written once for 32 KiB each of A and B, of which B stays in a first
- * cache of 48 KiB in good part. Not tuned on the processor; see docs/speed.md. */
+/* kc: a tile of C is read and written once for 32 KiB of A and 32 KiB of B; most of B stays in a
+ * first cache of 48 KiB. This was not tuned on the processor; see docs/speed.md. */
 const struct ram_gemm_kernel ram_gemm_amx_bf16 = {.name = "amx_bf16",
                                                   .k_unit = 2,
                                                   .mr = MR,

@@ -11,8 +11,8 @@ enum {
     MR = 14,
     NR = 32,
     LANES = 16,
-    AHEAD = 512,    /* bytes of a lane asked for before they are packed: docs/speed.md ... */
-    ROWS_AHEAD = 16 /* ... and rows, where lanes run through memory */
+    AHEAD = 512,    /* bytes of a lane that are prefetched before they are packed (docs/speed.md) */
+    ROWS_AHEAD = 16 /* rows that are prefetched where lanes are adjacent in memory */
 };
 
 RAM_AVX512_INLINE __m512 multiply_add(bool pairs, __m512 a, __m512 b, __m512 sum)
@@ -98,10 +98,10 @@ RAM_AVX512_INLINE void pack_block(bool split, const unsigned char *p, size_t str
 }
 
 /*
- * Sixteen lanes from `lane` on, k running through memory. A block is brought together before it is
- * transposed: a model's rows are multiples of 4 KiB apart, so that their lines compete for one set
- * of the first cache and should be read once. Floats made from bf16 travel as pairs until they are
- * transposed, which halves the shuffles.
+ * Sixteen lanes from `lane` on, whose elements along k are adjacent in memory. A block is copied
+ * together before it is transposed: the rows of a model are multiples of 4 KiB apart, so that their
+ * lines compete for one set of the first cache and should be read only once. bf16 is transposed in
+ * pairs and widened to floats afterwards, which halves the number of shuffles.
  */
 RAM_AVX512_INLINE void pack_k(enum ram_gemm_unit unit, enum ram_elem elem,
                               const struct ram_gemm_pack *job, size_t lane, uint32_t *out)

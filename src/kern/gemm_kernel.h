@@ -1,13 +1,12 @@
 /*
- * gemm_kernel.h - what gemm.c asks of a processor family. For src/kern/gemm*.c and their checker;
- * everybody else uses gemm.h.
+ * gemm_kernel.h - the interface between gemm.c and the kernels of a processor family. It is for
+ * src/kern/gemm*.c, sketch.c, coarse.c and their checkers; all other code uses gemm.h.
  *
  * Both operands are packed into panels of 32-bit units before they are multiplied, which absorbs
  * strides, transposition and element type. A unit is one float, or, for the instructions that
- * multiply pairs of bf16 or four int8, so many neighbours along k. Unit u of lane l of a panel of
- * `width` lanes is
- * out[u * width + l] (AMX orders its A panels differently, see gemm_amx.c). A lane is a row of A
- * or a column of B.
+ * multiply pairs of bf16 or four int8, that many neighbours along k. Unit u of lane l of a panel of
+ * `width` lanes is out[u * width + l] (AMX orders its A panels differently, see gemm_amx.c). A lane
+ * is a row of A or a column of B.
  */
 #ifndef RAM_KERN_GEMM_KERNEL_H
 #define RAM_KERN_GEMM_KERNEL_H
@@ -48,7 +47,7 @@ struct ram_gemm_kernel {
     const char *name;
     size_t k_unit;     /* of k in a unit: 1; 2, RAM_UNIT_PAIR; 4, RAM_UNIT_QUAD */
     size_t mr, nr;     /* a tile of C: mr x nr */
-    size_t unit_round; /* panels hold a multiple of so many units */
+    size_t unit_round; /* the number of units in a panel is a multiple of this */
     size_t kc;         /* units of a k-block: what stays in the first cache */
     size_t mc, mc_min; /* rows of A that a task packs at once, multiples of mr */
     void (*pack_a)(const struct ram_gemm_pack *job, uint32_t *out);

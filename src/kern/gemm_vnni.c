@@ -2,10 +2,11 @@
  * gemm_vnni.c - the matrix product in int8 with AVX512-VNNI: VPDPBUSD adds four products of bytes
  * to each int32. Numbers are rounded to bytes while they are packed.
  *
- * The instruction multiplies unsigned by signed bytes. Those of B are taken with 128 added, which
- * adds 128 times the sum of a row of A to all of that row of C; the tile counts those sums beside
- * the others, half of the work of a row. So a tile of C is 12 x 32: 24 accumulators, that of the
- * sums, two vectors of B and one broadcast element of A leave registers to spare.
+ * The instruction multiplies unsigned by signed bytes. 128 is therefore added to the bytes of B,
+ * which adds 128 times the sum of a row of A to all elements of that row of C. The tile computes
+ * these sums, too, and subtracts them; that is half as much work as another row. A tile of C is 12
+ * x 32: 24 accumulators, those of the sums, two vectors of B and one broadcast element of A fit
+ * into the registers.
  */
 #if defined(__x86_64__)
 #include "kern/gemm_avx512.h"
@@ -19,8 +20,8 @@ enum {
     LANES = 16,
     QUADS = 16, /* of a lane that are packed at a time ... */
     STEP = 4 * QUADS,
-    AHEAD = 512,    /* bytes of a lane asked for before they are packed: docs/speed.md ... */
-    ROWS_AHEAD = 16 /* ... and rows, where lanes run through memory */
+    AHEAD = 512,    /* bytes of a lane that are prefetched before they are packed (docs/speed.md) */
+    ROWS_AHEAD = 16 /* rows that are prefetched where lanes are adjacent in memory */
 };
 
 /* _mm512_dpbusd_epi32(*sum, b, _mm512_set1_epi32(*a)), with which gcc 12 copies every sum to and

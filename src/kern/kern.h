@@ -1,15 +1,15 @@
 /*
  * kern.h - the hot loops over weights, one table of functions for each kind of processor.
  *
- * kern_ref.c is the meaning, in plain C. kern_lanes.inc says the same over vectors of 16 lanes and
- * is compiled once for each instruction set (kern_avx2.c, kern_avx512.c, kern_neon.c). All
+ * kern_ref.c defines them in plain C. kern_lanes.inc has the same loops over vectors of 16 lanes
+ * and is compiled once for each instruction set (kern_avx2.c, kern_avx512.c, kern_neon.c). All
  * variants give the same bits, and the checker (tests/kern) compares with memcmp: every operation
  * rounds as IEEE's does, and every sum has the order stated here.
  *
  * Order of sums. A kernel sees one block of one row. f32 sums have 16 lanes: lane i adds the
  * columns i, i + 16, i + 32, ... of the block in this order; then lane i + 8 is added to lane i,
  * then i + 4, i + 2, i + 1. f64 sums do the same with 8 lanes. Squares are added with one rounding
- * (fma). What is done with the sums of blocks is the caller's to say.
+ * (fma). The caller decides in which order the sums of blocks are added.
  */
 #ifndef RAM_KERN_KERN_H
 #define RAM_KERN_KERN_H
@@ -53,17 +53,17 @@ struct ram_kern_moments {
 struct ram_kern_tile {
     size_t n;
     const struct ram_affine *form;
-    const float *w; /* what the codes are to come near to */
+    const float *w; /* the values that are quantised */
     float *q;       /* codes */
     float *scale, *bias;
-    double *error; /* is added to */
+    double *error; /* [RAM_KERN_TILE] the kernels add to it */
 };
 
 /* What all rows share: a square [n, n], row by row, and 1 / its diagonal. */
 struct ram_kern_square {
     const float *x, *inverse;
-    const float *sums; /* of its rows ... */
-    double total;      /* ... and of all of it; only for tile_sweep */
+    const float *sums; /* [n] the sums of its rows; only for tile_sweep */
+    double total;      /* the sum of all of it; only for tile_sweep */
 };
 
 struct ram_kern {
@@ -73,7 +73,7 @@ struct ram_kern {
     void (*widen_bf16)(const void *in, size_t n, float *out);
     void (*widen_f16)(const void *in, size_t n, float *out);
     void (*widen_f8)(const void *in, size_t n, float *out);
-    /* The largest absolute value; 0 of none. Nothing is promised where one is a NaN. */
+    /* The largest absolute value; 0 if n is 0. The result is undefined if there is a NaN. */
     float (*largest_bf16)(const void *in, size_t n);
     /* Round to nearest even; NaN becomes 0x7fc0 and 0x7e00. */
     void (*narrow_bf16)(const float *in, size_t n, uint16_t *out);
@@ -98,23 +98,24 @@ struct ram_kern {
                            uint8_t *biases);
 
     /*
-     * Steps of GPTQ over a tile; codec/gptq.h says what for. Rows do not touch each other; every
-     * sum is one chain of fused multiply-adds over increasing columns.
+     * Steps of GPTQ over a tile (codec/gptq.h). Rows are independent of each other; every sum is
+     * one chain of fused multiply-adds over increasing columns.
      *
      * tile_correct: target = w - s U, U upper triangular.
-     * tile_code: column by column the code nearest to w less what the columns before ask for: y =
-     * (value - that) / U_jj times row j of U is added to what follows. error += sum of y^2.
+     * tile_code: chooses, column by column, the code whose value is nearest to the target, which is
+     * w at first. For each column j, y = (value - target) / U_jj times row j of U is added to the
+     * targets of the columns that follow. error += sum of y^2.
      */
     void (*tile_correct)(size_t n, const float *w, const float *s, const float *u, float *target);
     void (*tile_code)(const struct ram_kern_tile *t, const struct ram_kern_square *u);
-    /* e = what a reader sees, rounded as affine_decode does, less w. */
+    /* e = the decoded value, rounded as in affine_decode, minus w. */
     void (*tile_error)(const struct ram_kern_tile *t, float *e);
     /* out = x H. */
     void (*tile_product)(size_t n, const float *x, const float *h, float *out);
     /*
-     * Scale and bias of least error e H e^T for the codes as they are (least squares, in f64), then
-     * for each column its best code. g is e H and whatever else the error's gradient has; it is
-     * used up. error += what all this changes.
+     * Changes scale and bias to those of least error e H e^T for the given codes (least squares, in
+     * f64), then each column's code to its best value. g is half of the gradient of the error by
+     * the values: e H, plus what other groups contribute; it is overwritten. error += the change.
      */
     void (*tile_sweep)(const struct ram_kern_tile *t, const struct ram_kern_square *h, float *g);
 

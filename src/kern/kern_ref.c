@@ -1,6 +1,6 @@
 /*
- * kern_ref.c - what every kernel means, in plain C. Written to be read; the other variants are
- * compared with it bit by bit.
+ * kern_ref.c - the definition of every kernel, in plain C. It is written to be read; the other
+ * variants are compared with it bit by bit.
  */
 #include "kern/kern_ref.h"
 
@@ -61,7 +61,7 @@ static uint16_t to_f16(float x)
         return 0x7e00;
     if (rest >= 0x47800000) /* 65536 and above; what rounds up to it overflows below */
         return (uint16_t)(sign | 0x7c00);
-    if (rest < 0x38800000) { /* below 2^-14: the sum's last bit is worth 2^-24 */
+    if (rest < 0x38800000) { /* below 2^-14: the last bit of the sum stands for 2^-24 */
         const float sum = float_of(rest) + 0.5f;
         return (uint16_t)(sign | (bits_of(sum) - bits_of(0.5f)));
     }
@@ -216,7 +216,9 @@ float ram_kern_ref_code(const struct ram_affine *f, float w, float scale, float 
     const float levels = (float)((1 << f->bits) - 1);
     const float q = round_as(f->profile, (w - bias) / scale);
 
-    return !(q > 0) ? 0 : q < levels ? q : levels; /* NaN, of a broken group, gives 0 */
+    return !(q > 0)     ? 0
+           : q < levels ? q
+                        : levels; /* a NaN, which comes from weights that are not finite, gives 0 */
 }
 
 void ram_kern_ref_put_codes(int bits, const float q[8], uint8_t *codes)
@@ -285,7 +287,7 @@ static void affine_errors(enum ram_profile profile, enum ram_scale_type type, co
     }
 }
 
-/* ---- what analysis asks -------------------------------------------------------------------- */
+/* ---- for the analysis ---------------------------------------------------------------------- */
 
 static float recon(const float *w, size_t n)
 {

@@ -1,4 +1,4 @@
-/* kern_ref_search.c - what ram_kern.affine_search means, in plain C: see search_grid.h. */
+/* kern_ref_search.c - the definition of ram_kern.affine_search, in plain C: see search_grid.h. */
 #include "kern/kern_ref.h"
 #include "kern/search_grid.h"
 
@@ -127,7 +127,7 @@ static float whole_score(const struct group *g, const struct ram_search_grid *gr
     return cell * cell * (float)(int32_t)sum * g->most;
 }
 
-/* What a row costs at least: the weights below its lower end. */
+/* A lower bound of the error of a row of the grid: that of the weights below its lower end. */
 static float loss(const struct group *g, float low)
 {
     float sums[2] = {0};

@@ -1,4 +1,4 @@
-/* kern_ref_tile.c - what the tile kernels of kern.h mean, in plain C: row by row. */
+/* kern_ref_tile.c - the definition of the tile kernels of kern.h, in plain C: row by row. */
 #include "kern/kern_ref.h"
 
 #include <math.h>
@@ -87,7 +87,8 @@ static float seen(enum ram_scale_type type, double x)
     return ram_kern_ref_put_scale(type, (float)x, stored);
 }
 
-/* The bias is found for the scale as it is stored, so that it takes up what rounding leaves. */
+/* The bias is computed for the scale as it is stored, so that it compensates for the rounding of
+ * the scale. Without a clear minimum (det), or if the error would not fall, nothing changes. */
 double ram_kern_ref_refit(enum ram_scale_type type, const struct ram_kern_fit *f, double c,
                           float *scale, float *bias, float *ds, float *db)
 {
@@ -110,7 +111,7 @@ double ram_kern_ref_refit(enum ram_scale_type type, const struct ram_kern_fit *f
     return change;
 }
 
-/* g follows the new scales and biases. */
+/* Improves scales and biases, and updates g accordingly. */
 static void refit(const struct ram_kern_tile *t, const struct ram_kern_square *h, float *g)
 {
     float hq[MAX_GROUP * TILE];
@@ -136,7 +137,7 @@ static void refit(const struct ram_kern_tile *t, const struct ram_kern_square *h
     }
 }
 
-/* Each code of a row to its best value, all else fixed. */
+/* Sets each code of a row to its best value while all others are fixed (coordinate descent). */
 static void descend(const struct ram_kern_tile *t, const struct ram_kern_square *h, size_t row,
                     float *g)
 {

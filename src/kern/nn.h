@@ -1,7 +1,7 @@
 /*
  * nn.h - the loops of a transformer that are not matrix products, row by row, all in f32.
  *
- * nn_ref.c is the meaning; vector variants give the same bits: sums run in 16 lanes (lane i takes
+ * nn_ref.c defines them; vector variants give the same bits. Sums run in 16 lanes (lane i takes
  * elements i, i + 16, ...), folded by halves, and exp is one polynomial for all (nn_ref.c).
  */
 #ifndef RAM_KERN_NN_H

@@ -1,5 +1,5 @@
 /*
- * nn_ref.c - the row loops in plain C: their meaning.
+ * nn_ref.c - the row loops in plain C: their definition.
  *
  * exp(x) = 2^k exp(r) with k = round(x / ln 2) and |r| <= ln(2)/2; ln 2 is subtracted in two parts,
  * exp(r) is the polynomial of Cephes' expf (S. L. Moshier). Every operation is a single IEEE
@@ -74,7 +74,8 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out)
         out[i] = gate[i] / (1.0f + ram_nn_exp(-gate[i])) * up[i];
 }
 
-/* The largest value, and where it stands first. NaN at the start stays, others are passed over. */
+/* The largest value, and the first place where it occurs. A NaN in the first place is kept; others
+ * are skipped. */
 static float largest(const float *x, size_t n, size_t *at)
 {
     float max = x[0];

@@ -2,21 +2,22 @@
  * search_grid.h - which pairs (scale, bias) the search of a group tries: for kern_ref_search.c
  * and kern_search.inc, the meaning and the fast form of ram_kern.affine_search.
  *
- * MLX puts 2^bits levels between the extremes of a group. A smaller range costs its few outer
- * weights and serves all others: with normal weights and groups of 64 it saves 21 % of the squared
- * error at 4 bits, 35 % at 2. Every trial is scored as a reader will see it, with scale and bias
- * rounded to their stored type and codes rounded against these: MLX's codes are not, and at 8 bits
- * that alone costs a third of the error.
+ * MLX puts 2^bits levels between the extremes of a group. A smaller range clips the few outer
+ * weights and is finer for all others: with normal weights and groups of 64 it saves 21 % of the
+ * squared error at 4 bits and 35 % at 2. Every candidate is scored as a reader will see it, with
+ * scale and bias rounded to their stored type and codes rounded with respect to these. MLX's codes
+ * are not, which by itself causes a third of the error at 8 bits.
  *
  * A group is searched in 16 lanes, each from a different upper end:
  *
  *   grid    lane j: upper end mean + c_j (max - mean); rows i: lower end mean + a_i (min - mean),
- *           the two ends by turns as the bias; each lane keeps its best. A row that gives up too
- *           much at its lower end is left out. All in whole numbers of 16 bits, two weights a lane:
- *           that ranks as well, and takes a third of the time
- *   refit   each lane's least-squares scale and bias for its codes; kept where better
- *   near    about the best of all: scales up to 2 bf16 steps away, for each the best bias and those
- *           a step beside it; the 16th lane tries MLX's own pair. Again about what that finds
+ *           the two ends alternate as the bias; each lane keeps its best. A row that clips too much
+ *           at its lower end is pruned. The grid is computed in 16-bit integers, two weights in a
+ *           lane, which ranks candidates as well as f32 and takes a third of the time
+ *   refit   each lane's least-squares scale and bias for its codes, kept where they are better
+ *   near    around the best of all lanes: scales up to 2 bf16 steps away, for each the best bias
+ * and those one step beside it; the 16th lane tries MLX's own pair. This is repeated around what it
+ * finds
  *
  * MLX's own encoding stays unless the result beats it in f64.
  */
@@ -36,8 +37,8 @@ struct ram_search_grid {
     float low[RAM_SEARCH_ROWS], high[RAM_SEARCH_LANES];
 };
 
-/* A row is left out when the weights below its lower end alone cost this part of the least score
- * so far: what a refinement gains is less than the rest. */
+/* A row of the grid is pruned if the weights below its lower end by themselves cause more than this
+ * share of the least error so far: a refinement gains less than the rest. */
 #define RAM_SEARCH_PRUNE_RATIO 0.75f
 
 /* Weights are whole in units of range / (2^16 - 2), products lose 15 bits. */

@@ -1,9 +1,10 @@
 /*
  * sketch.c - see sketch.h.
  *
- * Sixteen rows of A stand side by side in a vector, brought there by the packing of the matrix
- * product, and their 256 sums stay in the first cache. What is packed at a time is as large, and a
- * task takes several such strips, so that a line of A that runs across them is read once.
+ * The packing of the matrix product puts sixteen rows of A side by side into vectors. Their 256
+ * sums, 16 KiB, stay in the first cache, and so does the part of A that is packed at a time, 8 KiB.
+ * A task has several such strips of sixteen rows, so that a cache line of A that covers more than
+ * one strip is read only once.
  */
 #include "kern/sketch.h"
 
@@ -14,8 +15,8 @@
 enum {
     Q = RAM_SKETCH_COLS,
     LANES = 16,
-    STRIPS = 8, /* of a task */
-    STEP = 128  /* of k */
+    STRIPS = 8, /* in a task */
+    STEP = 128  /* units along k that are packed at a time */
 };
 
 void ram_sketch_draw(struct ram_rng rng, size_t k, uint16_t *places)
