@@ -98,7 +98,7 @@ static int run(const char *model, const struct args *args, struct job *job, bool
 
     int status = job_check_output(args->output, force, err);
     if (!status)
-        status = ram_ckpt_open(&ckpt, model, err);
+        status = job_open_model(job, model, &ckpt, err);
     if (!status)
         status = announce(ckpt, job, err);
     if (!status)

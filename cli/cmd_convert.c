@@ -55,7 +55,7 @@ static int run(const char *model, const struct args *args, struct job *job, bool
     if (!status)
         status = ram_plan_read(&plan, args->plan, err);
     if (!status)
-        status = ram_ckpt_open(&ckpt, model, err);
+        status = job_open_model(job, model, &ckpt, err);
     if (!status)
         status = announce(plan, job, err);
     if (!status)

@@ -70,9 +70,9 @@ static int run(const char *path, const struct args *args, struct job *job, bool 
     if (args->output)
         status = job_check_output(args->output, force, err);
     if (!status)
-        status = ram_ckpt_open(&ckpt, path, err);
+        status = job_open_model(job, path, &ckpt, err);
     if (!status && args->reference)
-        status = ram_ckpt_open(&reference, args->reference, err);
+        status = job_open_model(job, args->reference, &reference, err);
     if (!status)
         status = job_stage_done(
             job, ram_evaluate(ckpt, reference, &args->evaluate, &job->run, &score, err));

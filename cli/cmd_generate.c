@@ -102,7 +102,7 @@ static int run(const char *path, const struct ram_generate_opts *opts, struct jo
     const bool json = job->form == RAM_JSON;
 
     speech.prompt = json ? NULL : opts->prompt;
-    int status = ram_ckpt_open(&ckpt, path, err);
+    int status = job_open_model(job, path, &ckpt, err);
     if (!status)
         status = ram_generate(ckpt, opts, &job->run, json ? gather : say, &speech, err);
     if (!status)

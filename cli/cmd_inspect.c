@@ -37,16 +37,18 @@ int cmd_inspect(char **argv, size_t n)
     struct ram_manifest *survey = NULL;
     struct ram_err err = {0};
     char *text = NULL;
+    struct job job;
 
     int status = opt_parse(&usage, groups, 2, argv, n, &n);
     if (status != OPT_GO)
         return status;
-    const enum ram_form form = job_form(&common);
-    status = ram_ckpt_open(&ckpt, argv[0], &err);
+    job_init(&job, &common);
+    status = job_open_model(&job, argv[0], &ckpt, &err);
     if (!status)
         status = ram_survey(ckpt, &survey, &err);
     if (!status)
-        status = ram_manifest_describe(survey, form, args.tensors || common.verbose, &text, &err);
+        status =
+            ram_manifest_describe(survey, job.form, args.tensors || common.verbose, &text, &err);
     if (!status)
         result_print(text);
     free(text);

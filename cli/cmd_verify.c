@@ -42,7 +42,7 @@ static int run(const char *dir, const struct args *args, struct job *job, struct
     if (args->plan)
         status = ram_plan_read(&plan, args->plan, err);
     if (!status && args->against)
-        status = ram_ckpt_open(&source, args->against, err);
+        status = job_open_model(job, args->against, &source, err);
     if (!status)
         status =
             job_stage_done(job, ram_verify(dir, source, plan, &job->run, job->form, &text, err));

@@ -90,6 +90,15 @@ void job_kept(struct job *job, int status)
     job->run.store = NULL;
 }
 
+int job_open_model(struct job *job, const char *model, struct ram_ckpt **out, struct ram_err *err)
+{
+    const int status = ram_ckpt_open(out, model, err);
+
+    for (size_t i = 0; !status && ram_ckpt_note(*out, i); i++)
+        progress_notice(&job->progress, ram_ckpt_note(*out, i));
+    return status;
+}
+
 static int fail(struct ram_err *err, int status, const char *path, const char *why)
 {
     err->status = status;

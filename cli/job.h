@@ -32,6 +32,9 @@ int job_keep(struct job *job, const char *output, const struct ram_ckpt *ckpt, b
 /* The stages are over: removes the store if all is well, and sets job->kept if it has something. */
 void job_kept(struct job *job, int status);
 
+/* Opens a model, and prints what ram_ckpt_note says of it as notes. */
+int job_open_model(struct job *job, const char *model, struct ram_ckpt **out, struct ram_err *err);
+
 /* RAM_EEXIST if path is there and force is not given; RAM_EIO if nothing could be made there. */
 int job_check_output(const char *path, bool force, struct ram_err *err);
 

@@ -99,6 +99,10 @@ struct ram_ckpt;
 int ram_ckpt_open(struct ram_ckpt **out, const char *model, struct ram_err *err);
 void ram_ckpt_close(struct ram_ckpt *ckpt);
 
+/* What opening found that a user ought to know, such as weight files that were passed over: line i,
+ * or NULL behind the last. The line lives as long as the checkpoint. */
+const char *ram_ckpt_note(const struct ram_ckpt *ckpt, size_t i);
+
 /* ---- finished work ---------------------------------------------------------------------- */
 
 /*

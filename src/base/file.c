@@ -14,6 +14,33 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/*
+ * A pointer is a few lines of text: "version https://git-lfs.github.com/spec/v1", "oid sha256:...",
+ * "size N" (git-lfs, docs/spec.md).
+ */
+static int check_pointer(const char *path, const void *data, size_t size, struct ram_err *err)
+{
+    static const char mark[] = "version https://git-lfs.github.com/spec/";
+    enum { MAX_POINTER = 1024 };
+    char text[MAX_POINTER + 1], *end;
+
+    if (size > MAX_POINTER || size < sizeof mark - 1 || memcmp(data, mark, sizeof mark - 1) != 0)
+        return RAM_OK;
+    memcpy(text, data, size);
+    text[size] = '\0';
+    const char *line = strstr(text, "\nsize ");
+    const unsigned long long bytes = line ? strtoull(line + 6, &end, 10) : 0;
+    if (bytes)
+        return ram_fail(err, RAM_EFORMAT,
+                        "%s: a Git LFS pointer instead of the file itself, which has %llu bytes; "
+                        "run \"git lfs pull\" in the clone, or download the file",
+                        path, bytes);
+    return ram_fail(err, RAM_EFORMAT,
+                    "%s: a Git LFS pointer instead of the file itself; run \"git lfs pull\" in the "
+                    "clone, or download the file",
+                    path);
+}
+
 int ram_map_open(struct ram_map *map, const char *path, struct ram_err *err)
 {
     struct stat st;
@@ -37,6 +64,9 @@ int ram_map_open(struct ram_map *map, const char *path, struct ram_err *err)
         }
         map->data = p;
         map->size = (size_t)st.st_size;
+        status = check_pointer(path, map->data, map->size, err);
+        if (status)
+            ram_map_close(map);
     }
 done:
     if (fd >= 0)
@@ -87,8 +117,8 @@ int ram_file_read(const char *path, size_t max, char **data, size_t *size, struc
     }
     const size_t want = (size_t)st.st_size;
     if (want > max) {
-        status = ram_fail(err, RAM_ERANGE, "%s: %zu bytes, at most %zu are allowed", path, want,
-                          max);
+        status =
+            ram_fail(err, RAM_ERANGE, "%s: %zu bytes, at most %zu are allowed", path, want, max);
         goto done;
     }
     p = ram_calloc(want + 1, 1, err);
@@ -101,12 +131,16 @@ int ram_file_read(const char *path, size_t max, char **data, size_t *size, struc
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            status = n < 0 ? ram_fail_errno(err, "%s: cannot read", path)
-                           : ram_fail(err, RAM_EIO, "%s: ends at byte %zu of %zu", path, have, want);
+            status = n < 0
+                         ? ram_fail_errno(err, "%s: cannot read", path)
+                         : ram_fail(err, RAM_EIO, "%s: ends at byte %zu of %zu", path, have, want);
             goto done;
         }
         have += (size_t)n;
     }
+    status = check_pointer(path, p, want, err);
+    if (status)
+        goto done;
     *data = p;
     *size = want;
     p = NULL;
@@ -153,8 +187,7 @@ static int sync_parent(const char *path, struct ram_err *err)
     return status;
 }
 
-int ram_file_write(const char *path, const void *data, size_t size, bool force,
-                   struct ram_err *err)
+int ram_file_write(const char *path, const void *data, size_t size, bool force, struct ram_err *err)
 {
     char *temp = NULL;
     int fd = -1, status = RAM_OK;
@@ -239,8 +272,7 @@ int ram_sink_put(const struct ram_sink *sink, uint64_t offset, const void *data,
     const char *p = data;
 
     while (size) {
-        const ssize_t n = pwrite(sink->fd, p, size > (1u << 30) ? (1u << 30) : size,
-                                 (off_t)offset);
+        const ssize_t n = pwrite(sink->fd, p, size > (1u << 30) ? (1u << 30) : size, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

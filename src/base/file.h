@@ -14,7 +14,11 @@ struct ram_map {
     size_t size;
 };
 
-/* Maps a regular file read-only. RAM_EIO names the file. */
+/*
+ * Maps a regular file read-only. RAM_EIO names the file. RAM_EFORMAT: what lies there is a Git LFS
+ * pointer, which a clone without git-lfs leaves in place of a large file; the message says how to
+ * get the file. ram_file_read refuses pointers, too.
+ */
 int ram_map_open(struct ram_map *map, const char *path, struct ram_err *err);
 void ram_map_close(struct ram_map *map);
 

@@ -5,17 +5,16 @@
 
 #include "base/hash.h"
 #include "ckpt/coding.h"
+#include "ckpt/files.h"
 #include "ckpt/hub.h"
-#include "ckpt/index.h"
 #include "ckpt/safetensors.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static const char index_name[] = "model.safetensors.index.json";
 
 /* ---- order and lookup -------------------------------------------------------------------- */
 
@@ -94,6 +93,42 @@ const struct ram_tensor *ram_ckpt_find(const struct ram_ckpt *ckpt, const char *
     return i == SIZE_MAX ? NULL : &ckpt->tensors[i];
 }
 
+/* Without an index two generations of shards may lie in one directory. */
+static int refuse_twin(const struct ram_ckpt *ckpt, const char *name, struct ram_err *err)
+{
+    const char *files[2] = {"", ""};
+    size_t n = 0;
+
+    for (size_t i = 0; i < ckpt->n_tensors && n < 2 && ckpt->n_files; i++)
+        if (!strcmp(ckpt->tensors[i].name, name))
+            files[n++] = ckpt->files[ckpt->tensors[i].file].name;
+    return ram_fail(err, RAM_EFORMAT,
+                    "%s: tensor '%s' is in more than one file (%s, %s); remove the files that do "
+                    "not belong to the model, or add its %s",
+                    ckpt->dir, name, files[0], files[1], ram_ckpt_index_name);
+}
+
+int ram_ckpt_note_add(struct ram_ckpt *ckpt, struct ram_err *err, const char *fmt, ...)
+{
+    va_list args;
+    char text[1024];
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (ckpt->n_notes == RAM_CKPT_MAX_NOTES)
+        return RAM_OK;
+    const char *copy = ram_arena_strdup(&ckpt->arena, text, err);
+    if (copy)
+        ckpt->notes[ckpt->n_notes++] = copy;
+    return err->status;
+}
+
+const char *ram_ckpt_note(const struct ram_ckpt *ckpt, size_t i)
+{
+    return i < ckpt->n_notes ? ckpt->notes[i] : NULL;
+}
+
 int ram_ckpt_seal(struct ram_ckpt *ckpt, struct ram_err *err)
 {
     const char *twin;
@@ -105,85 +140,11 @@ int ram_ckpt_seal(struct ram_ckpt *ckpt, struct ram_err *err)
     if (status)
         return status;
     if (twin)
-        return ram_fail(err, RAM_EFORMAT, "%s: tensor '%s' is in more than one file", ckpt->dir,
-                        twin);
+        return refuse_twin(ckpt, twin, err);
     return ram_coding_find(ckpt, err);
 }
 
 /* ---- files ------------------------------------------------------------------------------- */
-
-static int add_file(struct ram_ckpt *ckpt, const char *name, size_t *cap, struct ram_err *err)
-{
-    if (ckpt->n_files == RAM_CKPT_MAX_FILES)
-        return ram_fail(err, RAM_ERANGE, "%s: more than %d weight files", ckpt->dir,
-                        RAM_CKPT_MAX_FILES);
-    if (ram_grow(&ckpt->files, sizeof *ckpt->files, ckpt->n_files, cap, err))
-        return err->status;
-    char *copy = ram_strdup(name, err);
-    if (!copy)
-        return RAM_ENOMEM;
-    ckpt->files[ckpt->n_files++] = (struct ram_ckpt_file){.name = copy};
-    return RAM_OK;
-}
-
-static int by_file_name(const void *a, const void *b)
-{
-    return ram_ckpt_name_order(((const struct ram_ckpt_file *)a)->name,
-                               ((const struct ram_ckpt_file *)b)->name);
-}
-
-static bool has_suffix(const char *s, const char *suffix)
-{
-    const size_t n = strlen(s), m = strlen(suffix);
-    return n >= m && !strcmp(s + n - m, suffix);
-}
-
-/* Without an index: what mlx_lm would load, which is every model*.safetensors. */
-static int list_files(struct ram_ckpt *ckpt, struct ram_err *err)
-{
-    struct dirent *entry;
-    char other[256] = "";
-    size_t cap = 0;
-    int status = RAM_OK;
-
-    DIR *dir = opendir(ckpt->dir);
-    if (!dir)
-        return ram_fail_errno(err, "%s", ckpt->dir);
-    while (!status && (entry = readdir(dir))) {
-        if (!has_suffix(entry->d_name, ".safetensors"))
-            continue;
-        if (!strncmp(entry->d_name, "model", 5))
-            status = add_file(ckpt, entry->d_name, &cap, err);
-        else if (!*other || strcmp(entry->d_name, other) < 0)
-            memcpy(other, entry->d_name, strlen(entry->d_name) + 1);
-    }
-    closedir(dir);
-    if (!status && !ckpt->n_files)
-        return ram_fail(err, RAM_EFORMAT, "%s: no weights: neither %s nor model*.safetensors%s%s%s",
-                        ckpt->dir, index_name, *other ? " (there is " : "", other,
-                        *other ? ", which is none of them)" : "");
-    if (!status)
-        qsort(ckpt->files, ckpt->n_files, sizeof *ckpt->files, by_file_name);
-    return status;
-}
-
-/* Lists the files; *text is the index (to be freed with its size), or NULL if there is none. */
-static int find_files(struct ram_ckpt *ckpt, struct ram_index *index, const char *index_path,
-                      struct ram_err *err)
-{
-    char *text = NULL;
-    size_t size = 0, cap = 0;
-
-    if (access(index_path, F_OK) && errno == ENOENT)
-        return list_files(ckpt, err);
-    int status = ram_file_read(index_path, RAM_INDEX_MAX, &text, &size, err);
-    if (!status)
-        status = ram_index_parse(index, text, size, index_path, err);
-    for (size_t i = 0; i < index->n_files && !status; i++)
-        status = add_file(ckpt, index->files[i], &cap, err);
-    free(text);
-    return status;
-}
 
 static int open_file(struct ram_ckpt *ckpt, unsigned i, struct ram_st_list *list,
                      struct ram_err *err)
@@ -194,11 +155,7 @@ static int open_file(struct ram_ckpt *ckpt, unsigned i, struct ram_st_list *list
     char *path = ram_path_join(ckpt->dir, file->name, err);
     if (!path)
         return RAM_ENOMEM;
-    int status = RAM_OK;
-    if (access(path, F_OK) && errno == ENOENT)
-        status = ram_fail(err, RAM_EFORMAT, "%s: missing; %s names it", path, index_name);
-    if (!status)
-        status = ram_map_open(&file->map, path, err);
+    int status = ram_map_open(&file->map, path, err);
     if (!status)
         status = ram_st_parse(file->map.data, file->map.size, path, i, list, &header_size, err);
     if (!status) {
@@ -214,10 +171,7 @@ static int open_files(struct ram_ckpt *ckpt, struct ram_err *err)
     struct ram_index index = {0};
     struct ram_st_list list = {.arena = &ckpt->arena};
 
-    char *index_path = ram_path_join(ckpt->dir, index_name, err);
-    if (!index_path)
-        return RAM_ENOMEM;
-    int status = find_files(ckpt, &index, index_path, err);
+    int status = ram_ckpt_find_files(ckpt, &index, err);
     for (size_t i = 0; i < ckpt->n_files && !status; i++)
         status = open_file(ckpt, (unsigned)i, &list, err);
     ckpt->tensors = list.tensors;
@@ -225,20 +179,21 @@ static int open_files(struct ram_ckpt *ckpt, struct ram_err *err)
     if (!status)
         status = ram_ckpt_seal(ckpt, err);
     if (!status && index.n_entries)
-        status = ram_index_check(&index, ckpt, index_path, err);
+        status = ram_index_compare(&index, ckpt, err);
     ram_index_release(&index);
-    free(index_path);
     return status;
 }
 
 static int read_config(struct ram_ckpt *ckpt, struct ram_err *err)
 {
+    char hint[RAM_FILES_HINT];
     char *path = ram_path_join(ckpt->dir, "config.json", err);
     if (!path)
         return RAM_ENOMEM;
     int status = RAM_OK;
     if (access(path, F_OK) && errno == ENOENT)
-        status = ram_fail(err, RAM_EFORMAT, "%s: no config.json", ckpt->dir);
+        status = ram_fail(err, RAM_EFORMAT, "%s: no config.json%s", ckpt->dir,
+                          ram_ckpt_config_hint(ckpt->dir, hint));
     if (!status)
         status = ram_json_read(&ckpt->config, path, RAM_CKPT_MAX_CONFIG, err);
     if (!status && !json_is_object(ckpt->config))

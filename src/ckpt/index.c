@@ -6,9 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* "model-00001-of-00002.safetensors", "sub/x.safetensors"; no part is empty or begins with '.'. */
 static bool is_shard_name(const char *name)
 {
-    return *name && *name != '.' && !strchr(name, '/') && strlen(name) <= 255;
+    if (strlen(name) > 255)
+        return false;
+    for (const char *part = name; part; part = strchr(part, '/') ? strchr(part, '/') + 1 : NULL)
+        if (!*part || *part == '.' || *part == '/')
+            return false;
+    return true;
 }
 
 static bool read_map(struct ram_scan *scan, struct ram_index *index)
@@ -37,30 +43,17 @@ static bool read_map(struct ram_scan *scan, struct ram_index *index)
     return ram_scan_good(scan);
 }
 
-/* Means nothing to us, but is no place for duplicate keys either. */
-static bool check_metadata(struct ram_scan *scan)
-{
-    json_t *metadata = NULL;
-
-    const bool good = ram_scan_tree(scan, &metadata);
-    json_decref(metadata);
-    return good;
-}
-
 static bool read_index(struct ram_scan *scan, struct ram_index *index)
 {
-    bool map = false, metadata = false;
+    bool map = false;
 
     ram_scan_object(scan);
     while (ram_scan_member(scan)) {
-        bool *seen = !strcmp(scan->key, "weight_map") ? &map
-                     : !strcmp(scan->key, "metadata") ? &metadata
-                                                      : NULL;
-        if (!seen || *seen)
-            return ram_scan_fail(scan, RAM_EFORMAT, "%s key '%.40s'",
-                                 seen ? "duplicate" : "unknown", scan->key);
-        *seen = true;
-        if (!(seen == &map ? read_map(scan, index) : check_metadata(scan)))
+        const bool is_map = !strcmp(scan->key, "weight_map");
+        if (is_map && map)
+            return ram_scan_fail(scan, RAM_EFORMAT, "duplicate key 'weight_map'");
+        map = map || is_map;
+        if (!(is_map ? read_map(scan, index) : ram_scan_skip(scan)))
             return false;
     }
     if (!ram_scan_end(scan))
@@ -128,30 +121,38 @@ void ram_index_release(struct ram_index *index)
     *index = (struct ram_index){0};
 }
 
-int ram_index_check(const struct ram_index *index, const struct ram_ckpt *ckpt, const char *where,
-                    struct ram_err *err)
+int ram_index_compare(const struct ram_index *index, struct ram_ckpt *ckpt, struct ram_err *err)
 {
+    const struct ram_index_entry *ghost = NULL, *moved = NULL;
+    size_t n_found = 0, n_ghosts = 0, n_moved = 0;
+    int status = RAM_OK;
+
     for (size_t i = 0; i < index->n_entries; i++) {
         const struct ram_index_entry *entry = &index->entries[i];
         const struct ram_tensor *t = ram_ckpt_find(ckpt, entry->name);
-        if (!t)
-            return ram_fail(err, RAM_EFORMAT, "%s: tensor '%s' should be in %s, which lacks it",
-                            where, entry->name, entry->shard);
-        if (t->file != entry->file)
-            return ram_fail(err, RAM_EFORMAT, "%s: tensor '%s' should be in %s, but is in %s",
-                            where, entry->name, entry->shard, index->files[t->file]);
+        if (!t) {
+            ghost = ghost ? ghost : entry;
+            n_ghosts++;
+            continue;
+        }
+        n_found++;
+        if (t->file != entry->file) {
+            moved = moved ? moved : entry;
+            n_moved++;
+        }
     }
-    if (index->n_entries == ckpt->n_tensors)
-        return RAM_OK;
-    /* No name is listed twice, so a tensor is left over. */
-    struct ram_names names;
-    const char *twin;
-    int status = ram_names_build(&names, index->entries, sizeof *index->entries, index->n_entries,
-                                 &twin, err);
-    for (size_t i = 0; i < ckpt->n_tensors && !status; i++)
-        if (ram_names_find(&names, ckpt->tensors[i].name) == SIZE_MAX)
-            status = ram_fail(err, RAM_EFORMAT, "%s: does not list tensor '%s' of %s", where,
-                              ckpt->tensors[i].name, index->files[ckpt->tensors[i].file]);
-    ram_names_release(&names);
+    if (ghost)
+        status = ram_ckpt_note_add(ckpt, err,
+                                   "the index lists %zu tensor%s that no file holds, such as '%s'",
+                                   n_ghosts, n_ghosts == 1 ? "" : "s", ghost->name);
+    if (moved && !status)
+        status = ram_ckpt_note_add(
+            ckpt, err, "the index is wrong about the files of %zu tensor%s: '%s' is not in %s",
+            n_moved, n_moved == 1 ? "" : "s", moved->name, moved->shard);
+    if (n_found < ckpt->n_tensors && !status)
+        status = ram_ckpt_note_add(ckpt, err,
+                                   "the index does not list %zu tensors that its files hold; they "
+                                   "are read all the same",
+                                   ckpt->n_tensors - n_found);
     return status;
 }

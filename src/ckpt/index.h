@@ -23,15 +23,16 @@ struct ram_index {
 };
 
 /*
- * Parses the text. Every shard is a plain file name: one with '/' or that begins with '.' is
- * refused, for it would lead out of the checkpoint. The fuzz target calls this.
+ * Parses the text. Every shard is a file below the directory: an absolute path, or one with a part
+ * that begins with '.', is refused, for it would lead out of the checkpoint. Members other than
+ * weight_map are checked as JSON and passed over. The fuzz target calls this.
  */
 int ram_index_parse(struct ram_index *index, const char *text, size_t size, const char *where,
                     struct ram_err *err);
 void ram_index_release(struct ram_index *index);
 
-/* Index and headers must agree in both directions; ckpt->files[i] was opened for files[i]. */
-int ram_index_check(const struct ram_index *index, const struct ram_ckpt *ckpt, const char *where,
-                    struct ram_err *err);
+/* The shards' headers decide which tensors there are, as for transformers and mlx_lm. What the
+ * index says otherwise becomes a note of the checkpoint; ckpt->files[i] was opened for files[i]. */
+int ram_index_compare(const struct ram_index *index, struct ram_ckpt *ckpt, struct ram_err *err);
 
 #endif

@@ -221,7 +221,7 @@ static int check_cover(const struct ram_tensor *tensors, size_t n, size_t data_s
         else if (!ram_add_size(at, x->size, &at) || at > data_size)
             status = ram_fail(err, RAM_EFORMAT,
                               "%s: tensor '%s' (byte %zu of the data, %zu bytes) ends beyond the "
-                              "file, which holds %zu bytes of data: truncated?",
+                              "file, which holds %zu bytes of data: the download is not complete",
                               where, x->name, x->begin, x->size, data_size);
     }
     if (!status && at != data_size)
@@ -244,14 +244,45 @@ static int check_names(const struct ram_tensor *tensors, size_t n, const char *w
     return status;
 }
 
-int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned file,
-                 struct ram_st_list *list, size_t *header_size, struct ram_err *err)
+/* What else is found under the name of a safetensors file, by its first bytes. */
+static const char *guess_content(const uint8_t *data, size_t size)
 {
-    struct ram_rd rd = {.p = data, .end = data ? data + size : data};
-    const size_t first = list->n;
+    static const struct {
+        const char *magic, *what;
+    } known[] = {
+        {"GGUF", "a GGUF file"},
+        {"PK\x03\x04", "a ZIP archive, as PyTorch writes it"},
+        {"\x80\x02", "a Python pickle, as PyTorch writes it"},
+        {"\x1f\x8b", "a gzip archive: unpack it"},
+        {"\x28\xb5\x2f\xfd", "a zstd archive: unpack it"},
+        {"\x89HDF", "an HDF5 file"},
+        {"<", "a web page or an XML error that a server sent instead: download the file again"},
+        {"{\"", "a JSON text that a server sent instead: download the file again"},
+        {"Entry not found", "an error that a server sent instead: download the file again"},
+        {"Not Found", "an error that a server sent instead: download the file again"},
+    };
+    size_t at = 0;
 
-    const uint64_t n = ram_rd_u64(&rd);
-    if (rd.bad)
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const size_t n = strlen(known[i].magic);
+        if (n <= size && !memcmp(data, known[i].magic, n))
+            return known[i].what;
+    }
+    while (at < size && at < 64 && !data[at])
+        at++;
+    return at == 64 ? "zeros: the download did not fill it" : NULL;
+}
+
+/* Refuses what is no safetensors file, by what it is if that can be told. */
+static int check_length(const uint8_t *data, size_t size, uint64_t n, const char *where,
+                        struct ram_err *err)
+{
+    if (!size)
+        return ram_fail(err, RAM_EFORMAT, "%s: empty (0 bytes); download it again", where);
+    const char *what = guess_content(data, size);
+    if (what && (size < 8 || n >= RAM_ST_MAX_HEADER || !n))
+        return ram_fail(err, RAM_EFORMAT, "%s: not a safetensors file but %s", where, what);
+    if (size < 8)
         return ram_fail(err, RAM_EFORMAT, "%s: %zu bytes, too short for a safetensors file", where,
                         size);
     if (n == 0 || n >= RAM_ST_MAX_HEADER)
@@ -261,8 +292,21 @@ int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned f
                         where, n, RAM_ST_MAX_HEADER - 1);
     if (n > size - 8)
         return ram_fail(err, RAM_EFORMAT,
-                        "%s: a header of %" PRIu64 " bytes in a file of %zu: truncated?", where, n,
-                        size);
+                        "%s: ends inside its header, which has %" PRIu64 " bytes (the file has "
+                        "%zu): the download is not complete",
+                        where, n, size);
+    return RAM_OK;
+}
+
+int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned file,
+                 struct ram_st_list *list, size_t *header_size, struct ram_err *err)
+{
+    struct ram_rd rd = {.p = data, .end = data ? data + size : data};
+    const size_t first = list->n;
+
+    const uint64_t n = ram_rd_u64(&rd);
+    if (check_length(data, size, n, where, err))
+        return err->status;
     const char *text = (const char *)rd.p;
     if (*text != '{')
         return ram_fail(err, RAM_EFORMAT, "%s: the header begins with byte 0x%02x, expected '{'",

@@ -131,7 +131,7 @@ static void broken_headers(void **state)
         {"{}}", 0, "expected the end"},
         {"{\"a\":" A ",}", 8, "expected a key"},
         {"{\"a\":" A " \"b\":" A8 "}", 16, "expected ','"},
-        {"{\"a\":" A "}", 7, "truncated"},
+        {"{\"a\":" A "}", 7, "not complete"},
         {"{\"a\":" A "}", 9, "9 bytes of data, but its tensors have 8"},
         {"{}", 1, "1 bytes of data, but its tensors have 0"},
         {"{\"a\":" A8 "}", 16, "a hole"},
