@@ -207,11 +207,18 @@ static int from_vocab_and_merges(struct ram_tokenizer **out, const char *dir, co
     const struct class_rule *rule = find_class(config);
     struct ram_tokenizer *tokenizer = NULL;
 
+    if (!rule && !name)
+        return ram_fail(
+            err, RAM_EFORMAT,
+            "%s: vocab.json and merges.txt leave open how a text is split, which "
+            "\"tokenizer_class\" of tokenizer_config.json tells, and there is none: add "
+            "it, or a tokenizer.json",
+            dir);
     if (!rule)
         return ram_fail(err, RAM_EUNSUPPORTED,
                         "%s/tokenizer_config.json: tokenizer_class is \"%.80s\"; without a "
                         "tokenizer.json only Qwen2Tokenizer and GPT2Tokenizer are supported",
-                        dir, name ? name : "");
+                        dir, name);
     int status = ram_tokenizer_new(&tokenizer, err);
     if (status)
         return status;
@@ -282,14 +289,8 @@ int ram_tokenizer_read(struct ram_tokenizer **out, const char *dir, struct ram_e
         status = from_tokenizer_json(&tokenizer, dir, err);
     else if (exists(dir, "vocab.json", err) && exists(dir, "merges.txt", err))
         status = from_vocab_and_merges(&tokenizer, dir, config, err);
-    else if (exists(dir, "tokenizer.model", err))
-        status = ram_fail(err, RAM_EUNSUPPORTED,
-                          "%s: has a tokenizer.model but no tokenizer.json; sentencepiece and "
-                          "tiktoken models are not supported",
-                          dir);
     else
-        status = ram_fail(err, RAM_EFORMAT, "%s: no tokenizer.json, nor vocab.json with merges.txt",
-                          dir);
+        status = ram_tokenizer_absent(dir, err);
     if (tokenizer) {
         tokenizer->n_rows = stated_rows(dir);
         tokenizer->bos = named_token(tokenizer, config, "bos_token");

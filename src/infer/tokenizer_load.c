@@ -13,8 +13,27 @@
 int ram_load_refuse(const struct ram_load *load, const char *field, const char *found)
 {
     return ram_fail(load->err, RAM_EUNSUPPORTED,
-                    "%s: %s is \"%.80s\"; only byte-level BPE tokenizers are supported",
-                    load->where, field, found);
+                    "%s: %s is \"%.80s\"%s%s; only byte-level BPE tokenizers are supported",
+                    load->where, field, found, load->kind ? ": this is " : "",
+                    load->kind ? load->kind : "");
+}
+
+/* What people call a tokenizer that is no byte-level BPE; NULL: it may be one. */
+static const char *kind_of(const json_t *root)
+{
+    static const char *const kinds[][2] = {
+        {"Unigram", "a Unigram tokenizer (SentencePiece, as in T5 and XLM-R)"},
+        {"WordPiece", "a WordPiece tokenizer (as in BERT)"},
+        {"WordLevel", "a WordLevel tokenizer (a list of words)"}};
+    const json_t *model = json_object_get(root, "model");
+    const char *type = json_string_value(json_object_get(model, "type"));
+
+    for (size_t i = 0; type && i < sizeof kinds / sizeof *kinds; i++)
+        if (!strcmp(type, kinds[i][0]))
+            return kinds[i][1];
+    return json_is_true(json_object_get(model, "byte_fallback"))
+               ? "a SentencePiece BPE (byte_fallback, as in Llama 2, Mistral 7B and Gemma)"
+               : NULL;
 }
 
 static int read_flag(const json_t *obj, const char *key, bool otherwise, bool *out,
@@ -70,17 +89,12 @@ static int load_model_options(const struct ram_load *load, const json_t *model)
     struct ram_bpe_model *bpe = &load->tokenizer->model;
     const json_t *unk = ram_load_member(model, "unk_token"),
                  *vocab = json_object_get(model, "vocab");
-    bool byte_fallback = false;
 
     int status = ram_load_flag(load, model, "ignore_merges", false, &bpe->ignore_merges);
     if (!status)
         status = ram_load_flag(load, model, "fuse_unk", false, &bpe->fuse_unk);
-    if (!status)
-        status = ram_load_flag(load, model, "byte_fallback", false, &byte_fallback);
     if (status)
         return status;
-    if (byte_fallback)
-        return ram_load_refuse(load, "model.byte_fallback", "true");
     if (json_number_value(json_object_get(model, "dropout")) != 0)
         return ram_load_refuse(load, "model.dropout", "above 0");
     for (size_t i = 0; i < sizeof affixes / sizeof *affixes; i++) {
@@ -227,10 +241,15 @@ static int load_added(const struct ram_load *load, const json_t *root)
 static int load_all(const struct ram_load *load, const json_t *root)
 {
     const json_t *pre_tokenizer = ram_load_member(root, "pre_tokenizer");
+    const char *type = json_string_value(json_object_get(json_object_get(root, "model"), "type"));
     bool bytes = false;
 
     if (!json_is_object(root))
         return ram_fail(load->err, RAM_EFORMAT, "%s: not an object", load->where);
+    if (load->kind && type && strcmp(type, "BPE") != 0)
+        return ram_load_refuse(load, "model.type", type);
+    if (load->kind)
+        return ram_load_refuse(load, "model.byte_fallback", "true");
     int status = ram_load_normalizer(load, ram_load_member(root, "normalizer"));
     if (!status && pre_tokenizer)
         status = ram_load_pre_tokenizer(load, pre_tokenizer, &bytes);
@@ -258,7 +277,7 @@ int ram_tokenizer_parse(struct ram_tokenizer **out, const char *text, size_t siz
     if (!status)
         status = ram_tokenizer_new(&tokenizer, err);
     if (!status)
-        status = load_all(&(struct ram_load){tokenizer, where, err}, root);
+        status = load_all(&(struct ram_load){tokenizer, where, kind_of(root), err}, root);
     json_decref(root);
     if (status)
         ram_tokenizer_free(tokenizer);

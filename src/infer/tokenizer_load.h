@@ -7,6 +7,7 @@
 struct ram_load {
     struct ram_tokenizer *tokenizer;
     const char *where; /* what messages begin with */
+    const char *kind;  /* what refusals call it; NULL: nothing is known */
     struct ram_err *err;
 };
 

@@ -2,6 +2,7 @@
  * tokenizer_parts.h - what a tokenizer is made of; for tokenizer_*.c alone.
  *
  * tokenizer_files.c   the files of a model directory
+ * tokenizer_absent.c  what lies there instead
  * tokenizer_load.c    tokenizer.json
  * tokenizer_encode.c  the pipeline over a text, and back
  * tokenizer_added.c   finding added tokens
@@ -82,6 +83,9 @@ int ram_tokenizer_add(struct ram_tokenizer *tokenizer, const struct ram_added *t
 /* An item of tokenizer.json's added_tokens or of added_tokens_decoder, but for the id. */
 int ram_added_read(struct ram_added *token, const json_t *item, const char *where,
                    struct ram_err *err);
+
+/* Says which files of other tokenizers a directory has, or that it has none; never RAM_OK. */
+int ram_tokenizer_absent(const char *dir, struct ram_err *err);
 
 /* Makes the sets and the table by id; nothing is added later. */
 int ram_tokenizer_finish(struct ram_tokenizer *tokenizer, struct ram_err *err);

@@ -43,7 +43,39 @@ expect 2 tokenize "$tiny"
 expect 1 tokenize nowhere text
 mkdir none
 expect 3 tokenize none text
-says err 'none: no tokenizer.json'
+says err 'none: no tokenizer.json, nor .*, nor any other file of a tokenizer'
+echo '{}' >none/vocab.json
+expect 3 tokenize none text
+says err 'none: no tokenizer.json, nor .*; the directory has only vocab.json: copy the missing'
+: >none/merges.txt
+expect 3 tokenize none text
+says err '"tokenizer_class" of tokenizer_config.json tells, and there is none'
+rm none/merges.txt
+while read -r file content kind; do
+    printf '%b' "$content" >"none/$file"
+    expect 3 tokenize none text
+    says err "none: no tokenizer.json; the directory has .*, and $kind tokenizers are not supported"
+    rm "none/$file"
+done <<'END'
+tekken.json {} Mistral's tekken
+qwen.tiktoken IQ==\0409\n tiktoken
+tiktoken.model IQ==\0409\n tiktoken
+tokenizer.model IQ==\0409\n tiktoken
+tokenizer.model \n\0016\n\0005<unk> SentencePiece
+spiece.model \n\0016 SentencePiece
+vocab.txt [PAD] WordPiece (BERT)
+END
+rm none/vocab.json
+while read -r model kind; do
+    echo "{\"normalizer\": {\"type\": \"Precompiled\"}, \"model\": $model}" >none/tokenizer.json
+    expect 3 tokenize none text
+    says err "tokenizer.json: .*: this is a $kind"
+done <<'END'
+{"type":"Unigram"} Unigram tokenizer (SentencePiece
+{"type":"WordPiece"} WordPiece tokenizer
+{"type":"WordLevel"} WordLevel tokenizer
+{"type":"BPE","byte_fallback":true} SentencePiece BPE
+END
 echo '{"pre_tokenizer": {"type": "Metaspace"}}' >none/tokenizer.json
 expect 3 tokenize none text
 says err 'tokenizer.json: pre_tokenizer.type is "Metaspace"'

@@ -430,10 +430,11 @@ static void files_of_a_directory(void **state)
 
     assert_int_equal(read_dir(&tokenizer, "no tokenizer.json, nor vocab.json"), RAM_EFORMAT);
     put("tokenizer.model", "");
-    assert_int_equal(read_dir(&tokenizer, "sentencepiece"), RAM_EUNSUPPORTED);
+    assert_int_equal(read_dir(&tokenizer, "SentencePiece"), RAM_EUNSUPPORTED);
     put("vocab.json", "{\"a\": 0, \"b\": 1, \"ab\": 2, \"\u0120\": 3}");
     put("merges.txt", "#version: 0.2\na b\r\n\n");
-    assert_int_equal(read_dir(&tokenizer, "tokenizer_class is \"\""), RAM_EUNSUPPORTED);
+    assert_int_equal(read_dir(&tokenizer, "tokenizer_config.json tells, and there is none"),
+                     RAM_EFORMAT);
     put("tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\"}");
     assert_int_equal(read_dir(&tokenizer, "\"LlamaTokenizer\""), RAM_EUNSUPPORTED);
     put("tokenizer_config.json",
