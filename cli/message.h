@@ -1,8 +1,8 @@
 /*
  * message.h - everything the command says: results to stdout, messages to stderr as "ram: ...".
  *
- * Names in a checkpoint are somebody else's bytes; control characters in them are replaced, so
- * that a file cannot talk to the terminal.
+ * Names in a checkpoint are untrusted bytes. Control characters in them are replaced, so that a
+ * file cannot send commands to the terminal.
  */
 #ifndef RAM_CLI_MESSAGE_H
 #define RAM_CLI_MESSAGE_H

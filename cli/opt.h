@@ -85,7 +85,7 @@ extern const struct opt opt_common_table[];
 /* The number of the option in table that arg ("--name", "--name=value", "-x...") means, or -1. */
 int opt_find(const struct opt *table, const char *arg);
 
-/* The candidate that a mistyped name most likely meant, or NULL if none is near. */
+/* The candidate that a mistyped name is most similar to, or NULL if none is similar enough. */
 const char *opt_nearest(const char *name, const char *const *candidates, size_t n);
 
 /* "6GiB" to bytes; false if it is no size of at most 2^63. */

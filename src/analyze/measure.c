@@ -281,8 +281,8 @@ static int measure_errors(const struct ram_measure *job, struct walk *walk, erro
     return status;
 }
 
-/* Lets go of a matrix's pages, those included that it shares with its neighbours: thousands of
- * experts would else leave one behind each. */
+/* Releases a matrix's pages, including those that it shares with its neighbours: otherwise each of
+ * thousands of experts would leave one behind. */
 static void forget(const struct ram_measure *job)
 {
     const struct ram_view *view = &job->source->view;

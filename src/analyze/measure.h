@@ -17,9 +17,9 @@ struct ram_measure {
     const struct ram_source *source;
     uint64_t seed;
     unsigned probes;       /* columns of the sampled `output`; 0: closed form */
-    bool no_svd;           /* leave the spectrum out: most of the time */
-    bool frugal;           /* let go of weights block by block, not when all is done */
-    struct ram_pool *pool; /* NULL: this thread alone */
+    bool no_svd;           /* leave out the spectrum, which takes most of the time */
+    bool frugal;           /* release weights block by block, instead of at the end */
+    struct ram_pool *pool; /* NULL: use the calling thread only */
     void *room;            /* ram_measure_room bytes, 64-byte aligned */
 };
 

@@ -2,7 +2,7 @@
  * noise.h - the `output` metric as it was published: by sampling.
  *
  * d = ||E X||_F / ||W X||_F for unit columns X and E uniform in +-range / 32. The expectation has
- * a closed form (moment.h), which is the default; this is for whoever wants to see them agree.
+ * a closed form (moment.h), which is the default; this form is for checking that the two agree.
  * E is made block by block without its range, which scales the result at the end.
  */
 #ifndef RAM_ANALYZE_NOISE_H

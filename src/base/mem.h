@@ -14,7 +14,7 @@ void *ram_calloc(size_t n, size_t size, struct ram_err *err);
 /* The same, not zeroed. */
 void *ram_alloc(size_t n, size_t size, struct ram_err *err);
 
-/* Grows *items (of size bytes each) to room for n + 1; *cap is the room in items. RAM_ENOMEM. */
+/* Grows *items (of `size` bytes each) to hold at least n + 1; *cap is how many fit. RAM_ENOMEM. */
 int ram_grow(void *items, size_t size, size_t n, size_t *cap, struct ram_err *err);
 
 char *ram_strdup(const char *s, struct ram_err *err);

@@ -163,8 +163,7 @@ static int run_here(size_t n, ram_pool_fn *fn, void *ctx, struct ram_err *err)
     return status;
 }
 
-int ram_pool_for(struct ram_pool *pool, size_t n, ram_pool_fn *fn, void *ctx,
-                 struct ram_err *err)
+int ram_pool_for(struct ram_pool *pool, size_t n, ram_pool_fn *fn, void *ctx, struct ram_err *err)
 {
     if (!pool || pool->n_threads == 1 || n <= 1 || inside)
         return run_here(n, fn, ctx, err);
@@ -180,7 +179,7 @@ int ram_pool_for(struct ram_pool *pool, size_t n, ram_pool_fn *fn, void *ctx,
     run_loop(pool, &loop, 0);
 
     pthread_mutex_lock(&pool->lock);
-    pool->loop = NULL; /* nobody joins any more; those who did are counted in n_busy */
+    pool->loop = NULL; /* no thread joins any more; those that did are counted in n_busy */
     while (pool->n_busy)
         pthread_cond_wait(&pool->idle, &pool->lock);
     const bool failed = pool->failed_index != SIZE_MAX;

@@ -15,8 +15,8 @@
 enum ram_textfile_use {
     RAM_TEXTFILE_PLAIN,   /* running text; half a character at its end is left out */
     RAM_TEXTFILE_RECORDS, /* documents, in JSON or otherwise */
-    /* As it stands, for whoever wants its tokens: a byte order mark and line ends are kept, and
-     * bytes that are not UTF-8 are only counted. */
+    /* The exact text, for tokenizing: a byte order mark and line ends are kept, and bytes that are
+     * not UTF-8 are only counted. */
     RAM_TEXTFILE_VERBATIM
 };
 

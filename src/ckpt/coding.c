@@ -226,9 +226,9 @@ static bool has_integer_groups(const json_t *config)
     return false;
 }
 
-/* Does config.json speak of FP8 weights, or of coded keys and values alone? Weights of such a
- * checkpoint that were made floats again are what they were; those of a packed one are not the
- * original's, and transformers would not read them either. */
+/* Whether config.json describes FP8 weights, or only a quantised KV cache. Weights of such a
+ * checkpoint that are stored as floats are the original ones. Floats in a packed checkpoint are
+ * not, and transformers would not read them either. */
 static bool allows_floats(const json_t *config)
 {
     const char *method = json_string_value(json_object_get(config, "quant_method"));

@@ -69,11 +69,11 @@ static bool scale_matrix(const struct ram_tensor *t, const struct ram_tensor *sc
 /* What a block of scales covers when config.json does not say. */
 struct blocking {
     uint64_t block[2];
-    bool given; /* by config.json: then no other block is meant */
+    bool given; /* by config.json: no other block is possible then */
 };
 
-/* The block along an axis of n elements that has so many scales: all of it, one each, or, if
- * config.json is silent, an even share as of the MX formats (32). 0: none. */
+/* The size of a block along an axis of n elements with `scales` scales: the whole axis, one
+ * element, or, if config.json does not say, an even share as in the MX formats (32). 0: none. */
 static uint64_t axis_block(uint64_t n, uint64_t scales, bool given)
 {
     enum { SMALLEST = 16 };

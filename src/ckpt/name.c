@@ -1,6 +1,6 @@
 /*
- * name.c - what a tensor's name says: role, layer, expert. One reading for every architecture, so
- * that one which nobody here knows can still be inspected, analysed and allocated.
+ * name.c - reads role, layer and expert from a tensor's name, in the same way for every
+ * architecture, so that unknown architectures can be inspected, analysed and allocated, too.
  */
 #include "ckpt/arch.h"
 

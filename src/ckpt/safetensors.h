@@ -37,7 +37,7 @@ struct ram_st_item {
 /*
  * The first bytes of a file, up to its data: size, header with `__metadata__` {"format": "mlx"},
  * spaces up to a multiple of 8. Data follows in the order of items, without gaps. Readers
- * that map a file want every tensor aligned: give items of wider types first, as the reference
+ * that map a file need every tensor aligned: give items of wider types first, as the reference
  * writer does (order of enum ram_dtype, descending).
  */
 int ram_st_header(const struct ram_st_item *items, size_t n, struct ram_buf *out,

@@ -1,6 +1,6 @@
 /*
  * weight.h - a matrix of a checkpoint however it is coded: floats, FP8 with block scales, or MLX
- * affine (weight, scales, biases). Whoever computes with a model reads it through this.
+ * affine (weight, scales, biases). All code that computes with a model reads weights through this.
  */
 #ifndef RAM_CKPT_WEIGHT_H
 #define RAM_CKPT_WEIGHT_H
@@ -28,7 +28,7 @@ int ram_weight_find(struct ram_weight *out, const struct ram_ckpt *ckpt, const c
 int ram_weight_read(const struct ram_weight *weight, size_t row, size_t n, float *out,
                     struct ram_err *err);
 
-/* Lets go of the resident pages of those rows: codes, scales and biases, or floats. */
+/* Releases the resident pages of those rows: codes, scales and biases, or floats. */
 void ram_weight_forget(const struct ram_ckpt *ckpt, const struct ram_weight *weight, size_t row,
                        size_t n);
 

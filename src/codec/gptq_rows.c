@@ -32,7 +32,7 @@ size_t ram_gptq_ld(size_t m)
 
 /* ---- tiles ------------------------------------------------------------------------------ */
 
-/* The tile kernels want the n columns of a tile next to each other. */
+/* The tile kernels take the n columns of a tile without gaps between them. */
 static void load_tile(const float *x, size_t ld, size_t n, float *out)
 {
     for (size_t j = 0; j < n; j++)

@@ -27,7 +27,7 @@ struct ram_finding {
 
 struct ram_findings {
     struct ram_arena arena;
-    struct ram_finding *items; /* the first so many of each check */
+    struct ram_finding *items; /* of each check, the first ones up to a limit */
     size_t n, cap;
     size_t counts[RAM_N_CHECKS];
     bool done[RAM_N_CHECKS];         /* it was looked at */

@@ -373,8 +373,8 @@ int ram_found_new(struct ram_found_list *out, const struct ram_ckpt *ckpt,
     check_config(&f);
     ram_findings_note(findings, RAM_CHECK_TENSORS, true, "%zu tensors%s", ckpt->n_tensors,
                       expectation->known ? ""
-                                         : "; the architecture is not known, so nobody can "
-                                           "say whether they are all");
+                                         : "; the architecture is not known, so tensors that "
+                                           "are missing cannot be found");
     const int status = expectation->known ? find_expected(&f, expectation, err) : find_any(&f, err);
     if (!status)
         check_entries_used(&f);

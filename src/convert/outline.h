@@ -65,7 +65,7 @@ struct ram_outline {
 /*
  * shard_size: bytes of tensors a file may hold (one that is larger has a file of its own).
  * RAM_EUNSUPPORTED for an unknown architecture, RAM_EFORMAT if plan and checkpoint are not of one
- * model, RAM_EUSAGE if somebody set a width that cannot be stored. plan and layout are borrowed.
+ * model, RAM_EUSAGE if the plan has a width that cannot be stored. plan and layout are borrowed.
  */
 int ram_outline_new(struct ram_outline **out, const struct ram_layout *layout,
                     const struct ram_plan *plan, const struct ram_convert_opts *opts,

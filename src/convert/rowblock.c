@@ -18,7 +18,8 @@ bool ram_view_contiguous(const struct ram_view *view)
     return view->col_stride == 1 && (view->rows <= 1 || view->row_stride == view->cols);
 }
 
-/* At most RUN squares: in f32, sixteen sums folded by halves; in f64 where f32 has no room. */
+/* The sum of at most RUN squares: in f32, as sixteen sums that are folded by halves; in f64 if they
+ * exceed the range of f32. */
 static double sum_run(const float *x, size_t n)
 {
     float lane[LANES] = {0};

@@ -1,8 +1,8 @@
 /*
- * verify.c - see verify.h: which checks are made, and how they are told.
+ * verify.c - see verify.h: which checks are made, and how their results are described.
  *
- * A container that cannot be read at all is the error of whoever reads it (RAM_EFORMAT, RAM_EIO);
- * everything after that is a difference, and all of them are listed.
+ * A container that cannot be read at all is an error (RAM_EFORMAT, RAM_EIO). Everything that is
+ * found after that is a difference, and all differences are listed.
  */
 #include "convert/verify.h"
 

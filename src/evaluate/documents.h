@@ -29,13 +29,13 @@ struct ram_documents {
 
 struct ram_documents_opts {
     enum ram_choice_task task;
-    size_t limit;              /* only the first so many; 0: all */
-    const struct ram_run *run; /* is told what was passed over; may be NULL */
+    size_t limit;              /* read only the first `limit` documents; 0: all */
+    const struct ram_run *run; /* receives notes of what was skipped; may be NULL */
 };
 
 /*
  * JSON documents one after the other (a line each, or printed over several lines), or one array of
- * them; or llama.cpp's text. Blank lines and documents without an answer are passed over.
+ * them; or llama.cpp's text. Blank lines and documents without an answer are skipped.
  * RAM_EFORMAT and RAM_ERANGE name file and line.
  */
 int ram_documents_read(struct ram_documents *out, const char *path,

@@ -15,8 +15,8 @@ enum { BOOTSTRAP_SEED = 42 };
 /* Settings that two scores must share to be compared. */
 static const struct setting {
     const char *key;
-    const char
-        *name; /* of the file that the key is a digest of; NULL: the value speaks for itself */
+    /* The file that the key is a digest of; NULL: the value itself is shown. */
+    const char *name;
     const char *what; /* "another text" */
 } compared[] = {
     {"data_sha256", "data", "another data file"},

@@ -1,6 +1,6 @@
 /*
- * task_choice.c - `arc_challenge` and `hellaswag`: which continuation does the model hold for the
- * most likely? As lm-evaluation-harness 0.4.11 asks and counts (docs/evaluation.md).
+ * task_choice.c - `arc_challenge` and `hellaswag`: which continuation the model considers the most
+ * likely, asked and counted as in lm-evaluation-harness 0.4.11 (docs/evaluation.md).
  *
  * The choices of a question share their prompt: it is one sequence, and each choice is another
  * that continues it. Where a prompt is too long for the model, it is cut from the left by what
@@ -18,8 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Documents go through the model together until they have so many tokens: each batch reads all
- * weights once, and its activations must find room (f32, hidden size 4,096: 4 GiB). */
+/* Documents pass through the model in batches of up to so many tokens. Each batch reads all weights
+ * once, so that batches should be large; but the activations of a batch must fit into memory or on
+ * the disk (in f32, with a hidden size of 4,096: 4 GiB). */
 enum { BATCH_TOKENS = 1 << 18, MAX_SHOTS = 1000 };
 
 static const struct kind {

@@ -28,8 +28,8 @@ struct job {
 
 struct tile {
     size_t kv_head, rows;
-    size_t seen;       /* keys that the last row sees */
-    size_t step;       /* and so many fewer a row before it: 1, or 0 for heads of one query */
+    size_t seen; /* keys that the last row sees */
+    size_t step; /* by how many fewer each row before it sees: 1, or 0 for heads of one query */
     size_t at, stride; /* of its first row and between rows: in q x qk_dim, in out x v_dim */
 };
 

@@ -12,7 +12,7 @@ struct ram_keys {
 
 struct ram_attention {
     size_t n_heads, n_kv_heads, qk_dim, v_dim;
-    size_t window; /* a query sees at most so many keys, itself included; 0: all */
+    size_t window; /* the number of keys that a query sees at most, its own included; 0: all */
     float scale;
     enum ram_gemm_mode mode;
 };

@@ -54,7 +54,7 @@ struct ram_block {
     struct ram_kv *kv; /* [places] of this layer, or NULL */
 };
 
-/* Scratch for chunks of so many rows, and a tile of compute.tile_size floats; cosines and sines of
+/* Scratch for chunks of `rows` rows, and a tile of compute.tile_size floats; cosines and sines of
  * positions 0 to positions - 1, in f32 as transformers computes them. All of it in arena. */
 int ram_scratch_make(struct ram_block *block, struct ram_arena *arena, size_t rows, size_t mlp_rows,
                      bool spilled, struct ram_err *err);

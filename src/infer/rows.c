@@ -22,7 +22,7 @@ static int open_spill(struct ram_rows *rows, struct ram_err *err)
         return ram_fail_errno(err, "%s: cannot create", path);
     unlink(path);
     if (ftruncate(rows->fd, (off_t)(rows->n * rows->width * sizeof(float))))
-        return ram_fail_errno(err, "%s: cannot make room for %zu rows of activations", path,
+        return ram_fail_errno(err, "%s: cannot reserve space for %zu rows of activations", path,
                               rows->n);
     return RAM_OK;
 }

@@ -12,7 +12,7 @@
  *
  * Left out, and refused with the name of the field: WordPiece, Unigram, sentencepiece-like BPE
  * (Metaspace, byte fallback), dropout, normalisers other than NFC. Truncation and padding
- * requests in a tokenizer.json are ignored: whoever calls asked for all ids of the text.
+ * requests in a tokenizer.json are ignored, because all ids of the text are wanted here.
  */
 #ifndef RAM_INFER_TOKENIZER_H
 #define RAM_INFER_TOKENIZER_H

@@ -215,8 +215,8 @@ static bool scan_model(struct ram_scan *scan, void *into)
     return ram_scan_fields(scan, fields, COUNT(fields));
 }
 
-/* Units whose bytes are not what bits and group make were changed by a person, who is their
- * reason now; and what was foretold was foretold of another plan. */
+/* A unit whose bytes do not follow from its bits and group was edited by hand: its reason becomes
+ * `user`, and the plan's prediction, which was made for another plan, is dropped. */
 static void note_edits(struct ram_plan *plan)
 {
     bool edited = false;

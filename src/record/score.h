@@ -1,8 +1,8 @@
 /*
  * score.h - the record of what an evaluation found: results, and everything needed to repeat it.
  *
- * Results differ by task and are kept as JSON; whoever shows or compares scores reads the members
- * that interface "ram.score/1" (docs/evaluation.md) names. Per-item values (a window's NLL, a
+ * Results differ by task and are kept as JSON; code that shows or compares scores reads the members
+ * that the interface "ram.score/1" (docs/evaluation.md) names. Per-item values (a window's NLL, a
  * question's outcome) stay in the score, so that two scores can be compared in pairs.
  */
 #ifndef RAM_RECORD_SCORE_H

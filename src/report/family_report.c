@@ -1,4 +1,4 @@
-/* family_report.c - one model at many budgets: what each byte more is foretold to bring. */
+/* family_report.c - plans of one model at many budgets, with the predicted divergence of each. */
 #include "record/emit.h"
 #include "report/format.h"
 #include "report/report.h"

@@ -1,8 +1,9 @@
 /*
- * methods_report.c - plans of one model beside each other.
+ * methods_report.c - plans of one model by several methods, side by side.
  *
- * Methods spend different bytes, so a table of them says little by itself: next to each stands
- * the best uniform quantisation that takes no more bytes, and what both are foretold to lose.
+ * Methods take different numbers of bytes, so that a table of them says little by itself. Next to
+ * each stands the best uniform quantisation that takes no more bytes, with the predicted errors of
+ * both.
  */
 #include "record/emit.h"
 #include "report/format.h"

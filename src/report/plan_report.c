@@ -146,18 +146,19 @@ static const json_t *setting(const struct ram_plan *plan, const char *group, con
 /* What a reason means, with the plan's own thresholds where it has one. */
 static void put_meaning(struct ram_table *table, const struct ram_plan *plan, const char *reason)
 {
-    static const char *const meanings[][2] = {{"1d", "a vector: never quantised"},
-                                              {"tiny", "under 1,024 parameters: not worth it"},
-                                              {"not-weight", "no weight: carried over as it is"},
-                                              {"protected", "by its name"},
-                                              {"sensitive", "by its name: 8 bits at least"},
-                                              {"default", "nothing else applied"},
-                                              {"user", "set by hand"},
-                                              {"router", "as stock converters keep it"},
-                                              {"row-size", "no group divides its rows"},
-                                              {"budget", "where these bytes do most"},
-                                              {"floor-embedding", "4 bits at least"},
-                                              {"veto-2bit", "2 bits would lose too much"}};
+    static const char *const meanings[][2] = {
+        {"1d", "a vector: never quantised"},
+        {"tiny", "under 1,024 parameters: too small to gain"},
+        {"not-weight", "not a weight: copied unchanged"},
+        {"protected", "by its name, or because no loader reads it quantised"},
+        {"sensitive", "by its name: at least 8 bits"},
+        {"default", "no other rule applied"},
+        {"user", "set by hand"},
+        {"router", "as stock converters store it"},
+        {"row-size", "no group divides its rows"},
+        {"budget", "chosen to minimise predicted divergence"},
+        {"floor-embedding", "embedding or head: at least 4 bits"},
+        {"veto-2bit", "2 bits would have too large an error"}};
     static const char *const scores[][3] = {{"score>=t16", "t16", "at or above"},
                                             {"score>=t8", "t8", "at or above"},
                                             {"score<=t2", "t2", "at or below"}};
