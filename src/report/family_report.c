@@ -41,9 +41,9 @@ int ram_report_family(const struct ram_manifest *manifest, const struct ram_cand
         return ram_emit_text(family_json(candidates, n_candidates), out, err);
     const bool probed = manifest->sensitivities != NULL;
     ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
-    ram_table_column(&table, ">bits a weight");
+    ram_table_column(&table, ">bits per weight");
     ram_table_column(&table, ">bytes");
-    ram_table_column(&table, probed ? ">nats a token" : ">cost");
+    ram_table_column(&table, probed ? ">nats/token" : ">cost");
     ram_table_column(&table, ">uniform");
     ram_table_column(&table, ">times better");
     ram_table_column(&table, ">gap %");
@@ -51,11 +51,13 @@ int ram_report_family(const struct ram_manifest *manifest, const struct ram_cand
         put_row(&table, &candidates[i], probed ? "kld" : "cost");
     ram_table_print(&table, form, &text);
     ram_table_release(&table);
-    ram_buf_puts(&text, "\nbytes: of the weight files, at most. uniform: the best uniform width in "
-                        "no more bytes.\ngap: how far from the optimum the choice can be.\n");
-    ram_buf_puts(&text, probed ? "Predicted divergence from the original on tokens that it makes "
-                                 "itself.\n"
-                               : "The model was not probed, so that costs are relative squared "
-                                 "errors, not nats.\n");
+    ram_buf_puts(&text,
+                 "\nbytes: size of the weight files. uniform: the same for the best uniform "
+                 "width of no more bytes.\ngap: upper bound of the distance from the optimal "
+                 "plan.\n");
+    ram_buf_puts(&text, probed ? "nats/token: predicted KL divergence from the original model on "
+                                 "text that it generates.\n"
+                               : "cost: relative squared error of the weights, since the model was "
+                                 "not probed (ram analyze --probe).\n");
     return ram_buf_take(&text, out, err);
 }

@@ -15,11 +15,12 @@
 #include <stdlib.h>
 
 static const char legend[] =
-    "\nnominal: bits of the codes. effective: all bytes x 8 / parameters. x: compression against "
-    "16 bits.\nerror: predicted rms change of the weights in % of their rms.\n";
+    "\nnominal: width of the codes in bits. effective: all bytes x 8 / parameters. x: compression\n"
+    "relative to 16 bits. error: predicted RMS change of the weights in % of their RMS.\n";
 static const char advice[] =
-    "Columns of bits: % of all parameters. Methods compare only at equal bytes, so beside each\n"
-    "stands the best uniform width in no more.\n";
+    "Columns of bits: % of all parameters at that width. Methods can only be compared at equal "
+    "size,\n"
+    "so each is shown with the best uniform width that takes no more bytes.\n";
 
 /* The uniform candidate of no more bytes that loses least; of those without a figure, the one
  * with the most bytes. NULL: none is small enough. */
@@ -187,7 +188,8 @@ int ram_report_compare(const struct ram_manifest *manifest, const struct ram_can
         put_table(candidates, n_candidates, order, false, form, &text);
         ram_buf_puts(&text, "\n");
     } else {
-        ram_buf_puts(&text, "Nothing was measured, so only uniform widths can be compared.\n\n");
+        ram_buf_puts(&text,
+                     "Nothing was measured, so that only uniform widths can be compared.\n\n");
     }
     qsort(order, n_candidates, sizeof *order, by_bytes);
     put_table(candidates, n_candidates, order, true, form, &text);

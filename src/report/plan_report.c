@@ -221,11 +221,11 @@ static void put_experts(const struct ram_plan *plan, const struct digest *digest
     put_bit_columns(&table, digest->used_by);
     ram_table_column(&table, ">nominal");
     ram_table_column(&table, ">size");
-    ram_table_cell(&table, "as stored, a stack at one width");
+    ram_table_cell(&table, "as stored: one width for a stack");
     put_bit_cells(&table, digest->used_by, plan->shares, plan->totals.parameters);
     ram_table_cell(&table, "%.2f", plan->totals.nominal_bits);
     ram_table_cell(&table, "%s", ram_format_binary(plan->totals.bytes).s);
-    ram_table_cell(&table, "each expert alone, not storable");
+    ram_table_cell(&table, "one width per expert (not storable)");
     put_bit_cells(&table, digest->used_by, plan->expert_shares, plan->totals.parameters);
     ram_table_cell(&table, "%.2f", json_number_value(bits));
     ram_table_cell(&table, "%s", ram_format_binary((uint64_t)json_integer_value(bytes)).s);
@@ -296,6 +296,7 @@ static void put_facts(const struct ram_plan *plan, enum ram_form form, struct ra
     const json_t *const low = json_object_get(plan->predicted, "max_2bit_percent");
     const json_t *const high = json_object_get(plan->predicted, "max_16bit_percent");
     const json_t *const error = json_object_get(plan->predicted, "relative_error");
+    const json_t *const kld = json_object_get(plan->predicted, "kld");
     const json_t *const detected = json_object_get(plan->settings, "detected");
     struct ram_table table = {0};
 
@@ -315,14 +316,14 @@ static void put_facts(const struct ram_plan *plan, enum ram_form form, struct ra
     ram_table_cell(&table, "%s (%s)", ram_format_count(t->parameters).s,
                    ram_format_short(t->parameters).s);
     put_fact(&table, "effective bits");
-    ram_table_cell(&table, "%.3f   scales, biases and 16-bit tensors counted", t->effective_bits);
+    ram_table_cell(&table, "%.3f   including scales, biases and 16-bit tensors", t->effective_bits);
     put_fact(&table, "nominal bits");
-    ram_table_cell(&table, "%.3f   codes only", t->nominal_bits);
+    ram_table_cell(&table, "%.3f   width of the codes", t->nominal_bits);
     put_fact(&table, "compression");
-    ram_table_cell(&table, "%.2f x   against 16 bits", t->compression);
+    ram_table_cell(&table, "%.2f x   relative to 16 bits", t->compression);
     if (isfinite(plan->span)) {
         put_fact(&table, "span");
-        ram_table_cell(&table, "%.3f   of the composite, least to most sensitive", plan->span);
+        ram_table_cell(&table, "%.3f   composite score, largest minus smallest", plan->span);
     }
     if (json_is_number(low)) {
         put_fact(&table, "max 2-bit");
@@ -335,9 +336,14 @@ static void put_facts(const struct ram_plan *plan, enum ram_form form, struct ra
                        json_number_value(high));
     }
     if (json_is_number(error)) {
-        put_fact(&table, "predicted error");
-        ram_table_cell(&table, "%.2f %%   rms of the change in the weights over their rms",
+        put_fact(&table, "weight error");
+        ram_table_cell(&table, "%.2f %%   predicted RMS(quantised - original) / RMS(original)",
                        100 * json_number_value(error));
+    }
+    if (json_is_number(kld)) {
+        put_fact(&table, "predicted KL");
+        ram_table_cell(&table, "%.3g   nats/token, divergence from the original model",
+                       json_number_value(kld));
     }
     ram_table_print(&table, form, out);
     ram_table_release(&table);

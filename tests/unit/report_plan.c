@@ -16,7 +16,8 @@ static const char plan_text[] =
     "{\"t2\": null, \"t8\": 0.65, \"t16\": 0.9}}, \"summary\": {\"span\": 0.5, "
     "\"per_expert_distribution\": {\"2\": {\"parameters\": 2560, \"tensors\": 1}, \"4\": "
     "{\"parameters\": 2560, \"tensors\": 1}, \"16\": {\"parameters\": 64, \"tensors\": 1}}, "
-    "\"predicted\": {\"relative_error\": 0.1, \"max_2bit_percent\": 49.4, \"per_expert\": "
+    "\"predicted\": {\"relative_error\": 0.1, \"kld\": 0.25, \"max_2bit_percent\": 49.4, "
+    "\"per_expert\": "
     "{\"bytes\": 2200, \"nominal_bits\": 3.2}}}, \"units\": [\n"
     "{\"name\": \"norm\", \"role\": \"norm\", \"parameters\": 64, \"bits\": 16, \"group\": 0, "
     "\"reason\": \"1d\", \"bytes\": 128},\n"
@@ -94,13 +95,14 @@ static void text_says_it_all(void **state)
 {
     static const char *const lines[] = {
         "M: auto\n",
-        "chosen           because\n",
-        "composite        >= 0.65: 8 bits, >= 0.90: 16 bits, else 4\n",
-        "size             5.44 KiB (5.57 KB), 5,568 bytes\n",
-        "predicted error  10.00 %",
+        "chosen          because\n",
+        "composite       >= 0.65: 8 bits, >= 0.90: 16 bits, else 4\n",
+        "size            5.44 KiB (5.57 KB), 5,568 bytes\n",
+        "weight error    10.00 %",
+        "predicted KL    0.25   nats/token",
         "  up (experts)        2       5,120  100.0              8.50  5.31\n",
         "  all                 3       5,184   98.8    1.2       8.59  5.44\n",
-        "  each expert alone, not storable  49.4  49.4        1.2     3.20  2.15 KiB\n",
+        "  one width per expert (not storable)  49.4  49.4        1.2     3.20  2.15 KiB\n",
         "  score>=t8      1        2       5,120  98.8  composite at or above 0.65\n",
         "  1d             1        1          64   1.2  a vector: never quantised\n",
         "  experts.*.up        2       5,120     8     64     0.7000  score>=t8  5.31 KiB\n",
