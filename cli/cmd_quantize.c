@@ -165,6 +165,7 @@ static void print_check(const struct ram_quantized *q)
 static void print_outcome(const struct work *w, const struct ram_quantized *q)
 {
     const char *dir = w->args->convert.output;
+    const bool has_tokenizer = ram_has_tokenizer(dir);
     struct ram_plan_totals totals;
 
     ram_plan_totals(q->plan, &totals);
@@ -179,8 +180,11 @@ static void print_outcome(const struct work *w, const struct ram_quantized *q)
     }
     print_check(q);
     printf("\nThe result is in %s: %.2f %s, %.2f bits a weight, %.2f times smaller.\n"
-           "Verified against the original: no difference. Try it:\n\nmlx_lm.generate --model ",
-           dir, size, large ? "GiB" : "MiB", totals.effective_bits, totals.compression);
+           "Verified against the original: no difference.%s",
+           dir, size, large ? "GiB" : "MiB", totals.effective_bits, totals.compression,
+           has_tokenizer ? " Try it:\n\nmlx_lm.generate --model " : "\n");
+    if (!has_tokenizer) /* as a note has said */
+        return;
     result_print_shell_word(dir);
     printf(" --prompt \"The history of\"\n");
 }

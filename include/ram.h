@@ -103,6 +103,10 @@ void ram_ckpt_close(struct ram_ckpt *ckpt);
  * or NULL behind the last. The line lives as long as the checkpoint. */
 const char *ram_ckpt_note(const struct ram_ckpt *ckpt, size_t i);
 
+/* Does a model's directory hold the files that a tokenizer is made of, of any kind? Whatever
+ * generates text needs one. */
+bool ram_has_tokenizer(const char *dir);
+
 /* ---- finished work ---------------------------------------------------------------------- */
 
 /*

@@ -329,7 +329,31 @@ char *ram_path_join(const char *dir, const char *name, struct ram_err *err)
 
 /* ---- staging ---------------------------------------------------------------------------- */
 
-/* Removes a directory and the plain files in it (a staging directory holds nothing else). */
+/* Removes the chat templates of a folder, and the folder if it then is empty: a model's directory
+ * may hold such folders. Other folders are a user's own and stay. */
+static void remove_templates(const char *path)
+{
+    static const char suffix[] = ".jinja";
+    struct ram_err ignored = {0};
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        const size_t n = strlen(entry->d_name), m = strlen(suffix);
+        char *file = n > m && !strcmp(entry->d_name + n - m, suffix)
+                         ? ram_path_join(path, entry->d_name, &ignored)
+                         : NULL;
+        if (file)
+            unlink(file);
+        free(file);
+    }
+    if (dir)
+        closedir(dir);
+    rmdir(path);
+}
+
+/* Removes a directory, the plain files in it and its chat templates (a staging directory holds
+ * nothing else). */
 static void remove_flat_directory(const char *path)
 {
     struct ram_err ignored = {0};
@@ -342,8 +366,8 @@ static void remove_flat_directory(const char *path)
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
             continue;
         char *file = ram_path_join(path, entry->d_name, &ignored);
-        if (file)
-            unlink(file);
+        if (file && unlink(file))
+            remove_templates(file);
         free(file);
     }
     closedir(dir);

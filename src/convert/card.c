@@ -204,8 +204,12 @@ static void add_body(struct ram_buf *buf, const struct ram_conversion *c)
                  "the original weights, of what is quantised. `ram.json` holds the whole plan, and "
                  "error and checksum of every tensor.\n\nMade with\n\n```\n");
     ram_mlx_command(c, name, buf);
-    ram_buf_puts(buf, "\n```\n\nand the plan that `ram.json` holds.\n\n## How to run it\n\n```\n"
-                      "pip install mlx-lm\n");
+    ram_buf_puts(buf, "\n```\n\nand the plan that `ram.json` holds.\n\n## How to run it\n\n");
+    if (!c->carried.tokenizer)
+        ram_buf_puts(buf,
+                     "The original has no tokenizer, and text cannot be generated without one: "
+                     "copy the tokenizer's files into this directory first.\n\n");
+    ram_buf_puts(buf, "```\npip install mlx-lm\n");
     ram_buf_printf(buf, "mlx_lm.generate --model %s --prompt \"Once upon a time\"\n```\n", name);
 }
 

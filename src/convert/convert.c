@@ -206,6 +206,7 @@ int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *pla
     int status = c.output_name ? prepare(&c, err) : RAM_ENOMEM;
     if (!status) {
         ram_notice_left_out(c.layout, how->run);
+        ram_carried_notice(&c.carried, how->run);
         notice_fallbacks(&c, how->run);
     }
     if (!status && !how->opts->dry_run)

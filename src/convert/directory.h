@@ -16,8 +16,11 @@ struct ram_carried {
 };
 
 struct ram_carried_list {
-    struct ram_carried *files; /* by name */
+    struct ram_carried *files; /* by name; "additional_chat_templates/x.jinja" is a name, too */
     size_t n;
+    bool tokenizer;     /* among them is what a tokenizer can be made of */
+    char **passed_over; /* names that are not carried: links out of the checkpoint, too large */
+    size_t n_passed_over, passed_over_cap;
 };
 
 /* Everything that one conversion is made of. */
@@ -63,10 +66,13 @@ void ram_mlx_command(const struct ram_conversion *conversion, const char *output
  * (sidecar.c). docs/formats.md describes it. */
 int ram_mlx_sidecar(const struct ram_conversion *conversion, char **out, struct ram_err *err);
 
-/* Tokenizer, generation settings, chat templates, code and licences in the source's directory. */
+/* Tokenizer, generation settings, chat templates, code and licences in the source's directory.
+ * RAM_EFORMAT if one of them is a Git LFS pointer. */
 int ram_carried_find(struct ram_carried_list *out, const char *dir, struct ram_err *err);
 int ram_carried_copy(const struct ram_carried_list *list, const char *from, const char *to,
                      struct ram_err *err);
+/* Says that there is no tokenizer, and what is passed over. */
+void ram_carried_notice(const struct ram_carried_list *list, const struct ram_run *run);
 void ram_carried_release(struct ram_carried_list *list);
 
 /* What was or would be written, as text or JSON (describe.c); Markdown is the card. */
