@@ -48,7 +48,7 @@ static void print_overview(FILE *out)
           out);
 }
 
-/* Does a common option take the next argument as its value? */
+/* Whether a common option takes the next argument as its value. */
 static bool takes_next(const char *arg)
 {
     const int k = opt_find(opt_common_table, arg);

@@ -1,6 +1,6 @@
 /*
  * ram_records.c - the parts of ram.h that set one record's possible futures beside each other:
- * they need the allocator and the reports, which do not know of one another.
+ * they need the allocator and the reports, which do not depend on each other.
  */
 #include "allocate/allocate.h"
 #include "report/report.h"

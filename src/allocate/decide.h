@@ -1,4 +1,4 @@
-/* decide.h - from a composite score to a width: first hit wins. */
+/* decide.h - from a composite score to a width: the first rule that applies decides. */
 #ifndef RAM_ALLOCATE_DECIDE_H
 #define RAM_ALLOCATE_DECIDE_H
 

@@ -1,5 +1,5 @@
 /*
- * method.h - the methods, as a table. A new one is a file with a function and a line in methods.c.
+ * method.h - the table of methods. A new method is a file with a function, and a line in methods.c.
  */
 #ifndef RAM_ALLOCATE_METHOD_H
 #define RAM_ALLOCATE_METHOD_H
@@ -12,7 +12,7 @@ struct ram_method {
     const char *name;
     const char *what; /* one line for people */
     /* Gives every unit bits, group and reason (ram_decide_unit); adds to the plan's settings all
-     * that it was decided by, and to `predicted` what it foretells. */
+     * that the decision was based on, and adds its predictions to `predicted`. */
     int (*decide)(struct ram_problem *problem, const struct ram_method *method,
                   struct ram_err *err);
     bool uniform; /* takes bits, group, keep_embeddings; the others take thresholds, */
@@ -38,21 +38,22 @@ int ram_decide_auto(struct ram_problem *problem, const struct ram_method *method
                     struct ram_err *err);
 
 /*
- * Tries the published grid of thresholds: least predicted squared error at no more bytes than
- * *thresholds give, which are replaced by the best. *report (new): what was tried.
- * RAM_EUSAGE if the manifest holds no errors.
+ * Tries the published grid of thresholds and replaces *thresholds by those of least predicted
+ * squared error that take no more bytes. *report (a new object) lists what was tried. RAM_EUSAGE if
+ * the manifest has no errors.
  */
 int ram_search(const struct ram_problem *problem, const struct ram_scoring *scoring,
                struct ram_thresholds *thresholds, json_t **report, struct ram_err *err);
 
-/* What must be at most t2 for 2 bits: unit u's composite; for hybrid scores its fixed one too. */
+/* The score that must be at most t2 for 2 bits: the composite of unit u or, for hybrid scores, the
+ * larger of that and the fixed composite. */
 double ram_low_score(const struct ram_scoring *scoring, size_t u);
 
 /* json_object_set_new that also takes NULL for "no memory". */
 int ram_json_put(json_t *object, const char *key, json_t *value, struct ram_err *err);
 
-/* Adds squared_error and relative_error of the plan as it stands to `predicted`; nothing if the
- * manifest does not say. */
+/* Adds squared_error and relative_error of the current plan to `predicted`, if the manifest has the
+ * errors. */
 int ram_predict_error(struct ram_problem *problem, struct ram_err *err);
 
 #endif

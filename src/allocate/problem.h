@@ -1,9 +1,9 @@
 /*
- * problem.h - what every method sees, and what it fills in.
+ * problem.h - the input and the output of a method.
  *
- * The units of the plan and the cases of the problem are the same things in the same order: a
- * unit is what the plan says of it, a case what is known about it. A method is a function that
- * gives every unit its bits, group and reason; it reads nothing but the problem.
+ * The units of the plan and the cases of the problem correspond to each other, in the same order: a
+ * unit is the decision, a case is what is known. A method is a function that gives every unit its
+ * bits, group and reason, and reads only the problem.
  */
 #ifndef RAM_ALLOCATE_PROBLEM_H
 #define RAM_ALLOCATE_PROBLEM_H
@@ -38,7 +38,7 @@ struct ram_problem {
 
 int ram_problem_init(struct ram_problem *problem, const struct ram_manifest *manifest,
                      const struct ram_allocate_opts *opts, struct ram_err *err);
-/* Leaves the plan to the caller. */
+/* The plan is not freed. */
 void ram_problem_release(struct ram_problem *problem);
 
 /* The group that goes with a width unless something else is asked for. */

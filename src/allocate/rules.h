@@ -1,6 +1,6 @@
 /*
- * rules.h - rules that go by what a tensor is called: protected, sensitive, set by the user; and
- * what the loaders of some architectures do with their routers.
+ * rules.h - rules that depend on a tensor's name: protected, sensitive, set by the user; and what
+ * the loaders of some architectures do with their routers.
  */
 #ifndef RAM_ALLOCATE_RULES_H
 #define RAM_ALLOCATE_RULES_H
@@ -19,7 +19,8 @@ struct ram_case;
 /* Fills in the members of a case that depend on names and roles. */
 void ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram_case *c);
 
-/* RAM_EUSAGE if one of the user's --set rules was never applied: a typing mistake. */
+/* RAM_EUSAGE if one of the user's --set rules was never applied, which is probably a typing
+ * mistake. */
 int ram_rules_check_used(const struct ram_rules *rules, struct ram_err *err);
 
 /* The lists as the plan's settings record them. */

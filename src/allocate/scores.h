@@ -1,5 +1,6 @@
 /*
- * scores.h - raw metrics to scores between 0 and 1, in the three ways of the published method.
+ * scores.h - maps raw metrics to scores between 0 and 1, in the three ways of the published method
+ * (docs/metrics.md, "Scores").
  */
 #ifndef RAM_ALLOCATE_SCORES_H
 #define RAM_ALLOCATE_SCORES_H
@@ -38,7 +39,7 @@ int ram_scoring_init(struct ram_scoring *scoring, const struct ram_problem *prob
                      enum ram_norm norm, struct ram_err *err);
 void ram_scoring_release(struct ram_scoring *scoring);
 
-/* Does a score decide this unit? */
+/* Whether a score decides this unit. */
 bool ram_case_is_scored(const struct ram_case *c);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * search.c - the published grid search of thresholds, on what the manifest says alone.
+ * search.c - the published grid search of thresholds, computed from the manifest.
  *
  * The publications do not say what they minimised; here it is the predicted squared error of the
  * weights at no more bytes than the plan without a search would take.
@@ -15,7 +15,7 @@ static const double grid16[] = {0.75, 0.80, 0.85, 0.90, 0.95};
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* What a unit costs at each width that thresholds can give it. */
+/* Bytes and error of a unit at each width that thresholds can give it. */
 enum { W2, W4, W8, W16, N_WIDTHS };
 static const int widths[N_WIDTHS] = {2, 4, 8, 16};
 
@@ -91,7 +91,7 @@ static json_t *line(const struct ram_thresholds *t, const struct total *total)
                      "squared_error", ram_json_real(total->error));
 }
 
-/* Less error; as much in fewer bytes. Otherwise the first that was tried. */
+/* Less error is better, then fewer bytes; of equals, the first that was tried. */
 static bool better(const struct total *a, const struct total *b)
 {
     return a->error < b->error || (a->error == b->error && a->bytes < b->bytes);

@@ -1,6 +1,7 @@
 /*
- * threshold.c - the published methods: scores, thresholds, first hit wins. They differ in how
- * scores are normed and where the thresholds lie (methods.c).
+ * threshold.c - the published methods: scores are compared with thresholds, and the first rule that
+ * applies decides. The methods differ in how scores are normalised and in the thresholds
+ * (methods.c).
  */
 #include "allocate/method.h"
 #include "allocate/rules.h"
@@ -42,7 +43,8 @@ double ram_low_score(const struct ram_scoring *scoring, size_t u)
 /* ---- what would have been decided, and what the publications report ---------------------------
  */
 
-/* What an expert alone would have got; one that was not measured stands for its stack. */
+/* The width that an expert would get if it were decided by itself. For one that was not measured,
+ * the score of its stack is used. */
 static struct ram_verdict decide_member(const struct ram_scoring *scoring,
                                         const struct ram_thresholds *thresholds,
                                         const struct ram_case *c, size_t u, size_t entry,

@@ -2,8 +2,8 @@
  * moment.h - population moments of a matrix that is read in row blocks.
  *
  * Each block is summarised alone and the summaries are merged in index order, so that blocks may
- * be computed by any thread: a result depends on where the matrix was cut, never on who computed
- * what. Cut at places that depend on the matrix alone.
+ * be computed by any thread: the result depends on where the matrix is cut, and not on which
+ * thread computed a block. Places to cut at must depend on the matrix only.
  *
  * Moments are kept about the mean, which is sound however far the mean lies from zero (Pebay,
  * "Formulas for robust, one-pass parallel computation of covariances and arbitrary-order
@@ -14,7 +14,7 @@
 
 #include "record/manifest.h"
 
-/* A zeroed struct is the summary of nothing. */
+/* A zeroed struct is the summary of no weights. */
 struct ram_moments {
     uint64_t n; /* weights */
     double mean;

@@ -1,9 +1,9 @@
 /*
- * pool.h - a fixed set of threads for loops whose iterations do not meet.
+ * pool.h - a fixed set of threads for loops whose iterations are independent.
  *
- * The result of a loop never depends on how many threads ran it: iteration i writes only what
- * belongs to i, the caller folds afterwards in index order, and of several failures the one of
- * the lowest index is reported.
+ * The result of a loop does not depend on the number of threads: iteration i writes only to its own
+ * data, the caller combines these in index order, and of several failures the one with the lowest
+ * index is reported.
  */
 #ifndef RAM_BASE_POOL_H
 #define RAM_BASE_POOL_H
@@ -25,7 +25,6 @@ unsigned ram_pool_threads(const struct ram_pool *pool); /* 1 for NULL */
  * After a failure no new index is begun. pool may be NULL (run here), and a call made from inside
  * an iteration runs in that iteration's thread, as worker 0 of its own.
  */
-int ram_pool_for(struct ram_pool *pool, size_t n, ram_pool_fn *fn, void *ctx,
-                 struct ram_err *err);
+int ram_pool_for(struct ram_pool *pool, size_t n, ram_pool_fn *fn, void *ctx, struct ram_err *err);
 
 #endif

@@ -13,7 +13,7 @@ struct ram_rng {
     uint64_t key;
 };
 
-/* stream: whatever names the sequence, such as a tensor's name. */
+/* stream: a name of the sequence, such as a tensor's name. */
 struct ram_rng ram_rng_for(uint64_t seed, const char *stream);
 
 uint64_t ram_rng_u64(struct ram_rng rng, uint64_t index);

@@ -10,7 +10,7 @@ struct ram_rx;
 int ram_rx_new(struct ram_rx **out, const char *pattern, bool ignore_case, struct ram_err *err);
 void ram_rx_free(struct ram_rx *rx);
 
-/* Does the pattern match anywhere in text? A text beyond the match limit counts as no match. */
+/* Whether the pattern matches anywhere in text. If the match limit is exceeded, it does not. */
 bool ram_rx_search(const struct ram_rx *rx, const char *text);
 
 #endif

@@ -181,14 +181,15 @@ struct raw {
     size_t n_plain;            /* bytes at its head that mean themselves; nearly always all */
 };
 
-/* Does this byte of a string mean itself? Not: quote, backslash, control characters, non-ASCII. */
+/* Whether this byte of a string stands for itself: it is no quote, backslash or control character,
+ * and it is ASCII. */
 static bool plain(char c)
 {
     return (signed char)c >= 0x20 && c != '"' && c != '\\';
 }
 
-/* Do all of the eight bytes at p? A top bit is set in the end by a byte beyond ASCII, by one below
- * 0x20, or by a quote or backslash, which the exclusive or makes 0. */
+/* The same for all of the eight bytes at p. A top bit is set in the end by a byte beyond ASCII, by
+ * one below 0x20, or by a quote or backslash, which the exclusive or makes 0. */
 static bool all_plain(const char *p)
 {
     const uint64_t ones = 0x0101010101010101u, tops = ones << 7;

@@ -7,7 +7,7 @@
  * 13 ms and the names; the manifest of a 30B mixture of experts (20 MB, 18,867 tensors) 0.8 s and
  * 130 MB, nearly all of both for nodes that live until they are copied once. This reader goes
  * straight to the struct, and is as strict: RFC 8259, valid UTF-8, no NUL in strings, nesting of
- * unknown values bounded. Which keys may occur, and how often, is the caller's to say.
+ * unknown values bounded. The caller decides which keys may occur, and how often.
  *
  * The first mistake goes to err, with file, line, column, what was being read, what was found and
  * what was expected; from then on every call returns false and moves nothing. So a caller may go
@@ -35,7 +35,7 @@ struct ram_scan {
 void ram_scan_init(struct ram_scan *scan, const char *text, size_t size, const char *where,
                    struct ram_arena *arena, struct ram_err *err);
 
-/* Has all gone well so far? */
+/* Whether there was no mistake so far. */
 static inline bool ram_scan_good(const struct ram_scan *scan)
 {
     return scan->status == RAM_OK;
@@ -60,7 +60,7 @@ bool ram_scan_entry(struct ram_scan *scan, const char **name);
 bool ram_scan_array(struct ram_scan *scan);
 bool ram_scan_element(struct ram_scan *scan);
 
-/* Is the next value null? Consumes it if so. */
+/* Whether the next value is null, which is then consumed. */
 bool ram_scan_null(struct ram_scan *scan);
 
 /* The next value must be one of these. A string goes to the arena, or is only checked (NULL); */

@@ -1,5 +1,5 @@
 /*
- * textfile.h - files of text that people hand us: what is evaluated on, questions, calibration.
+ * textfile.h - text files from users: texts to evaluate on, questions, calibration texts.
  *
  * They are read as Python reads a file in text mode with encoding="utf-8-sig": a byte order mark
  * is left out, "\r\n" and "\r" are line ends like "\n", and bytes that are not UTF-8 are an error.

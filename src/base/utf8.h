@@ -41,7 +41,8 @@ size_t ram_utf8_valid(const uint8_t *text, size_t size);
 /* How many times one U+FFFD would stand in its repair (see below). */
 size_t ram_utf8_count_invalid(const uint8_t *text, size_t size);
 
-/* Are these bytes, all that is left of a text, the start of a character whose end is missing? */
+/* Whether these bytes, the last of a text, are the beginning of a character whose end is missing.
+ */
 bool ram_utf8_is_cut(const uint8_t *p, size_t size);
 
 /* Appends text with one U+FFFD for each maximal subpart of an ill-formed sequence (Unicode

@@ -84,7 +84,7 @@ static uint64_t axis_block(uint64_t n, uint64_t scales, bool given)
     return !given && share >= SMALLEST && (share & (share - 1)) == 0 ? share : 0;
 }
 
-/* Which block does one scale cover? False if scale's shape fits none of the known forms. */
+/* Finds the block that one scale covers. False if the shape of the scales fits no known form. */
 static bool find_block(const struct ram_tensor *t, const struct ram_tensor *scale,
                        const struct blocking *how, uint64_t out[2])
 {

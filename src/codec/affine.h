@@ -2,8 +2,8 @@
  * affine.h - MLX affine quantisation: groups of 32, 64 or 128 weights along a row, codes of 2, 3,
  * 4, 5, 6 or 8 bits, w ~ scale * code + bias. docs/formats.md derives the rule.
  *
- * This file cuts rows into blocks and adds up; a block is a kernel's work (kern/kern_ref.c is the
- * meaning). struct ram_affine and enum ram_scale_type are kern.h's.
+ * This file cuts rows into blocks and adds up their errors; a kernel codes a block (kern/kern_ref.c
+ * defines how). struct ram_affine and enum ram_scale_type are declared in kern.h.
  *
  * Order of sums: a row is cut into blocks of RAM_KERN_BLOCK columns, whose f32 sums (kern.h) are
  * added in f64 from left to right; the sums of rows are added in order.
@@ -15,7 +15,7 @@
 #include "codec/float.h"
 #include "kern/kern.h"
 
-/* Is f a form that exists, and do its groups divide cols? */
+/* Whether f is a valid form whose groups divide cols. */
 bool ram_affine_fits(const struct ram_affine *f, size_t cols);
 
 /* Bytes of a row's codes, and of its scales (or biases). cols is a multiple of group. */
@@ -31,7 +31,7 @@ size_t ram_affine_scale_size(const struct ram_affine *f, size_t cols);
 double ram_affine_encode(const struct ram_affine *f, const float *w, size_t n, size_t cols,
                          uint8_t *codes, uint8_t *scales, uint8_t *biases);
 
-/* The way back: scale * code + bias in f32, two roundings, no fma. */
+/* Decodes: scale * code + bias in f32, with two roundings, not fused. */
 void ram_affine_decode(const struct ram_affine *f, const uint8_t *codes, const uint8_t *scales,
                        const uint8_t *biases, size_t n, size_t cols, float *w);
 
@@ -41,7 +41,7 @@ enum ram_float ram_affine_scale_float(const struct ram_affine *f);
 /*
  * Adds to sums[b][g] the squared error of every (bits, group) of the format's grid {2,3,4,5,6,8} x
  * {32,64,128} over n rows of w: exactly what _encode would return for these rows. A group that
- * does not divide cols is left alone.
+ * does not divide cols is left out.
  */
 void ram_affine_errors(enum ram_profile profile, enum ram_scale_type type, const float *w, size_t n,
                        size_t cols, double sums[6][3]);

@@ -21,7 +21,7 @@ size_t ram_float_size(enum ram_float type);
 void ram_float_widen(enum ram_float type, const void *in, size_t n, float *out);
 
 /* n values become `type`, rounded to nearest even; NaN becomes the canonical one in BF16 and F16.
- * Not for RAM_FLOAT_F8_E4M3: nothing of ours writes it. */
+ * Not for RAM_FLOAT_F8_E4M3, which RAM never writes. */
 void ram_float_narrow(enum ram_float type, const float *in, size_t n, void *out);
 
 #endif

@@ -102,7 +102,7 @@ static const char *type_of(const json_t *config)
     return type ? type : "";
 }
 
-/* Is it known which tensors of the source became which of ours? */
+/* Whether it is known which tensors of the source became which tensors of the output. */
 static bool comparable(const struct verify *v)
 {
     return v->layout && v->layout->known && !v->layout->obstacle;

@@ -213,7 +213,7 @@ static int read_six_lines(struct reader *reader, struct ram_err *err)
 
 /* ---- the file --------------------------------------------------------------------------- */
 
-/* Is this bracket JSON's: is the next character one that JSON allows there? */
+/* Whether this bracket begins JSON: whether the next character is one that JSON allows there. */
 static bool opens_json(const struct reader *reader, char bracket, const char *allowed)
 {
     size_t at = reader->at;

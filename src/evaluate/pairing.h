@@ -1,4 +1,4 @@
-/* pairing.h - which scores may be compared, and is their difference more than noise? */
+/* pairing.h - which scores may be compared, and whether their difference is more than noise. */
 #ifndef RAM_EVALUATE_PAIRING_H
 #define RAM_EVALUATE_PAIRING_H
 

@@ -1,7 +1,7 @@
 /*
  * rng_mt.h - the random numbers of CPython's `random.Random(seed)`: MT19937 seeded by an integer,
- * with randbelow, shuffle and sample as CPython 3.11 draws them. The harness that this project
- * agrees with chooses its examples so; so must we.
+ * with randbelow, shuffle and sample as CPython 3.11 draws them. The harness whose scores
+ * we reproduce chooses its examples with it.
  */
 #ifndef RAM_EVALUATE_RNG_MT_H
 #define RAM_EVALUATE_RNG_MT_H

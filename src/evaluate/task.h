@@ -1,6 +1,6 @@
 /*
- * task.h - what an evaluation is asked, and the functions that answer: one for each kind of task,
- * in the table of evaluate.c.
+ * task.h - the input of an evaluation, and the functions that run it: one for each kind of task, in
+ * the table of evaluate.c.
  */
 #ifndef RAM_EVALUATE_TASK_H
 #define RAM_EVALUATE_TASK_H

@@ -1,6 +1,6 @@
 /*
- * windows.h - a text as windows of tokens, and what a model makes of them: perplexity by mean and
- * by median, and divergence from a reference. docs/evaluation.md has the protocol.
+ * windows.h - a text as windows of tokens, and a model's results on them: mean and median
+ * perplexity, and divergence from a reference. docs/evaluation.md has the protocol.
  */
 #ifndef RAM_EVALUATE_WINDOWS_H
 #define RAM_EVALUATE_WINDOWS_H

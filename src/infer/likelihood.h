@@ -1,6 +1,6 @@
 /*
- * likelihood.h - what a model thinks of given tokens: log-probabilities, and the divergence from a
- * reference at the same positions. Every task is a list of such questions.
+ * likelihood.h - a model's log-probabilities of given tokens, and its divergence from a reference
+ * at the same positions. Every task is a list of such questions.
  *
  * Never stores positions x vocabulary: logits live for a block of positions at a time.
  */

@@ -254,7 +254,7 @@ static uint32_t named_token(const struct ram_tokenizer *tokenizer, const json_t 
     return id;
 }
 
-/* A file that says nothing, or nothing that can be read, is no reason to refuse a tokenizer. */
+/* A tokenizer is not refused because such a file is empty or cannot be read. */
 static size_t stated_rows(const char *dir)
 {
     static const char *const inner[] = {"text_config", "llm_config", "language_config"};

@@ -1,5 +1,5 @@
 /*
- * tokenizer_text.h - what a tokenizer must know of Unicode: normal form C and the classes of
+ * tokenizer_text.h - what a tokenizer needs of Unicode: normal form C and the classes of
  * characters.
  */
 #ifndef RAM_INFER_TOKENIZER_TEXT_H

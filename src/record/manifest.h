@@ -70,7 +70,7 @@ struct ram_entry {
     double errors[RAM_N_BITS][RAM_N_GROUPS]; /* sum of squared errors; NAN: group does not fit */
 };
 
-/* Does it hold all that scores are made of? */
+/* Whether it has everything that scores are computed from. */
 bool ram_entry_scored(const struct ram_entry *entry);
 
 /* "1d", "tiny", "not-weight"; NULL for RAM_SKIP_NONE. */

@@ -33,7 +33,7 @@ const char *const ram_compare_keys[] = {"ppl_mean",
                                         "p_value"};
 const size_t ram_compare_n_keys = sizeof ram_compare_keys / sizeof *ram_compare_keys;
 
-/* What the test in pairs says; false: it says nothing about such a figure. */
+/* The result of the paired test; false if the test does not apply to such a figure. */
 static bool paired_value(const struct ram_comparison *all, size_t i, const char *key, double *out)
 {
     const struct ram_score *score = all->scores[i];
@@ -171,7 +171,7 @@ static int name_rows(struct ram_compare_layout *layout, char *const *paths, stru
                                                                                      : RAM_OK;
 }
 
-/* Is there a score of the same group in that row already? */
+/* Whether there is a score of the same group in that row already. */
 static bool occupied(const struct ram_compare_layout *layout, size_t row, size_t i)
 {
     const struct ram_pairing *pairings = layout->all->pairings;

@@ -39,7 +39,7 @@ extern const size_t ram_compare_n_keys;
 /* NAN: nothing is. */
 double ram_compare_value(const struct ram_comparison *all, size_t i, const char *key);
 
-/* Does any score of a group have it? */
+/* Whether any score of a group has it. */
 bool ram_compare_any_has(const struct ram_comparison *all, size_t group, const char *key);
 
 int ram_compare_csv(const struct ram_compare_layout *layout, char **out, struct ram_err *err);

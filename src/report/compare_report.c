@@ -76,7 +76,7 @@ static void add_heads(struct ram_compare_layout *layout, size_t group, struct ra
     }
 }
 
-/* Has a score of the group another reference than the first that has one? */
+/* Whether scores of the group have different references. */
 static bool other_reference(const struct ram_comparison *all, size_t i)
 {
     const struct ram_score_model *mine = &all->scores[i]->reference;

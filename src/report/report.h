@@ -1,8 +1,8 @@
 /*
  * report.h - records as text, Markdown or JSON.
  *
- * A report reads records and nothing else. Those that set plans beside each other are handed
- * them, since deciding is not a report's business (src/ram_records.c does both).
+ * A report reads only records. Reports that compare plans get the plans as arguments, because a
+ * report does not decide anything (src/ram_records.c calls both).
  */
 #ifndef RAM_REPORT_REPORT_H
 #define RAM_REPORT_REPORT_H
@@ -16,12 +16,13 @@ struct ram_candidate {
     struct ram_plan *plan;
 };
 
-/* What the checkpoint holds, and the sizes it could have. tensors: a line for each of them too. */
+/* What the checkpoint contains, and its sizes under uniform quantisation. tensors: one line for
+ * each tensor, too. */
 int ram_report_manifest(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
                         size_t n_candidates, enum ram_form form, bool tensors, char **out,
                         struct ram_err *err);
 
-/* Candidates beside each other, and which uniform one is the best of no more bytes. */
+/* A table of candidates, each with the best uniform candidate of no more bytes. */
 int ram_report_compare(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
                        size_t n_candidates, enum ram_form form, char **out, struct ram_err *err);
 
