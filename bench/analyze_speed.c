@@ -96,10 +96,13 @@ static double time_pass(const struct matrix *m, bool errors, float *buffer)
     return clock_now() - start;
 }
 
-static double time_spectrum(const struct matrix *m, void *room)
+static double time_spectrum(const struct matrix *m, void *workspace)
 {
-    const struct ram_spectrum_job job = {
-        .view = ram_view_whole(&m->tensor), .rms = 0.02, .seed = 42, .name = "w", .room = room};
+    const struct ram_spectrum_job job = {.view = ram_view_whole(&m->tensor),
+                                         .rms = 0.02,
+                                         .seed = 42,
+                                         .name = "w",
+                                         .workspace = workspace};
     struct ram_err err = {0};
     double c;
 
@@ -183,7 +186,7 @@ static void measure(size_t rows, size_t cols)
     struct ram_err err = {0};
     const struct matrix m = make_matrix(rows, cols);
     const struct ram_view view = ram_view_whole(&m.tensor);
-    void *room = need(ram_calloc(ram_spectrum_room(&view), 1, &err));
+    void *workspace = need(ram_calloc(ram_spectrum_workspace(&view), 1, &err));
     float *buffer = need(ram_calloc(BLOCK + cols, sizeof *buffer, &err));
     const int runs = m.n > 10000000 ? 3 : 15;
     double pass = 1e9, errors = 1e9, spectrum = 1e9, read = 1e9, rival[5];
@@ -191,7 +194,7 @@ static void measure(size_t rows, size_t cols)
     for (int i = 0; i < runs; i++) {
         pass = fmin(pass, time_pass(&m, false, buffer));
         errors = fmin(errors, time_pass(&m, true, buffer));
-        spectrum = fmin(spectrum, time_spectrum(&m, room));
+        spectrum = fmin(spectrum, time_spectrum(&m, workspace));
         read = fmin(read, time_read(&m));
     }
     const struct flops f = flops_of(&m);
@@ -211,7 +214,7 @@ static void measure(size_t rows, size_t cols)
                rival[0], rival[1], rival[2], rival[3], rival[4], rival[0] / (total * ns));
     fflush(stdout);
     free(m.w);
-    free(room);
+    free(workspace);
     free(buffer);
 }
 

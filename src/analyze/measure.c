@@ -133,7 +133,8 @@ static int run_walk(struct walk *walk, struct part *sum, struct ram_err *err)
     return status;
 }
 
-/* ---- room ---------------------------------------------------------------------------------- */
+/* ---- workspace ----------------------------------------------------------------------------------
+ */
 
 /* Largest block and largest number of blocks of the views of a source. */
 static void walk_sizes(const struct ram_measure *job, size_t *buffer, size_t *n_blocks)
@@ -147,7 +148,7 @@ static void walk_sizes(const struct ram_measure *job, size_t *buffer, size_t *n_
         size_t floats = step * view->cols;
         if (i < 0 && job->probes) {
             const struct ram_noise noise = {.cols = view->cols, .n = columns_of(job)};
-            floats += ram_noise_room(&noise, step);
+            floats += ram_noise_workspace(&noise, step);
         }
         const size_t blocks = (view->rows + step - 1) / step;
         *buffer = floats > *buffer ? floats : *buffer;
@@ -156,7 +157,7 @@ static void walk_sizes(const struct ram_measure *job, size_t *buffer, size_t *n_
     *buffer = round_up(*buffer * sizeof(float)) / sizeof(float);
 }
 
-size_t ram_measure_room(const struct ram_measure *job, bool scored, unsigned threads)
+size_t ram_measure_workspace(const struct ram_measure *job, bool scored, unsigned threads)
 {
     size_t buffer, n_blocks;
 
@@ -164,7 +165,7 @@ size_t ram_measure_room(const struct ram_measure *job, bool scored, unsigned thr
     const size_t walk = round_up(n_blocks * sizeof(struct part)) +
                         round_up(job->source->view.cols * columns_of(job) * sizeof(float)) +
                         buffer * sizeof(float) * threads;
-    const size_t spectrum = scored && !job->no_svd ? ram_spectrum_room(&job->source->view) : 0;
+    const size_t spectrum = scored && !job->no_svd ? ram_spectrum_workspace(&job->source->view) : 0;
     return walk > spectrum ? walk : spectrum;
 }
 
@@ -180,11 +181,11 @@ size_t ram_measure_mapped(const struct ram_measure *job, unsigned threads)
     return job->frugal && block < all ? block : all;
 }
 
-/* Where the buffers of a walk lie in the room; returns the place of the probes' columns. */
+/* Where the buffers of a walk lie in the workspace; returns the place of the probes' columns. */
 static float *place(const struct ram_measure *job, struct walk *walk)
 {
     size_t n_blocks;
-    char *const base = job->room;
+    char *const base = job->workspace;
 
     walk_sizes(job, &walk->buffer_size, &n_blocks);
     walk->parts = (struct part *)base;
@@ -346,7 +347,7 @@ static int measure(const struct ram_measure *job, struct ram_entry *entry, struc
                                               .name = source->tensor->name,
                                               .frugal = job->frugal,
                                               .pool = job->pool,
-                                              .room = job->room};
+                                              .workspace = job->workspace};
     entry->metrics.svd = NAN;
     if (!job->no_svd)
         status = ram_spectrum(&spectrum, &entry->metrics.svd, err);

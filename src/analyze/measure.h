@@ -20,12 +20,12 @@ struct ram_measure {
     bool no_svd;           /* leave out the spectrum, which takes most of the time */
     bool frugal;           /* release weights block by block, instead of at the end */
     struct ram_pool *pool; /* NULL: use the calling thread only */
-    void *room;            /* ram_measure_room bytes, 64-byte aligned */
+    void *workspace;       /* ram_measure_workspace bytes, 64-byte aligned */
 };
 
 /* Bytes of working memory (less if the matrix is only checked), and of mapped weights that are
  * resident at once. `threads` is what the pool has. */
-size_t ram_measure_room(const struct ram_measure *job, bool scored, unsigned threads);
+size_t ram_measure_workspace(const struct ram_measure *job, bool scored, unsigned threads);
 size_t ram_measure_mapped(const struct ram_measure *job, unsigned threads);
 
 /* Fills in metrics, stats and errors of an entry. The number of threads changes no bit. */

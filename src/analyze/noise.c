@@ -27,7 +27,7 @@ void ram_noise_columns(const struct ram_noise *noise, float *x)
     }
 }
 
-size_t ram_noise_room(const struct ram_noise *noise, size_t rows)
+size_t ram_noise_workspace(const struct ram_noise *noise, size_t rows)
 {
     return rows * (noise->cols + noise->n);
 }
@@ -42,7 +42,7 @@ static void uniform(struct ram_rng rng, uint64_t first, size_t n, float *u)
     }
 }
 
-/* ||A X||^2 for a [rows, cols]; y [rows, n] is room. */
+/* ||A X||^2 for a [rows, cols]; y [rows, n] is workspace. */
 static int energy(const struct ram_noise *noise, const float *a, size_t rows, float *y, double *sum,
                   struct ram_err *err)
 {
@@ -58,9 +58,9 @@ static int energy(const struct ram_noise *noise, const float *a, size_t rows, fl
 }
 
 int ram_noise_block(const struct ram_noise *noise, const float *w, size_t first_row, size_t rows,
-                    float *room, double sums[2], struct ram_err *err)
+                    float *workspace, double sums[2], struct ram_err *err)
 {
-    float *const u = room, *const y = room + rows * noise->cols;
+    float *const u = workspace, *const y = workspace + rows * noise->cols;
 
     uniform(stream(noise, "output noise"), (uint64_t)first_row * noise->cols, rows * noise->cols,
             u);

@@ -21,12 +21,12 @@ struct ram_noise {
 void ram_noise_columns(const struct ram_noise *noise, float *x);
 
 /* Floats of working memory that a block of rows needs. */
-size_t ram_noise_room(const struct ram_noise *noise, size_t rows);
+size_t ram_noise_workspace(const struct ram_noise *noise, size_t rows);
 
 /* sums[0] = ||U X||^2 for U uniform in [-1, 1), sums[1] = ||W X||^2, over w [rows, cols], which
  * are the rows from first_row on of the whole matrix. */
 int ram_noise_block(const struct ram_noise *noise, const float *w, size_t first_row, size_t rows,
-                    float *room, double sums[2], struct ram_err *err);
+                    float *workspace, double sums[2], struct ram_err *err);
 
 /* d from the sums over a whole matrix; range = max - min. 0 for W X = 0. */
 double ram_noise_output(const double sums[2], double range);

@@ -346,7 +346,7 @@ static size_t plan(struct ram_spectrum_work *work, const struct ram_view *view, 
     return used;
 }
 
-size_t ram_spectrum_room(const struct ram_view *view)
+size_t ram_spectrum_workspace(const struct ram_view *view)
 {
     struct ram_spectrum_work work;
     const size_t copied = plan(&work, view, false, NULL);
@@ -381,7 +381,7 @@ int ram_spectrum(const struct ram_spectrum_job *job, double *out, struct ram_err
         return RAM_OK;
     frexp(job->rms * sqrt((double)length), &exponent);
     const bool plain = abs(exponent) <= PLAIN_EXPONENT;
-    plan(&work, &job->view, plain && job->view.tensor->dtype == RAM_BF16, job->room);
+    plan(&work, &job->view, plain && job->view.tensor->dtype == RAM_BF16, job->workspace);
     if (plain)
         work.unit = ldexpf(1, -2 * exponent);
     else

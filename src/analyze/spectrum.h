@@ -25,11 +25,11 @@ struct ram_spectrum_job {
     const char *name;      /* together with the seed, this determines the test matrix */
     bool frugal;           /* release the pages of every row block as soon as it was used */
     struct ram_pool *pool; /* NULL: use the calling thread only */
-    void *room;            /* ram_spectrum_room bytes, 64-byte aligned */
+    void *workspace;       /* ram_spectrum_workspace bytes, 64-byte aligned */
 };
 
 /* Bytes of working memory for a view; depends on its shape and type only. */
-size_t ram_spectrum_room(const struct ram_view *view);
+size_t ram_spectrum_workspace(const struct ram_view *view);
 
 /* Bytes of the largest block of weights that is in memory at once if frugal. */
 size_t ram_spectrum_block(const struct ram_view *view);

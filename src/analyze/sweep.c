@@ -31,7 +31,7 @@ enum {
 #define BASE_MEMORY  ((uint64_t)24 << 20)
 #define ENTRY_MEMORY ((uint64_t)1 << 11)
 
-struct room {
+struct workspace {
     void *data;
     size_t size;
 };
@@ -42,10 +42,10 @@ struct item {
     unsigned file; /* where its first weight lies */
     size_t offset;
     size_t bytes;
-    bool scored;   /* otherwise it is only checked */
-    bool alone;    /* all threads work on it */
-    bool frugal;   /* see measure.h */
-    size_t room;   /* see measure.h */
+    bool scored;          /* otherwise it is only checked */
+    bool uses_whole_pool; /* all threads work on it together */
+    bool frugal;          /* see measure.h */
+    size_t workspace;     /* see measure.h */
     size_t beside; /* what else is resident meanwhile: mapped weights, operands of products */
 };
 
@@ -59,9 +59,9 @@ struct sweep {
     struct ram_store_scope scope;
     struct item *items;
     size_t n_items;
-    struct room *rooms; /* of every worker */
-    uint64_t base;      /* bytes that are not weights and working memory ... */
-    uint64_t memory;    /* ... and those that may be */
+    struct workspace *workspaces; /* of every worker */
+    uint64_t base;                /* bytes that are not weights and working memory ... */
+    uint64_t memory;              /* ... and those that may be */
     uint64_t total;
     atomic_uint_least64_t done;
     atomic_bool cancelled;
@@ -138,7 +138,7 @@ static int sample_experts(const struct sweep *sweep, bool *left_out, struct ram_
 }
 
 static struct ram_measure job_of(const struct sweep *sweep, const struct item *item,
-                                 struct ram_pool *pool, void *room)
+                                 struct ram_pool *pool, void *workspace)
 {
     return (struct ram_measure){.ckpt = sweep->ckpt,
                                 .source = &sweep->layout->sources[item->index],
@@ -147,7 +147,7 @@ static struct ram_measure job_of(const struct sweep *sweep, const struct item *i
                                 .no_svd = sweep->opts.no_svd,
                                 .frugal = item->frugal,
                                 .pool = pool,
-                                .room = room};
+                                .workspace = workspace};
 }
 
 /* What a matrix product may allocate (kern/gemm.c): a block for all threads and one for each. */
@@ -160,27 +160,28 @@ static size_t product_memory(const struct ram_source *source, unsigned threads)
     return shared + threads * own;
 }
 
-/* Decides how an item is worked on: one of many, alone, or alone and frugal. */
+/* Decides how an item is computed: by one thread among others, by all threads, or by all threads
+ * and frugally, with weights released block by block. */
 static int settle(const struct sweep *sweep, struct item *item, struct ram_err *err)
 {
     const struct ram_source *source = &sweep->layout->sources[item->index];
     const unsigned threads = ram_pool_threads(sweep->pool);
     struct ram_measure job = job_of(sweep, item, NULL, NULL);
 
-    item->room = ram_measure_room(&job, item->scored, 1);
+    item->workspace = ram_measure_workspace(&job, item->scored, 1);
     item->beside = ram_measure_mapped(&job, 1) + product_memory(source, 1);
     if (source->view.rows * source->view.cols <= SMALL &&
-        item->room + item->beside <= sweep->memory / threads)
+        item->workspace + item->beside <= sweep->memory / threads)
         return RAM_OK;
-    item->alone = true;
-    item->room = ram_measure_room(&job, item->scored, threads);
+    item->uses_whole_pool = true;
+    item->workspace = ram_measure_workspace(&job, item->scored, threads);
     for (int frugal = 0; frugal < 2; frugal++) {
         job.frugal = item->frugal = frugal;
         item->beside = ram_measure_mapped(&job, threads) + product_memory(source, threads);
-        if (item->room + item->beside <= sweep->memory)
+        if (item->workspace + item->beside <= sweep->memory)
             return RAM_OK;
     }
-    const uint64_t need = sweep->base + item->room + item->beside, mebi = 1 << 20;
+    const uint64_t need = sweep->base + item->workspace + item->beside, mebi = 1 << 20;
     return ram_fail(err, RAM_ENOMEM,
                     "tensor '%s' needs %llu MiB of memory with %u threads, %llu MiB are allowed",
                     source->tensor->name, (unsigned long long)((need + mebi - 1) / mebi), threads,
@@ -234,36 +235,38 @@ done:
     return status;
 }
 
-/* ---- rooms --------------------------------------------------------------------------------- */
+/* ---- workspaces ---------------------------------------------------------------------------------
+ */
 
-static void release_rooms(struct sweep *sweep)
+static void release_workspaces(struct sweep *sweep)
 {
-    for (unsigned k = 0; sweep->rooms && k < ram_pool_threads(sweep->pool); k++) {
-        free(sweep->rooms[k].data);
-        sweep->rooms[k] = (struct room){0};
+    for (unsigned k = 0; sweep->workspaces && k < ram_pool_threads(sweep->pool); k++) {
+        free(sweep->workspaces[k].data);
+        sweep->workspaces[k] = (struct workspace){0};
     }
 }
 
-/* The first n workers get `size` bytes each, beside so many bytes of other things. Rooms are kept
- * from one matrix to the next, unless they would be in the way. */
-static int prepare_rooms(struct sweep *sweep, unsigned n, size_t size, uint64_t beside,
-                         struct ram_err *err)
+/* Gives each of the first n workers a workspace of `size` bytes; `beside` bytes are in use for
+ * other things. Workspaces are kept from one matrix to the next, unless that would exceed the
+ * memory. */
+static int prepare_workspaces(struct sweep *sweep, unsigned n, size_t size, uint64_t beside,
+                              struct ram_err *err)
 {
     uint64_t sum = beside;
 
     for (unsigned k = 0; k < ram_pool_threads(sweep->pool); k++) {
-        const size_t have = sweep->rooms[k].size;
+        const size_t have = sweep->workspaces[k].size;
         sum += k < n && size > have ? size : have;
     }
     if (sum > sweep->memory)
-        release_rooms(sweep);
+        release_workspaces(sweep);
     for (unsigned k = 0; k < n; k++) {
-        struct room *room = &sweep->rooms[k];
-        if (room->size >= size)
+        struct workspace *workspace = &sweep->workspaces[k];
+        if (workspace->size >= size)
             continue;
-        free(room->data);
-        *room = (struct room){.data = ram_calloc(size, 1, err), .size = size};
-        if (!room->data)
+        free(workspace->data);
+        *workspace = (struct workspace){.data = ram_calloc(size, 1, err), .size = size};
+        if (!workspace->data)
             return RAM_ENOMEM;
     }
     return RAM_OK;
@@ -297,7 +300,7 @@ static void read_ahead(const struct sweep *sweep, const struct item *item)
 static int work_on(struct sweep *sweep, const struct item *item, struct ram_pool *pool,
                    unsigned worker, struct ram_err *err)
 {
-    const struct ram_measure job = job_of(sweep, item, pool, sweep->rooms[worker].data);
+    const struct ram_measure job = job_of(sweep, item, pool, sweep->workspaces[worker].data);
     struct ram_entry *entry = &sweep->manifest->entries[item->index];
     int status;
 
@@ -332,12 +335,12 @@ static int work_on_one(void *ctx, size_t i, unsigned worker, struct ram_err *err
     return work_on(sweep, &sweep->items[batch->first + i], NULL, worker, err);
 }
 
-static int work_alone(struct sweep *sweep, size_t i, struct ram_err *err)
+static int work_with_pool(struct sweep *sweep, size_t i, struct ram_err *err)
 {
     const struct item *item = &sweep->items[i];
 
     read_ahead(sweep, item);
-    const int status = prepare_rooms(sweep, 1, item->room, item->beside, err);
+    const int status = prepare_workspaces(sweep, 1, item->workspace, item->beside, err);
     return status ? status : work_on(sweep, item, sweep->pool, 0, err);
 }
 
@@ -346,13 +349,14 @@ static int work_side_by_side(struct sweep *sweep, size_t first, size_t end, stru
 {
     const unsigned threads = ram_pool_threads(sweep->pool);
     struct batch batch = {sweep, first};
-    size_t room = 0, beside = 0;
+    size_t workspace = 0, beside = 0;
 
     for (size_t i = first; i < end; i++) {
-        room = sweep->items[i].room > room ? sweep->items[i].room : room;
+        workspace = sweep->items[i].workspace > workspace ? sweep->items[i].workspace : workspace;
         beside = sweep->items[i].beside > beside ? sweep->items[i].beside : beside;
     }
-    const int status = prepare_rooms(sweep, threads, room, (uint64_t)beside * threads, err);
+    const int status =
+        prepare_workspaces(sweep, threads, workspace, (uint64_t)beside * threads, err);
     return status ? status : ram_pool_for(sweep->pool, end - first, work_on_one, &batch, err);
 }
 
@@ -362,11 +366,12 @@ static int work(struct sweep *sweep, struct ram_err *err)
 
     for (size_t i = 0, end; i < sweep->n_items && !status; i = end) {
         end = i + 1;
-        while (!sweep->items[i].alone && end < sweep->n_items && !sweep->items[end].alone)
+        while (!sweep->items[i].uses_whole_pool && end < sweep->n_items &&
+               !sweep->items[end].uses_whole_pool)
             end++;
-        status = sweep->items[i].alone ? work_alone(sweep, i, err)
-                                       : work_side_by_side(sweep, i, end, err);
-        /* The other threads may have left this one nothing to do. */
+        status = sweep->items[i].uses_whole_pool ? work_with_pool(sweep, i, err)
+                                                 : work_side_by_side(sweep, i, end, err);
+        /* The other threads may have done everything already. */
         if (!status)
             report(sweep, &sweep->items[end - 1]);
         if (!status && atomic_load(&sweep->cancelled))
@@ -404,8 +409,8 @@ int ram_sweep(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
         status = ram_pool_new(&sweep.pool, run->threads, err);
     if (status)
         goto done;
-    sweep.rooms = ram_calloc(ram_pool_threads(sweep.pool), sizeof *sweep.rooms, err);
-    if (!sweep.rooms) {
+    sweep.workspaces = ram_calloc(ram_pool_threads(sweep.pool), sizeof *sweep.workspaces, err);
+    if (!sweep.workspaces) {
         status = RAM_ENOMEM;
         goto done;
     }
@@ -415,8 +420,8 @@ int ram_sweep(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
     if (!status)
         status = work(&sweep, err);
 done:
-    release_rooms(&sweep);
-    free(sweep.rooms);
+    release_workspaces(&sweep);
+    free(sweep.workspaces);
     free(sweep.items);
     ram_pool_free(sweep.pool);
     return status;

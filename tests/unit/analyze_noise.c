@@ -19,9 +19,9 @@ static double sample(const float *w, size_t rows, size_t cols, size_t n, uint64_
     double sums[2] = {0};
 
     float *x = ram_calloc(cols * n, sizeof *x, &err);
-    float *room = ram_calloc(ram_noise_room(&noise, step), sizeof *room, &err);
+    float *workspace = ram_calloc(ram_noise_workspace(&noise, step), sizeof *workspace, &err);
     assert_non_null(x);
-    assert_non_null(room);
+    assert_non_null(workspace);
     noise.x = x;
     ram_noise_columns(&noise, x);
     for (size_t j = 0; j < n; j++) {
@@ -33,12 +33,13 @@ static double sample(const float *w, size_t rows, size_t cols, size_t n, uint64_
     for (size_t row = 0; row < rows; row += step) {
         const size_t m = rows - row < step ? rows - row : step;
         double part[2];
-        assert_int_equal(ram_noise_block(&noise, w + row * cols, row, m, room, part, &err), RAM_OK);
+        assert_int_equal(ram_noise_block(&noise, w + row * cols, row, m, workspace, part, &err),
+                         RAM_OK);
         sums[0] += part[0];
         sums[1] += part[1];
     }
     free(x);
-    free(room);
+    free(workspace);
     ram_moments_block(w, rows * cols, &moments);
     return ram_noise_output(sums, (double)moments.max - (double)moments.min);
 }
@@ -89,19 +90,19 @@ static void noise_is_uniform(void **state)
     float w[ROWS];
     double sums[2];
     const float one = 1;
-    float room[2 * ROWS];
+    float workspace[2 * ROWS];
     struct ram_err err = {0};
     const struct ram_noise noise = {.seed = 3, .name = "t", .cols = 1, .n = 1, .x = &one};
     (void)state;
 
     for (int i = 0; i < ROWS; i++)
         w[i] = i % 2 ? 2 : -2;
-    assert_int_equal(ram_noise_room(&noise, ROWS), 2 * ROWS);
-    assert_int_equal(ram_noise_block(&noise, w, 0, ROWS, room, sums, &err), RAM_OK);
+    assert_int_equal(ram_noise_workspace(&noise, ROWS), 2 * ROWS);
+    assert_int_equal(ram_noise_block(&noise, w, 0, ROWS, workspace, sums, &err), RAM_OK);
     double mean = 0, largest = 0;
     for (int i = 0; i < ROWS; i++) {
-        mean += (double)room[i] / ROWS;
-        largest = fmax(largest, fabs((double)room[i]));
+        mean += (double)workspace[i] / ROWS;
+        largest = fmax(largest, fabs((double)workspace[i]));
     }
     assert_true(sums[1] == 4.0 * ROWS);
     assert_true(fabs(mean) < 0.04 && largest <= 1 && largest > 0.99);

@@ -117,13 +117,17 @@ static double measure(const struct matrix *m, struct ram_view view, uint64_t see
     struct ram_err err = {0};
     double c = -1;
 
-    void *room = ram_calloc(ram_spectrum_room(&view), 1, &err);
-    assert_non_null(room);
-    const struct ram_spectrum_job job = {
-        .view = view, .rms = m->rms, .seed = seed, .name = "t", .pool = pool, .room = room};
+    void *workspace = ram_calloc(ram_spectrum_workspace(&view), 1, &err);
+    assert_non_null(workspace);
+    const struct ram_spectrum_job job = {.view = view,
+                                         .rms = m->rms,
+                                         .seed = seed,
+                                         .name = "t",
+                                         .pool = pool,
+                                         .workspace = workspace};
     if (ram_spectrum(&job, &c, &err))
         fail_msg("%s", err.message);
-    free(room);
+    free(workspace);
     return c;
 }
 
