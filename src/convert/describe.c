@@ -1,6 +1,7 @@
 /* describe.c - what a conversion writes, or would write, told to a person or a program. */
 #include "convert/directory.h"
 
+#include "base/table.h"
 #include "record/emit.h"
 
 #include <stdio.h>
@@ -88,35 +89,43 @@ static json_t *as_json(const struct ram_conversion *c, struct ram_err *err)
     return root;
 }
 
-static void as_text(const struct ram_conversion *c, json_t *root, struct ram_buf *buf)
+static void as_text(const struct ram_conversion *c, json_t *root, enum ram_form form,
+                    struct ram_buf *buf)
 {
     const struct ram_outline *o = c->outline;
     const json_t *files = json_object_get(root, "files");
     const json_t *fallbacks = json_object_get(root, "fallbacks");
 
-    ram_buf_printf(buf, "%s %s\n", c->results ? "Wrote" : "Would write", c->dir);
+    struct ram_table table = {0};
+
+    ram_table_column(&table, "file");
+    ram_table_column(&table, ">bytes");
+    ram_buf_printf(buf, form == RAM_MARKDOWN ? "### %s %s\n\n" : "%s %s\n",
+                   c->results ? "Wrote" : "Would write", c->dir);
     for (size_t i = 0; i < json_array_size(files); i++) {
         const json_t *file = json_array_get(files, i);
         const json_t *bytes = json_object_get(file, "bytes");
         struct ram_buf size = {0};
         if (json_is_integer(bytes))
             ram_buf_grouped(&size, (uint64_t)json_integer_value(bytes));
-        ram_buf_printf(buf, "  %-36s %18s\n", json_string_value(json_object_get(file, "name")),
-                       size.data ? size.data : "");
+        ram_table_cell(&table, "%s", json_string_value(json_object_get(file, "name")));
+        ram_table_cell(&table, "%s", size.data ? size.data : "");
         ram_buf_release(&size);
     }
-    ram_buf_puts(buf, "Tensors: ");
+    ram_table_print(&table, form, buf);
+    ram_table_release(&table);
+    ram_buf_puts(buf, form == RAM_MARKDOWN ? "\nTensors: " : "Tensors: ");
     ram_buf_grouped(buf, o->bytes);
     ram_buf_puts(buf, " bytes, ");
     ram_buf_grouped(buf, o->parameters);
-    ram_buf_printf(buf, " weights, %.3f bits a weight; encoder %s, profile %s\n", effective_bits(o),
-                   c->encoder->name, ram_profile_name(c->opts->profile));
+    ram_buf_printf(buf, " weights, %.3f bits per weight; encoder %s, profile %s\n",
+                   effective_bits(o), c->encoder->name, ram_profile_name(c->opts->profile));
     if (c->results && o->n_quantized)
         ram_buf_printf(buf, "Relative error of the quantised weights: %.5f\n",
                        ram_conversion_error(c));
     for (size_t i = 0; i < json_array_size(fallbacks); i++) {
         const json_t *entry = json_array_get(fallbacks, i);
-        ram_buf_printf(buf, "Fallback: %s: %s\n",
+        ram_buf_printf(buf, form == RAM_MARKDOWN ? "\nFallback: `%s`: %s\n" : "Fallback: %s: %s\n",
                        json_string_value(json_object_get(entry, "module")),
                        json_string_value(json_object_get(entry, "stored")));
     }
@@ -139,7 +148,7 @@ int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_fo
         struct ram_c_locale locale;
         status = ram_c_locale_enter(&locale, err);
         if (!status) {
-            as_text(conversion, root, &buf);
+            as_text(conversion, root, form, &buf);
             ram_c_locale_leave(&locale);
             status = ram_buf_take(&buf, out, err);
         }

@@ -1,6 +1,8 @@
 /* findings.c - see findings.h. */
 #include "convert/findings.h"
 
+#include "base/table.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +84,28 @@ void ram_findings_text(const struct ram_findings *f, struct ram_buf *buf)
         if (f->counts[k] > listed)
             ram_buf_printf(buf, "  and %zu more\n", f->counts[k] - listed);
     }
+}
+
+void ram_findings_markdown(const struct ram_findings *f, struct ram_buf *buf)
+{
+    struct ram_table table = {0};
+
+    ram_table_column(&table, "check");
+    ram_table_column(&table, "verdict");
+    ram_table_column(&table, "note");
+    for (int k = 0; k < RAM_N_CHECKS; k++) {
+        ram_table_cell(&table, "%s", names[k]);
+        ram_table_cell(&table, "%s", verdict(f, k));
+        ram_table_cell(&table, "%s", f->notes[k] ? f->notes[k] : "");
+    }
+    ram_table_print(&table, RAM_MARKDOWN, buf);
+    ram_table_release(&table);
+    ram_buf_puts(buf, f->n ? "\n" : "");
+    for (size_t i = 0; i < f->n; i++)
+        ram_buf_printf(buf, "* %s: `%s`: %s\n", names[f->items[i].check], f->items[i].where,
+                       f->items[i].what);
+    if (ram_findings_total(f) > f->n)
+        ram_buf_printf(buf, "* and %zu more\n", ram_findings_total(f) - f->n);
 }
 
 json_t *ram_findings_json(const struct ram_findings *f)

@@ -44,6 +44,7 @@ void ram_findings_note(struct ram_findings *findings, enum ram_check check, bool
 
 size_t ram_findings_total(const struct ram_findings *findings);
 void ram_findings_text(const struct ram_findings *findings, struct ram_buf *buf);
+void ram_findings_markdown(const struct ram_findings *findings, struct ram_buf *buf);
 json_t *ram_findings_json(const struct ram_findings *findings); /* {"checks", "differences"} */
 void ram_findings_release(struct ram_findings *findings);
 

@@ -6,6 +6,7 @@
  */
 #include "convert/verify.h"
 
+#include "base/table.h"
 #include "convert/compare.h"
 #include "convert/sidecar.h"
 #include "convert/stream.h"
@@ -249,27 +250,48 @@ static void tell_json(const struct verify *v, struct ram_buf *buf)
 }
 
 /* The table of errors: rmse over rms, and the same of the worst group, with its place. */
-static void tell_errors(const struct verify *v, struct ram_buf *buf)
+static void tell_errors(const struct verify *v, enum ram_form form, struct ram_buf *buf)
 {
-    ram_buf_printf(buf, "%-52s %9s %10s   %s\n", "module", "width", "error",
-                   "worst group (row, column)");
+    struct ram_table table = {0};
+
+    ram_table_column(&table, "module");
+    ram_table_column(&table, ">width");
+    ram_table_column(&table, ">error");
+    ram_table_column(&table, ">worst group (row, column)");
     for (size_t i = 0; i < v->list.n; i++) {
         const struct ram_found *found = &v->list.items[i];
-        char width[32];
         if (!found->quantized || !found->expected || !found->expected->target)
             continue;
-        snprintf(width, sizeof width, "%dg%d", found->affine.bits, found->affine.group);
-        ram_buf_printf(buf, "%-52s %9s %10.5f   %.4f (%llu, %llu)\n", found->module, width,
-                       ram_relative_error(found->squared_error, found->squared), worst_error(found),
+        ram_table_cell(&table, "%s", found->module);
+        ram_table_cell(&table, "%dg%d", found->affine.bits, found->affine.group);
+        ram_table_cell(&table, "%.5f", ram_relative_error(found->squared_error, found->squared));
+        ram_table_cell(&table, "%.4f (%llu, %llu)", worst_error(found),
                        (unsigned long long)found->worst_row, (unsigned long long)found->worst_col);
     }
+    ram_table_print(&table, form, buf);
+    ram_table_release(&table);
+    ram_buf_puts(buf, "\n");
+}
+
+static void tell_findings(const struct verify *v, enum ram_form form, struct ram_buf *buf)
+{
+    const size_t total = ram_findings_total(&v->findings);
+
+    if (form == RAM_MARKDOWN)
+        ram_findings_markdown(&v->findings, buf);
+    else
+        ram_findings_text(&v->findings, buf);
+    ram_buf_puts(buf, form == RAM_MARKDOWN ? "\n" : "");
+    if (total)
+        ram_buf_printf(buf, "%s: %zu difference%s\n", v->dir, total, total == 1 ? "" : "s");
+    else
+        ram_buf_printf(buf, "%s: no difference\n", v->dir);
 }
 
 static int tell(const struct verify *v, enum ram_form form, char **out, struct ram_err *err)
 {
     struct ram_buf buf = {0};
     struct ram_c_locale locale;
-    const size_t total = ram_findings_total(&v->findings);
 
     const int status = ram_c_locale_enter(&locale, err);
     if (status)
@@ -278,12 +300,8 @@ static int tell(const struct verify *v, enum ram_form form, char **out, struct r
         tell_json(v, &buf);
     } else {
         if (comparable(v))
-            tell_errors(v, &buf);
-        ram_findings_text(&v->findings, &buf);
-        if (total)
-            ram_buf_printf(&buf, "%s: %zu difference%s\n", v->dir, total, total == 1 ? "" : "s");
-        else
-            ram_buf_printf(&buf, "%s: no difference\n", v->dir);
+            tell_errors(v, form, &buf);
+        tell_findings(v, form, &buf);
     }
     ram_c_locale_leave(&locale);
     return ram_buf_take(&buf, out, err);

@@ -2,9 +2,9 @@
  * compare_report.c - see compare_report.h: the table, what is said of pairs below it, and what its
  * columns mean. Only columns that some score of a group fills are shown.
  */
+#include "base/table.h"
 #include "report/compare_layout.h"
 #include "report/format.h"
-#include "report/table.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* family_report.c - plans of one model at many budgets, with the predicted divergence of each. */
+#include "base/table.h"
 #include "record/emit.h"
 #include "report/format.h"
 #include "report/report.h"
-#include "report/table.h"
 
 #include <math.h>
 

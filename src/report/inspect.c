@@ -1,9 +1,9 @@
 /* inspect.c - what a checkpoint holds and what sizes it could have. */
+#include "base/table.h"
 #include "record/emit.h"
 #include "report/format.h"
 #include "report/report.h"
 #include "report/roles.h"
-#include "report/table.h"
 
 #include <stdio.h>
 #include <stdlib.h>

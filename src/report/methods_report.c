@@ -5,10 +5,10 @@
  * each stands the best uniform quantisation that takes no more bytes, with the predicted errors of
  * both.
  */
+#include "base/table.h"
 #include "record/emit.h"
 #include "report/format.h"
 #include "report/report.h"
-#include "report/table.h"
 
 #include <math.h>
 #include <stdio.h>

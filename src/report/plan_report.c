@@ -1,10 +1,10 @@
 /* plan_report.c - what a plan decided: totals, a table per role, the reasons, the experts. */
+#include "base/table.h"
 #include "record/emit.h"
 #include "report/format.h"
 #include "report/report.h"
 #include "report/roles.h"
 #include "report/search_report.h"
-#include "report/table.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* search_report.c - see search_report.h. */
 #include "report/search_report.h"
 
-#include "report/table.h"
+#include "base/table.h"
 
 #include <stdio.h>
 #include <stdlib.h>

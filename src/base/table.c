@@ -1,5 +1,5 @@
 /* table.c - see table.h. */
-#include "report/table.h"
+#include "base/table.h"
 
 #include <stdarg.h>
 #include <stdio.h>

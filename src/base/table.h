@@ -1,8 +1,8 @@
 /*
  * table.h - a table for people: columns as wide as their widest cell in text, or Markdown.
  */
-#ifndef RAM_REPORT_TABLE_H
-#define RAM_REPORT_TABLE_H
+#ifndef RAM_BASE_TABLE_H
+#define RAM_BASE_TABLE_H
 
 #include "base/buf.h"
 #include "base/mem.h"
