@@ -1,6 +1,7 @@
 /*
- * ram_records.c - the parts of ram.h that set one record's possible futures beside each other:
- * they need the allocator and the reports, which do not depend on each other.
+ * ram_records.c - the parts of ram.h that plan the same manifest with several methods or budgets
+ * and compare the plans. They call the allocator and the reports, which do not depend on each
+ * other.
  */
 #include "allocate/allocate.h"
 #include "report/report.h"

@@ -29,18 +29,19 @@ struct ram_weight_encoder {
 int ram_weight_encoder_find(const struct ram_weight_encoder **out, const char *name,
                             struct ram_err *err);
 
-/* Whoever can say what flows into the matrices: a model that was run. Called from the thread that
+/* Provider of Hessian factors: a model that was run. Called from the thread that
  * converts, in the order of modules. */
 struct ram_weight_inputs {
     void *ctx;
-    /* Before the first question; what takes long is done here, after all checks. */
+    /* Called before the first factor is asked for. Long computations are done here, after all
+     * checks of the conversion. */
     int (*open)(void *ctx, struct ram_err *err);
-    /* Of a matrix of this unit (of a stack: the index of its expert); turned: it is stored [in,
-     * out]. NULL in *out: nothing is known. Borrowed until forget. */
+    /* The factor of a matrix of this unit; in a stack, of the expert with this index. turned: the
+     * matrix is stored [in, out]. *out becomes NULL if nothing is known. Borrowed until forget. */
     int (*factor)(void *ctx, const char *unit, size_t expert, bool turned,
                   const struct ram_gptq_factor **out, struct ram_err *err);
     void (*forget)(void *ctx);
-    /* What made them, for the record: the caller's reference. */
+    /* How the factors were made, for ram.json; the caller owns the reference. */
     json_t *(*settings)(void *ctx);
 };
 

@@ -13,7 +13,7 @@ struct ram_place {
     size_t row, n;   /* rows [row, row + n) of the chunk */
     size_t position; /* of its first token */
     size_t parent;   /* a place of the same chunk, or RAM_NO_PARENT */
-    unsigned unit;   /* that is as if stored otherwise: 0 none, or RAM_ALL_UNITS */
+    unsigned unit;   /* unit perturbed in this span; 0: none, or RAM_ALL_UNITS */
 };
 
 /* Everything that flows through a layer, for at most `rows` rows. */

@@ -72,7 +72,7 @@ static void keep_better(struct pair *best, struct pair p)
         *best = p;
 }
 
-/* ---- the grid, in whole numbers --------------------------------------------------------- */
+/* ---- the grid, in integers --------------------------------------------------------------- */
 
 /* NaN becomes the least. */
 static float clamp(float x, float least, float most)
