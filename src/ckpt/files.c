@@ -109,6 +109,21 @@ static bool was_interrupted(const struct ram_ckpt *ckpt)
     return found;
 }
 
+/* How to get what is missing, for the end of a sentence. */
+static const char *advice_of(const struct ram_ckpt *ckpt, char text[NAME_ROOM])
+{
+    const bool cached = strstr(ckpt->dir, "/snapshots/") && strstr(ckpt->dir, "/models--");
+
+    if (cached)
+        snprintf(text, NAME_ROOM, "%sto download it: hf download %.180s",
+                 was_interrupted(ckpt) ? "a download was interrupted; " : "", ckpt->name);
+    else
+        snprintf(text, NAME_ROOM, "%s",
+                 was_interrupted(ckpt) ? "a download was interrupted, run it again"
+                                       : "download what is missing");
+    return text;
+}
+
 static int refuse_empty(const struct ram_ckpt *ckpt, struct ram_err *err)
 {
     char name[NAME_ROOM];
@@ -119,9 +134,8 @@ static int refuse_empty(const struct ram_ckpt *ckpt, struct ram_err *err)
                         "%s: no weights that can be read: neither %s nor model*.safetensors; there "
                         "is %s (%s)",
                         ckpt->dir, ram_ckpt_index_name, name, strangers[i].advice);
-    return ram_fail(err, RAM_EFORMAT, "%s: no weights: neither %s nor model*.safetensors%s",
-                    ckpt->dir, ram_ckpt_index_name,
-                    was_interrupted(ckpt) ? "; a download was interrupted, run it again" : "");
+    return ram_fail(err, RAM_EFORMAT, "%s: no weights: neither %s nor model*.safetensors; %s",
+                    ckpt->dir, ram_ckpt_index_name, advice_of(ckpt, name));
 }
 
 const char *ram_ckpt_config_hint(const char *dir, char text[RAM_FILES_HINT])
@@ -191,12 +205,13 @@ static void miss(struct missing *m, const char *name)
 static int refuse_missing(const struct ram_ckpt *ckpt, const struct missing *m, const char *who,
                           size_t of, struct ram_err *err)
 {
+    char advice[NAME_ROOM];
+
     return ram_fail(err, RAM_EFORMAT,
                     "%s: %s name%s %zu weight file%s, of which %zu %s missing: %s%s; %s", ckpt->dir,
                     who, strcmp(who, ram_ckpt_index_name) ? "" : "s", of, of == 1 ? "" : "s", m->n,
                     m->n == 1 ? "is" : "are", m->names, m->n > MAX_SHOWN ? ", ..." : "",
-                    was_interrupted(ckpt) ? "a download was interrupted, run it again"
-                                          : "download what is missing");
+                    advice_of(ckpt, advice));
 }
 
 /* "model-00002-of-00007.safetensors": 7 and, in *digits, where the first number stands; else 0. */

@@ -1,4 +1,5 @@
-/* hub.h - where a model lies: a directory, or "org/name[@revision]" in the Hugging Face cache. */
+/* hub.h - where a model lies: a directory, or "org/name[@revision]" (or "name", as of old models)
+ * in the Hugging Face cache. */
 #ifndef RAM_CKPT_HUB_H
 #define RAM_CKPT_HUB_H
 

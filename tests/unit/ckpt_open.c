@@ -512,7 +512,11 @@ static void models_are_found_in_the_cache(void **state)
     refuse("org/some-model@../x", RAM_EIO, "not of the form");
     refuse("../x", RAM_EIO, "not of the form");
     refuse("a/b/c", RAM_EIO, "not of the form");
-    refuse("word", RAM_EIO, "not of the form org/name[@revision]");
+    refuse("two words", RAM_EIO, "not of the form org/name[@revision]");
+    refuse("org/some--model", RAM_EIO, "not of the form");
+    refuse("word", RAM_EIO, "to download it: hf download word");
+    refuse("Org/Some-Model", RAM_EIO, "/hub; it holds org/some-model; to download it: ");
+    refuse("org/some-model@v2", RAM_EIO, "of this model it holds commit 0123abcd; to download");
 
     /* HF_HUB_CACHE beats HF_HOME; HOME is the last resort. */
     in_dir(path, "hub");
@@ -524,6 +528,99 @@ static void models_are_found_in_the_cache(void **state)
     unsetenv("HF_HOME");
     setenv("HOME", dir, 1);
     refuse("org/some-model", RAM_EIO, "/.cache/huggingface/hub");
+}
+
+static void forget_places(void)
+{
+    static const char *const names[] = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME",
+                                        "XDG_CACHE_HOME"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        unsetenv(names[i]);
+}
+
+/* As huggingface_hub 1 and 2 look them up: by constants.py. $D is the test's directory. */
+static void every_variable_of_the_cache(void **state)
+{
+    static const struct {
+        const char *variable, *value, *cache; /* where the model then lies, below the directory */
+    } places[] = {
+        {"HF_HUB_CACHE", "$D/a", "a"},
+        {"HF_HUB_CACHE", "${D}/a", "a"},
+        {"HF_HUB_CACHE", "~/a", "a"},
+        {"HF_HUB_CACHE", "$D/$UNSET_X/a", "$UNSET_X/a"},
+        {"HUGGINGFACE_HUB_CACHE", "$D/b", "b"},
+        {"HF_HOME", "~/c", "c/hub"},
+        {"XDG_CACHE_HOME", "$D/x", "x/huggingface/hub"},
+        {"D", NULL, ".cache/huggingface/hub"},
+    };
+    static const char *const models[][3] = {
+        /* what is asked for, its repository, the ref or commit it lies under */
+        {"gpt2", "models--gpt2", "refs/main"},
+        {"gpt2@refs/pr/7", "models--gpt2", "refs/refs/pr/7"},
+        {"org/m@feature/x+1", "models--org--m", "refs/feature/x+1"},
+        {"org/m@0123456789012345678901234567890123456789", "models--org--m", NULL},
+    };
+    static const char commit[] = "0123456789012345678901234567890123456789";
+    const struct make_opts opts = {.arch = "llama", .layers = 1};
+    char command[2000], cache[512];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+            struct ram_err err = {0};
+            struct ram_ckpt *ckpt;
+            forget_places();
+            setenv("D", dir, 1);
+            setenv("HOME", dir, 1);
+            if (places[i].value)
+                setenv(places[i].variable, places[i].value, 1);
+            in_dir(cache, places[i].cache);
+            snprintf(command, sizeof command,
+                     "d='%s/%s'; mkdir -p \"$d/snapshots/%s\" \"$d/$(dirname '%s')\" && printf %s "
+                     ">\"$d/%s\"",
+                     cache, models[m][1], commit, models[m][2] ? models[m][2] : "refs/other",
+                     commit, models[m][2] ? models[m][2] : "refs/other");
+            assert_int_equal(system(command), 0);
+            snprintf(command, sizeof command, "%s/%s/snapshots/%s", cache, models[m][1], commit);
+            make_ckpt(command, &opts);
+            if (ram_ckpt_open(&ckpt, models[m][0], &err))
+                fail_msg("%s=%s: %s", places[i].variable, places[i].value, err.message);
+            assert_string_equal(ckpt->name, m < 2 ? "gpt2" : "org/m");
+            ram_ckpt_close(ckpt);
+            snprintf(command, sizeof command, "rm -r '%s'", cache);
+            assert_int_equal(system(command), 0);
+        }
+    forget_places();
+}
+
+/* A download that stopped: the snapshot lacks a file. */
+static void partial_snapshots(void **state)
+{
+    const struct make_opts opts = {.arch = "llama", .layers = 1, .shards = 2};
+    char path[512], command[2400];
+    (void)state;
+
+    snprintf(path, sizeof path, "%s/models--org--m", dir);
+    snprintf(command, sizeof command,
+             "mkdir -p '%s/snapshots/0123' '%s/blobs' '%s/refs' && printf 0123 >'%s/refs/main'",
+             path, path, path, path);
+    assert_int_equal(system(command), 0);
+    setenv("HF_HUB_CACHE", dir, 1);
+    snprintf(path, sizeof path, "%s/models--org--m/snapshots/0123", dir);
+    make_ckpt(path, &opts);
+    snprintf(command, sizeof command,
+             "cd '%s' && rm model-00001-of-00002.safetensors && ln -s ../../blobs/ab "
+             "model-00001-of-00002.safetensors",
+             path);
+    assert_int_equal(system(command), 0);
+    refuse("org/m", RAM_EFORMAT,
+           "of which 1 is missing: model-00001-of-00002.safetensors; to download it: hf download "
+           "org/m");
+    put_file("models--org--m/blobs/ab.incomplete", "x");
+    refuse("org/m", RAM_EFORMAT, "a download was interrupted; to download it: hf download org/m");
+    snprintf(path, sizeof path, "%s/models--org--m", dir);
+    refuse(path, RAM_EFORMAT, "this is a repository of the Hugging Face cache: give org/name");
+    forget_places();
 }
 
 int main(void)
@@ -542,6 +639,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_there_instead_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_directory_without_config_says_where_one_is, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(every_variable_of_the_cache, setup, teardown),
+        cmocka_unit_test_setup_teardown(partial_snapshots, setup, teardown),
         cmocka_unit_test_setup_teardown(one_name_in_two_files, setup, teardown),
         cmocka_unit_test_setup_teardown(a_header_of_44000_tensors, setup, teardown),
         cmocka_unit_test_setup_teardown(models_are_found_in_the_cache, setup, teardown),
