@@ -88,7 +88,8 @@ static int run(const char *path, const struct args *args, const struct opt_commo
     const bool table_only = to_look_at(args);
     struct ram_manifest *manifest = NULL;
 
-    int status = table_only ? RAM_OK : job_check_output(args->output, common->force, err);
+    int status =
+        table_only ? RAM_OK : ram_check_output(args->output, common->force, NULL, path, err);
     if (!status)
         status = ram_manifest_read(&manifest, path, err);
     if (!status)

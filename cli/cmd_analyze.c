@@ -96,9 +96,9 @@ static int run(const char *model, const struct args *args, struct job *job, bool
     struct ram_ckpt *ckpt = NULL;
     struct ram_manifest *manifest = NULL;
 
-    int status = job_check_output(args->output, force, err);
+    int status = job_open_model(job, model, &ckpt, err);
     if (!status)
-        status = job_open_model(job, model, &ckpt, err);
+        status = ram_check_output(args->output, force, ckpt, NULL, err);
     if (!status)
         status = announce(ckpt, job, err);
     if (!status)

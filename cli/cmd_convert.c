@@ -51,9 +51,7 @@ static int run(const char *model, const struct args *args, struct job *job, bool
     struct ram_ckpt *ckpt = NULL;
     char *text = NULL;
 
-    int status = opts.dry_run ? RAM_OK : job_check_output(dir, force, err);
-    if (!status)
-        status = ram_plan_read(&plan, args->plan, err);
+    int status = ram_plan_read(&plan, args->plan, err);
     if (!status)
         status = job_open_model(job, model, &ckpt, err);
     if (!status)

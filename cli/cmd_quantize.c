@@ -209,10 +209,7 @@ static int run(const char *model, struct work *w, bool force, struct ram_err *er
     struct ram_quantized q = {0};
     struct ram_ckpt *ckpt = NULL;
 
-    int status =
-        args->convert.dry_run ? RAM_OK : job_check_output(args->convert.output, force, err);
-    if (!status)
-        status = job_open_model(w->job, model, &ckpt, err);
+    int status = job_open_model(w->job, model, &ckpt, err);
     if (!status)
         status = job_stage_done(
             w->job, ram_quantize(ckpt, args->convert.output, &opts, &w->job->run, &q, err));

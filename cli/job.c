@@ -123,20 +123,5 @@ char *job_beside(const char *path, const char *suffix, struct ram_err *err)
 
 int job_check_output(const char *path, bool force, struct ram_err *err)
 {
-    int status = RAM_OK;
-
-    if (!*path)
-        return fail(err, RAM_EUSAGE, "-o", "the name of the output is empty");
-    char *parent = job_beside(path, "", err);
-    if (!parent)
-        return RAM_ENOMEM;
-    char *slash = strrchr(parent, '/');
-    if (slash)
-        slash[slash == parent] = '\0';
-    if (!force && access(path, F_OK) == 0)
-        status = fail(err, RAM_EEXIST, path, "exists; --force replaces it");
-    else if (access(slash ? parent : ".", W_OK | X_OK))
-        status = fail(err, RAM_EIO, slash ? parent : ".", strerror(errno));
-    free(parent);
-    return status;
+    return ram_check_output(path, force, NULL, NULL, err);
 }

@@ -35,7 +35,7 @@ void job_kept(struct job *job, int status);
 /* Opens a model, and prints what ram_ckpt_note says of it as notes. */
 int job_open_model(struct job *job, const char *model, struct ram_ckpt **out, struct ram_err *err);
 
-/* RAM_EEXIST if path is there and force is not given; RAM_EIO if nothing could be made there. */
+/* ram_check_output of a file, where nothing is read that it could replace. */
 int job_check_output(const char *path, bool force, struct ram_err *err);
 
 /* "<path><suffix>" without slashes at the end of path; NULL with RAM_ENOMEM. free() it. */

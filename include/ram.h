@@ -128,6 +128,16 @@ int ram_store_open(struct ram_store **out, const char *path, const struct ram_ck
  * finished work. True if the directory stays. NULL is fine. */
 bool ram_store_close(struct ram_store *store, bool finished);
 
+/*
+ * Refuses a file that cannot or must not be written, so that no work is done in vain: a directory,
+ * a link that leads nowhere, a directory that does not exist or cannot be written to (RAM_EIO), an
+ * existing file without force (RAM_EEXIST), and, force or not, a file of the source or the input
+ * itself (RAM_EUSAGE). source, input (a path): what is being read; either may be NULL. For the
+ * directories of ram_convert and ram_quantize those do the same themselves.
+ */
+int ram_check_output(const char *path, bool force, const struct ram_ckpt *source, const char *input,
+                     struct ram_err *err);
+
 /* ---- manifest: what was measured -------------------------------------------------------- */
 
 struct ram_manifest;

@@ -1,4 +1,5 @@
 /* ram_convert.c - the conversion and its verification, as ram.h shows them. */
+#include "base/output.h"
 #include "convert/convert.h"
 #include "convert/verify.h"
 #include "probe/hessian.h"
@@ -74,6 +75,15 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
     ram_model_close(in.model);
     ram_pool_free(in.pool);
     return status;
+}
+
+int ram_check_output(const char *path, bool force, const struct ram_ckpt *source, const char *input,
+                     struct ram_err *err)
+{
+    const struct ram_inputs inputs = {&input, input != NULL};
+
+    const int status = ram_output_check_file(path, &inputs, force, err);
+    return status || !source ? status : ram_convert_check_file(source, path, force, err);
 }
 
 int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,

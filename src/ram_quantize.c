@@ -5,9 +5,7 @@
  * After each step the caller is told (opts->step), so that a command can print what it shows while
  * the next step runs. Nothing here prints, and nothing depends on whether anyone listens.
  */
-#include "base/file.h"
-#include "base/mem.h"
-#include "record/plan.h"
+#include "convert/convert.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -135,9 +133,13 @@ static int choose_effort(const struct work *w, const struct ram_manifest *survey
 
 static int begin(struct work *w, struct ram_err *err)
 {
+    const struct ram_convert_opts *write = &w->opts->convert;
     struct ram_manifest *survey = NULL;
 
-    int status = ram_survey(w->ckpt, &survey, err);
+    int status =
+        write->dry_run ? RAM_OK : ram_convert_check_target(w->ckpt, w->dir, write->force, err);
+    if (!status)
+        status = ram_survey(w->ckpt, &survey, err);
     if (!status)
         status = preflight(w, survey, err);
     if (!status)

@@ -421,9 +421,22 @@ int ram_staging_open(struct ram_staging *staging, const char *target, bool force
         return RAM_ENOMEM;
     }
     memcpy(staging->target, target, n);
+    /* A link to an existing directory stays; what it leads to is replaced. "." has no name of its
+     * own to rename either. */
+    char *real = realpath(staging->target, NULL);
+    if (real) {
+        free(staging->target);
+        free(staging->path);
+        n = strlen(real);
+        staging->target = real;
+        staging->path = ram_calloc(n + 32, 1, err);
+        if (!staging->path) {
+            ram_staging_release(staging);
+            return RAM_ENOMEM;
+        }
+    }
     if (!force && access(staging->target, F_OK) == 0) {
-        const int status =
-            ram_fail(err, RAM_EEXIST, "%s: exists; --force replaces it", staging->target);
+        const int status = ram_fail(err, RAM_EEXIST, "%s: exists; --force replaces it", target);
         free(staging->path);
         staging->path = NULL;
         ram_staging_release(staging);

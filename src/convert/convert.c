@@ -7,13 +7,11 @@
  */
 #include "convert/convert.h"
 
+#include "base/output.h"
 #include "convert/directory.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* ---- what is refused ------------------------------------------------------------------------ */
@@ -32,42 +30,70 @@ static int check_source(const struct ram_ckpt *ckpt, struct ram_err *err)
     return ram_ckpt_check_coding(ckpt, err);
 }
 
-/* Is dir empty, or something that could be a model: nothing else is ever replaced. */
-static bool replaceable(const char *dir, struct ram_err *err)
+/* Is path a directory that was made by a conversion, ours or another to MLX? */
+static bool is_converted(const char *path)
 {
-    const struct dirent *entry;
-    bool empty = true, model = false;
-    DIR *stream = opendir(dir);
+    struct ram_err ignored = {0};
+    char *record = ram_path_join(path, "ram.json", &ignored);
+    char *config = ram_path_join(path, "config.json", &ignored), *text = NULL;
+    json_t *root = NULL;
+    size_t size = 0;
 
-    while (stream && (entry = readdir(stream))) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-            continue;
-        empty = false;
-        model |= !strcmp(entry->d_name, "config.json");
-    }
-    if (stream)
-        closedir(stream);
-    else
-        ram_fail_errno(err, "%s", dir);
-    return stream && (empty || model);
+    bool is = record && access(record, F_OK) == 0;
+    if (!is && config && !ram_file_read(config, RAM_CKPT_MAX_CONFIG, &text, &size, &ignored) &&
+        !ram_json_parse(&root, text, size, config, &ignored))
+        is = json_is_object(json_object_get(root, "quantization"));
+    json_decref(root);
+    free(text);
+    free(config);
+    free(record);
+    return is;
 }
 
-static int check_target(const struct ram_ckpt *ckpt, const char *dir, bool force,
-                        struct ram_err *err)
+/* The directory of the source and its files, which may be links to where the weights really are.
+ * paths[0] is borrowed. */
+static int inputs_of(const struct ram_ckpt *ckpt, struct ram_inputs *inputs, const char **paths,
+                     struct ram_err *err)
 {
-    struct stat target, source;
-
-    if (stat(dir, &target))
-        return RAM_OK;
-    if (!stat(ckpt->dir, &source) && target.st_dev == source.st_dev &&
-        target.st_ino == source.st_ino)
-        return ram_fail(err, RAM_EUSAGE, "%s: is the checkpoint itself", dir);
-    if (!force)
-        return ram_fail(err, RAM_EEXIST, "%s: exists; --force replaces it", dir);
-    if (!S_ISDIR(target.st_mode) || !replaceable(dir, err))
-        return ram_fail(err, RAM_EEXIST,
-                        "%s: exists and is not a model directory; it is not replaced", dir);
+    paths[0] = ckpt->dir;
+    *inputs = (struct ram_inputs){paths, 1};
+    for (size_t i = 0; i < ckpt->n_files; i++) {
+        paths[inputs->n] = ram_path_join(ckpt->dir, ckpt->files[i].name, err);
+        if (!paths[inputs->n])
+            return RAM_ENOMEM;
+        inputs->n++;
+    }
     return RAM_OK;
+}
+
+static int check_against(const struct ram_ckpt *ckpt, const char *path, bool directory, bool force,
+                         struct ram_err *err)
+{
+    const char **paths = ram_calloc(ckpt->n_files + 1, sizeof *paths, err);
+    struct ram_inputs inputs = {0};
+
+    if (!paths)
+        return RAM_ENOMEM;
+    int status = inputs_of(ckpt, &inputs, paths, err);
+    if (!status)
+        status = directory ? ram_output_check_dir(path, &inputs, force, is_converted, err)
+                           : ram_output_check_file(path, &inputs, force, err);
+    for (size_t i = 1; i < inputs.n; i++)
+        free((char *)(uintptr_t)paths[i]);
+    free(paths);
+    return status;
+}
+
+int ram_convert_check_target(const struct ram_ckpt *ckpt, const char *dir, bool force,
+                             struct ram_err *err)
+{
+    return check_against(ckpt, dir, true, force, err);
+}
+
+int ram_convert_check_file(const struct ram_ckpt *ckpt, const char *path, bool force,
+                           struct ram_err *err)
+{
+    return check_against(ckpt, path, false, force, err);
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -103,20 +129,6 @@ static int write_texts(const struct ram_conversion *c, const char *dir, struct r
     return status;
 }
 
-/* Told before the work instead of after it. What else is written is small. */
-static int check_room(const struct ram_outline *outline, const char *dir, struct ram_err *err)
-{
-    struct statvfs fs;
-
-    if (statvfs(dir, &fs) || !fs.f_blocks) /* a file system that does not say */
-        return RAM_OK;
-    const uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-    if (outline->disk_bytes <= free_bytes)
-        return RAM_OK;
-    return ram_fail(err, RAM_EIO, "%s: the weight files need %llu bytes, %llu are free", dir,
-                    (unsigned long long)outline->disk_bytes, (unsigned long long)free_bytes);
-}
-
 static int write_all(struct ram_conversion *c, const struct ram_run *run, struct ram_err *err)
 {
     const struct ram_encoding encoding = {c->encoder, c->inputs};
@@ -129,7 +141,8 @@ static int write_all(struct ram_conversion *c, const struct ram_run *run, struct
     if (!c->results)
         status = RAM_ENOMEM;
     if (!status)
-        status = check_room(c->outline, staging.path, err);
+        status =
+            ram_output_check_space(staging.path, "the weight files", c->outline->disk_bytes, err);
     if (!status)
         status = ram_stream(c->ckpt, c->outline, &encoding, staging.path, run, c->results, err);
     if (!status)
@@ -191,7 +204,7 @@ static int prepare(struct ram_conversion *c, struct ram_err *err)
     if (!status)
         status = ram_carried_find(&c->carried, c->ckpt->dir, err);
     if (!status && !opts->dry_run)
-        status = check_target(c->ckpt, c->dir, opts->force, err);
+        status = ram_convert_check_target(c->ckpt, c->dir, opts->force, err);
     return status;
 }
 

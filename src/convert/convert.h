@@ -23,4 +23,12 @@ int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *pla
                          const struct ram_convert_how *how, enum ram_form form, char **out,
                          struct ram_err *err);
 
+/* Refuses a directory that may not be written: base/output.h; an earlier output is one that holds a
+ * ram.json or a config.json with MLX's quantization block. */
+int ram_convert_check_target(const struct ram_ckpt *ckpt, const char *dir, bool force,
+                             struct ram_err *err);
+/* The same of a file beside the stages: not one of the files of the source. */
+int ram_convert_check_file(const struct ram_ckpt *ckpt, const char *path, bool force,
+                           struct ram_err *err);
+
 #endif

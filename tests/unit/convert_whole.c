@@ -55,7 +55,7 @@ static void existing_output(void **state)
     /* Nor is the source, under whatever name. */
     snprintf(c.out, sizeof c.out, "%s/home/../model", c.dir);
     assert_int_equal(case_convert(&c, &opts, 1, NULL), RAM_EUSAGE);
-    assert_says(&c, "the checkpoint itself");
+    assert_says(&c, "is the source model; choose another -o");
     case_close(&c);
 }
 
