@@ -174,10 +174,12 @@ enum ram_tier {
 
 struct ram_probe_opts {
     enum ram_tier tier;
-    unsigned sequences, length; /* of synthetic tokens; 0: 4 of 128, for experts 8 of 256 */
-    unsigned rounds;            /* of resampling; 0: 4 */
-    uint64_t seed;              /* 0: 42 */
-    bool curves;                /* also what every width costs under the encoder gptq */
+    /* Of the tokens that the model makes: sequences, tokens of each, and rounds of resampling. All
+     * 0: what ram_quantize takes for this model, of effort fast (tier local) or normal and best. */
+    unsigned sequences, length;
+    unsigned rounds;
+    uint64_t seed;    /* 0: 42 */
+    bool curves;      /* also what every width costs under the encoder gptq */
     const char *text; /* a file of text instead of the model's own: what data would change */
 };
 
@@ -188,6 +190,11 @@ struct ram_probe_opts {
  */
 int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
               const struct ram_probe_opts *opts, const struct ram_run *run, struct ram_err *err);
+
+/* Could ram_probe do its work? Nothing is run: RAM_EUNSUPPORTED for an architecture that cannot be,
+ * RAM_EIO, RAM_EFORMAT or RAM_EUSAGE for a calibration text that cannot be read or is too short. */
+int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *opts,
+                    struct ram_err *err);
 
 /* How much time a budget is given. */
 enum ram_effort_level { RAM_EFFORT_FAST, RAM_EFFORT_NORMAL, RAM_EFFORT_BEST, RAM_N_EFFORTS };
@@ -226,12 +233,15 @@ struct ram_allocate_opts {
     const char *const *set; /* 'REGEX=BITS[gGROUP]', first match wins, beats every rule */
     size_t n_set;
     const char *expert_rule; /* mean, max or p90; NULL: mean */
-    /* budget only; the first that is not 0 counts. All count every byte of the weight files. */
+    /* budget only; at most one of size, bpw and fit. Every byte of the weight files counts. */
     uint64_t size;    /* bytes */
     double bpw;       /* bits a weight; if all three are 0: 4.5 */
     uint64_t fit;     /* bytes of memory of a machine: room is left for keys, values and itself */
     uint64_t context; /* tokens that fit then leaves room for; 0: 8192 */
-    const char *encoder; /* that will convert: what a width costs depends on it; NULL: "rtn" */
+    /* That will convert: what a width costs depends on it, and the plan records it. NULL: for
+     * method budget the one whose error curves the manifest holds, "search" if it was probed
+     * without them; otherwise "rtn". */
+    const char *encoder;
 };
 
 struct ram_plan_totals {
@@ -271,7 +281,7 @@ enum ram_profile { RAM_PROFILE_GPU, RAM_PROFILE_CPU }; /* MLX's two rounding rul
 
 struct ram_convert_opts {
     const char *format;  /* NULL: "mlx" */
-    const char *encoder; /* NULL: "rtn", what MLX itself would write */
+    const char *encoder; /* NULL: the one that the plan was made for; "rtn" if it does not say */
     enum ram_profile profile;
     uint64_t shard_size; /* bytes; 0: 5 GiB */
     bool force;          /* replace an existing directory */
@@ -353,7 +363,8 @@ struct ram_quantized {
     bool to_budget;                           /* the method is budget: the next two count */
     struct ram_effort efforts[RAM_N_EFFORTS]; /* what each would be, and the seconds it takes */
     enum ram_effort_level effort;             /* which one was taken */
-    bool probed;                              /* the model could be run, and was */
+    bool runs;                                /* the model can be run here, so that it is probed */
+    bool probed;                              /* it was */
     struct ram_manifest *manifest;            /* or NULL: it did not get that far; so below */
     struct ram_plan *plan;
     char *plan_text, *convert_text, *verify_text;

@@ -1,5 +1,7 @@
 /* ram_probe.c - ram.h: sensitivities into a manifest. */
+#include "probe/calibration.h"
 #include "probe/curve.h"
+#include "probe/effort.h"
 #include "probe/sensitivity.h"
 #include "record/manifest.h"
 
@@ -18,22 +20,35 @@ static json_t *units_json(const struct ram_model *model, const double *alpha)
     return units;
 }
 
+/* Which text it was, if it was one. */
+static int put_calibration(json_t *all, const char *path, struct ram_err *err)
+{
+    json_t *text = NULL;
+
+    const int status = path ? ram_calibration_identify(path, &text, err) : RAM_OK;
+    if (status || !path)
+        return status;
+    return json_object_set_new(json_object_get(all, "settings"), "calibration", text)
+               ? ram_fail(err, RAM_ENOMEM, "no memory for sensitivities")
+               : RAM_OK;
+}
+
 static int put(struct ram_manifest *manifest, const struct ram_model *model,
                const struct ram_synthetic *what, const struct ram_probe_opts *opts,
                const struct ram_sensitivities *found, struct ram_err *err)
 {
     const char *tier = opts->tier == RAM_TIER_LOCAL ? "local" : "kl";
-    json_t *all = json_pack("{s:s, s:{s:s, s:I, s:I, s:I, s:I, s:i, s:i}, s:o, s:o}", "tier", tier,
-                            "settings", "tokens", opts->text ? "text" : "synthetic", "sequences",
-                            (json_int_t)what->n, "length", (json_int_t)what->length, "rounds",
-                            (json_int_t)what->rounds, "seed", (json_int_t)what->seed, "bits",
-                            found->bits, "group", RAM_PROBE_GROUP, "joint",
-                            ram_json_real(found->joint), "units", units_json(model, found->alpha));
+    json_t *all = json_pack(
+        "{s:s, s:{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:i}, s:o, s:o}", "tier", tier, "settings",
+        "encoder", "search", "tokens", opts->text ? "text" : "synthetic", "sequences",
+        (json_int_t)what->n, "length", (json_int_t)what->length, "rounds", (json_int_t)what->rounds,
+        "seed", (json_int_t)what->seed, "bits", found->bits, "group", RAM_PROBE_GROUP, "joint",
+        ram_json_real(found->joint), "units", units_json(model, found->alpha));
     if (!all)
         return ram_fail(err, RAM_ENOMEM, "no memory for sensitivities");
     json_decref(manifest->sensitivities);
     manifest->sensitivities = all;
-    return RAM_OK;
+    return put_calibration(all, opts->text, err);
 }
 
 static int put_fine(struct ram_manifest *manifest, const struct ram_model *model,
@@ -145,19 +160,51 @@ static int add_sensitivities(struct ram_manifest *manifest, const struct ram_mod
     return status;
 }
 
+/* The options, with the tokens that an effort of this kind takes where none are asked for. */
+static struct ram_probe_opts completed(const struct ram_probe_opts *opts,
+                                       const struct ram_manifest *manifest)
+{
+    struct ram_probe_opts own = opts ? *opts : (struct ram_probe_opts){0};
+
+    if (!own.sequences && !own.length && !own.rounds)
+        ram_effort_tokens(manifest, &own);
+    return own;
+}
+
+int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *opts,
+                    struct ram_err *err)
+{
+    const struct ram_probe_run how = {0};
+    struct ram_model *model = NULL;
+    uint32_t *tokens = NULL;
+
+    int status = ram_model_open(&model, ckpt, err);
+    if (!status && opts && opts->text) {
+        struct ram_synthetic what = ram_probe_tokens(opts, model->hp.moe.n_experts > 0);
+        if (opts->curves)
+            what = ram_hessian_tokens(ram_model_bytes(model), opts->text);
+        tokens = ram_calloc(what.n * what.length, sizeof *tokens, err);
+        status = tokens ? ram_synthetic_tokens(model, &what, &how, tokens, err) : RAM_ENOMEM;
+    }
+    free(tokens);
+    ram_model_close(model);
+    return status;
+}
+
 int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
               const struct ram_probe_opts *opts, const struct ram_run *run, struct ram_err *err)
 {
     struct ram_probe_run how = {.max_memory = run ? run->max_memory : 0, .run = run};
+    const struct ram_probe_opts own = completed(opts, manifest);
     struct ram_model *model = NULL;
 
     int status = ram_model_open(&model, ckpt, err);
     if (!status)
         status = ram_pool_new(&how.pool, run ? run->threads : 0, err);
     if (!status)
-        status = add_sensitivities(manifest, model, opts, &how, err);
-    if (!status && opts->curves)
-        status = add_curves(manifest, model, opts, &how, err);
+        status = add_sensitivities(manifest, model, &own, &how, err);
+    if (!status && own.curves)
+        status = add_curves(manifest, model, &own, &how, err);
     ram_pool_free(how.pool);
     ram_model_close(model);
     return status;

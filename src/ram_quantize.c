@@ -5,7 +5,10 @@
  * After each step the caller is told (opts->step), so that a command can print what it shows while
  * the next step runs. Nothing here prints, and nothing depends on whether anyone listens.
  */
+#include "allocate/allocate.h"
+#include "base/output.h"
 #include "convert/convert.h"
+#include "probe/calibration.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,8 +20,9 @@ struct work {
     const struct ram_quantize_opts *opts;
     const struct ram_run *run;
     struct ram_quantized *out;
-    bool to_budget;     /* the method is budget */
-    struct ram_run own; /* run, with a store of our own */
+    bool to_budget;      /* the method is budget */
+    struct ram_run own;  /* run, with a store of our own */
+    json_t *calibration; /* which text is used instead of the model's own; NULL: none */
 };
 
 static void tell(const struct work *w, enum ram_quantize_step step)
@@ -51,42 +55,123 @@ static struct ram_allocate_opts allocate_opts(const struct work *w)
     return opts;
 }
 
+static bool encodes_by_inputs(const struct work *w)
+{
+    const char *encoder = allocate_opts(w).encoder;
+    return encoder && !strcmp(encoder, "gptq");
+}
+
 static struct ram_convert_opts convert_opts(const struct work *w, bool force)
 {
     struct ram_convert_opts opts = w->opts->convert;
 
     opts.force = force;
-    opts.encoder = allocate_opts(w).encoder;
+    opts.encoder = allocate_opts(w).encoder ? allocate_opts(w).encoder : "rtn";
     opts.measured = w->out->manifest;
+    /* Otherwise it is for the probes alone. */
+    opts.text = encodes_by_inputs(w) ? opts.text : NULL;
     return opts;
 }
 
 /* ---- before anything is measured ------------------------------------------------------------ */
 
-/* Options that make no sense, and an architecture that cannot be written, are refused before hours
- * are spent. Weights are not looked at. */
+static int check_options(const struct work *w, struct ram_err *err)
+{
+    const struct ram_quantize_opts *o = w->opts;
+    const char *method = o->allocate.method;
+
+    if (o->effort && !w->to_budget)
+        return ram_fail(err, RAM_EUSAGE, "--effort applies only to method budget, not to %s",
+                        method);
+    if (o->convert.text && !w->to_budget && !encodes_by_inputs(w))
+        return ram_fail(
+            err, RAM_EUSAGE,
+            "--calibration has no effect on method %s with encoder %s: neither runs the "
+            "model",
+            method, o->convert.encoder ? o->convert.encoder : "rtn");
+    if (o->analyze.no_svd && !w->to_budget && strcmp(method, "uniform") != 0)
+        return ram_fail(err, RAM_EUSAGE,
+                        "--no-svd leaves out a metric that method %s decides by; use method budget "
+                        "or uniform",
+                        method);
+    if (o->keep_manifest && o->convert.dry_run)
+        return ram_fail(err, RAM_EUSAGE,
+                        "--keep-manifest writes into the output, and --dry-run writes nothing; use "
+                        "ram analyze");
+    return RAM_OK;
+}
+
+/* What the plan will take at least. A budget is filled to within a unit's next width, if it is not
+ * more than the model has. */
+static int check_space(const struct work *w, const struct ram_budget_bounds *bounds,
+                       const struct ram_plan *plan, struct ram_err *err)
+{
+    const double filled = 0.9;
+    struct ram_plan_totals totals;
+    uint64_t bytes = bounds->smallest;
+
+    if (w->opts->convert.dry_run)
+        return RAM_OK;
+    if (bounds->budget) {
+        const uint64_t most = bounds->budget < bounds->largest ? bounds->budget : bounds->largest;
+        if (filled * (double)most > (double)bytes)
+            bytes = (uint64_t)(filled * (double)most);
+    } else if (plan) {
+        ram_plan_totals(plan, &totals);
+        bytes = totals.bytes;
+    }
+    return ram_output_check_space(w->dir, "the weight files", bytes, err);
+}
+
+/* A budget that nothing has to be quantised for is a mistake; a machine with enough memory is not.
+ */
+static int check_bounds(const struct work *w, const struct ram_budget_bounds *bounds,
+                        struct ram_err *err)
+{
+    char asked[RAM_SIZE_TEXT], has[RAM_SIZE_TEXT];
+
+    if (bounds->budget <= bounds->largest)
+        return RAM_OK;
+    ram_size_text((double)bounds->largest, has);
+    if (!w->opts->allocate.fit)
+        return ram_fail(err, RAM_EUSAGE,
+                        "%s is more than the whole model takes at 16 bits (%s): nothing would be "
+                        "quantised; ask for less, such as --bpw 4.5",
+                        ram_size_text((double)bounds->budget, asked), has);
+    notice(w, "the whole model fits at 16 bits, so nothing is quantised; --bpw makes it smaller");
+    return RAM_OK;
+}
+
+/* Options that make no sense, a budget that cannot be met, a disk that is too small and an
+ * architecture that cannot be written are refused before hours are spent. Weights are not read. */
 static int preflight(const struct work *w, const struct ram_manifest *survey, struct ram_err *err)
 {
     const struct ram_allocate_opts uniform = {.method = "uniform"};
     const struct ram_run silent = {.threads = w->run->threads};
     const struct ram_allocate_opts wanted = allocate_opts(w);
     struct ram_convert_opts opts = convert_opts(w, w->opts->convert.force);
-    struct ram_plan *plan = NULL;
+    struct ram_plan *plan = NULL, *any = NULL;
+    struct ram_budget_bounds bounds;
     struct ram_err tried = {0};
 
     opts.dry_run = true;
-    /* That nothing is measured yet (RAM_EFORMAT) is no reason to refuse. */
+    /* That nothing is measured yet is no reason to refuse. */
     int status = ram_allocate(survey, &wanted, &plan, &tried);
-    ram_plan_free(plan);
-    plan = NULL;
     if (status == RAM_EUSAGE) {
         *err = tried;
         return status;
     }
-    status = ram_allocate(survey, &uniform, &plan, err);
+    status = ram_allocate_bounds(survey, &wanted, &bounds, err);
     if (!status)
-        status = ram_convert(w->ckpt, plan, w->dir, &opts, &silent, RAM_TEXT, NULL, err);
+        status = check_bounds(w, &bounds, err);
+    if (!status)
+        status = check_space(w, &bounds, plan, err);
+    if (!status)
+        status = ram_allocate(survey, &uniform, &any, err);
+    if (!status)
+        status = ram_convert(w->ckpt, any, w->dir, &opts, &silent, RAM_TEXT, NULL, err);
     ram_plan_free(plan);
+    ram_plan_free(any);
     return status;
 }
 
@@ -101,22 +186,17 @@ static int find_effort(const struct work *w, enum ram_effort_level *level, struc
         return RAM_OK;
     }
     return w->opts->effort
-               ? ram_fail(err, RAM_EUSAGE, "effort %s: use fast, normal or best", w->opts->effort)
+               ? ram_fail(err, RAM_EUSAGE, "--effort %s: use fast, normal or best", w->opts->effort)
                : RAM_OK;
 }
 
-/* Which effort, and what it means with the encoder and the text that were asked for. */
+/* Which effort, and what it means with the encoder, the text and the seed that were asked for. */
 static int choose_effort(const struct work *w, const struct ram_manifest *survey,
                          struct ram_err *err)
 {
     const char *encoder = w->opts->convert.encoder;
     struct ram_quantized *out = w->out;
 
-    if (!w->to_budget)
-        return w->opts->effort
-                   ? ram_fail(err, RAM_EUSAGE, "effort %s applies only to method budget, not to %s",
-                              w->opts->effort, w->opts->allocate.method)
-                   : RAM_OK;
     int status = ram_efforts(survey, w->run, out->efforts, &out->effort, err);
     if (!status)
         status = find_effort(w, &out->effort, err);
@@ -124,10 +204,40 @@ static int choose_effort(const struct work *w, const struct ram_manifest *survey
         return status;
     struct ram_effort *effort = &out->efforts[out->effort];
     effort->probe.text = w->opts->convert.text;
+    effort->probe.seed = w->opts->analyze.seed ? w->opts->analyze.seed : effort->probe.seed;
     if (encoder) {
         effort->encoder = encoder;
         effort->probe.curves = !strcmp(encoder, "gptq") && out->effort == RAM_EFFORT_BEST;
     }
+    return RAM_OK;
+}
+
+/* An architecture that cannot be run is decided by its weights alone, and that is said, unless what
+ * was asked for needs to run it. */
+static int check_runnable(const struct work *w, struct ram_err *err)
+{
+    struct ram_effort *effort = &w->out->efforts[w->out->effort];
+    struct ram_probe_opts what = effort->probe;
+    char line[sizeof err->message + 128];
+    struct ram_err why = {0};
+
+    what.text = w->opts->convert.text;
+    what.curves = encodes_by_inputs(w); /* it runs on as many tokens as the curves */
+    if (!w->to_budget && !what.curves)
+        return RAM_OK;
+    const int status = ram_probe_check(w->ckpt, &what, &why);
+    w->out->runs = !status;
+    if (status != RAM_EUNSUPPORTED || !w->to_budget || w->opts->effort || w->opts->convert.text ||
+        (w->opts->convert.encoder && what.curves)) {
+        *err = why;
+        return status;
+    }
+    effort->encoder = w->opts->convert.encoder ? w->opts->convert.encoder : "search";
+    snprintf(line, sizeof line,
+             "%s; so bit widths are decided from the errors of the weights alone, without running "
+             "the model",
+             why.message);
+    notice(w, line);
     return RAM_OK;
 }
 
@@ -136,14 +246,19 @@ static int begin(struct work *w, struct ram_err *err)
     const struct ram_convert_opts *write = &w->opts->convert;
     struct ram_manifest *survey = NULL;
 
-    int status =
-        write->dry_run ? RAM_OK : ram_convert_check_target(w->ckpt, w->dir, write->force, err);
+    int status = check_options(w, err);
+    if (!status && !write->dry_run)
+        status = ram_convert_check_target(w->ckpt, w->dir, write->force, err);
+    if (!status && write->text)
+        status = ram_calibration_identify(write->text, &w->calibration, err);
     if (!status)
         status = ram_survey(w->ckpt, &survey, err);
     if (!status)
         status = preflight(w, survey, err);
-    if (!status)
+    if (!status && w->to_budget)
         status = choose_effort(w, survey, err);
+    if (!status)
+        status = check_runnable(w, err);
     if (!status)
         tell(w, RAM_STEP_BEGIN);
     ram_manifest_free(survey);
@@ -161,26 +276,20 @@ static int measure(const struct work *w, struct ram_err *err)
     return ram_analyze(w->ckpt, &opts, w->run, &w->out->manifest, err);
 }
 
-/* Into the manifest. An architecture that cannot be run is decided by its weights alone. */
+/* Into the manifest. */
 static int probe(const struct work *w, struct ram_err *err)
 {
     const struct ram_allocate_opts opts = allocate_opts(w);
-    char line[sizeof err->message + 64];
     struct ram_plan *trial = NULL;
 
     /* A budget that is too small does not become larger by what a probe finds. */
     int status = ram_allocate(w->out->manifest, &opts, &trial, err);
     ram_plan_free(trial);
-    if (status)
+    if (status || !w->out->runs)
         return status;
     status = ram_probe(w->ckpt, w->out->manifest, &chosen_effort(w)->probe, w->run, err);
     w->out->probed = !status;
-    if (status != RAM_EUNSUPPORTED)
-        return status;
-    snprintf(line, sizeof line, "%s; deciding by the weights alone", err->message);
-    notice(w, line);
-    *err = (struct ram_err){0};
-    return RAM_OK;
+    return status;
 }
 
 static int describe_plan(const struct work *w, struct ram_err *err)
@@ -351,6 +460,7 @@ int ram_quantize(const struct ram_ckpt *ckpt, const char *dir, const struct ram_
     /* A dry run leaves what it measured for the run that writes. */
     if (!given)
         w.out->resumable = ram_store_close(w.own.store, !status && !w.opts->convert.dry_run);
+    json_decref(w.calibration);
     if (!out)
         ram_quantized_release(&unseen);
     return status;

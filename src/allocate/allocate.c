@@ -5,7 +5,9 @@
  * scores.c, decide.c; problem.c and rules.c prepare what they see; search.c and uniform.c.
  */
 #include "allocate/allocate.h"
+#include "allocate/budget_size.h"
 #include "allocate/method.h"
+#include "allocate/options.h"
 #include "allocate/rules.h"
 #include "base/hash.h"
 
@@ -25,34 +27,6 @@ static int unknown_method(const char *name, struct ram_err *err)
                                 list.failed ? "others" : list.data);
     ram_buf_release(&list);
     return status;
-}
-
-/* An option that the method does not have is a misunderstanding, not something to pass over. */
-static int check_options(const struct ram_method *method, const struct ram_allocate_opts *opts,
-                         struct ram_err *err)
-{
-    const bool uniform = opts->bits || opts->group || opts->keep_embeddings;
-    const bool thresholds = opts->t2 != 0 || opts->t8 != 0 || opts->t16 != 0;
-
-    const bool scores =
-        opts->expert_rule ||
-        opts->weights[0] + opts->weights[1] + opts->weights[2] + opts->weights[3] > 0;
-    const bool budget = opts->size || opts->bpw != 0 || opts->fit || opts->context;
-
-    if (!method->budget && budget)
-        return ram_fail(err, RAM_EUSAGE,
-                        "size, bpw, fit and context belong to method budget, not to %s",
-                        method->name);
-    if (method->budget && (thresholds || opts->search || scores))
-        return ram_fail(err, RAM_EUSAGE,
-                        "method budget has no scores, no thresholds and nothing to search");
-    if (!method->uniform && uniform)
-        return ram_fail(err, RAM_EUSAGE,
-                        "bits, group and keep-embeddings belong to method uniform, not to %s",
-                        method->name);
-    if (method->uniform && (thresholds || opts->search))
-        return ram_fail(err, RAM_EUSAGE, "method uniform has no thresholds and nothing to search");
-    return RAM_OK;
 }
 
 static int put_predicted(json_t *predicted, const char *key, double value, struct ram_err *err)
@@ -125,21 +99,37 @@ static int put_common_settings(struct ram_problem *problem, struct ram_err *err)
     return status;
 }
 
-int ram_allocate_unsigned(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
-                          struct ram_plan **out, struct ram_err *err)
+/* What a budget is decided for, unless the user says: the encoder of the curves that were measured,
+ * or the one that goes with the probes. That is what ram_quantize converts with. */
+static const char *default_encoder(const struct ram_manifest *manifest)
 {
-    static const struct ram_allocate_opts defaults;
+    const json_t *probes = manifest->sensitivities;
+    const json_t *curves = json_object_get(probes, "curves");
+    const char *measured = json_string_value(json_object_get(curves, "encoder"));
+    const char *usual =
+        json_string_value(json_object_get(json_object_get(probes, "settings"), "encoder"));
+    const char *encoder = measured ? measured : usual;
+
+    return encoder && ram_budget_encoder_known(encoder) ? encoder : "rtn";
+}
+
+int ram_allocate_unsigned(const struct ram_manifest *manifest,
+                          const struct ram_allocate_opts *given, struct ram_plan **out,
+                          struct ram_err *err)
+{
+    struct ram_allocate_opts own = given ? *given : (struct ram_allocate_opts){0};
+    const struct ram_allocate_opts *const opts = &own;
     struct ram_problem problem;
 
     *out = NULL;
-    if (!opts)
-        opts = &defaults;
     const bool sized = opts->size || opts->bpw != 0 || opts->fit;
     const char *const name = opts->method ? opts->method : sized ? "budget" : "auto";
     const struct ram_method *const method = ram_method_find(name);
     if (!method)
         return unknown_method(name, err);
-    int status = check_options(method, opts, err);
+    int status = ram_allocate_check(method, opts, err);
+    if (method->budget && !own.encoder)
+        own.encoder = default_encoder(manifest);
     if (!status)
         status = ram_problem_init(&problem, manifest, opts, err);
     if (status)
@@ -148,6 +138,8 @@ int ram_allocate_unsigned(const struct ram_manifest *manifest, const struct ram_
     status = method->decide(&problem, method, err);
     if (!status)
         status = put_common_settings(&problem, err);
+    if (!status)
+        status = ram_allocate_record(plan, manifest, name, opts, err);
     if (!status)
         status = name_plan(plan, manifest, name, err);
     if (!status)
@@ -158,8 +150,13 @@ int ram_allocate_unsigned(const struct ram_manifest *manifest, const struct ram_
         return status;
     }
     ram_plan_sum(plan);
+    status = ram_plan_seal(plan, err);
     *out = plan;
-    return RAM_OK;
+    if (status) {
+        ram_plan_free(plan);
+        *out = NULL;
+    }
+    return status;
 }
 
 int ram_allocate(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,

@@ -23,8 +23,6 @@
 
 enum {
     N_OPTIONS = RAM_N_BITS * RAM_N_GROUPS + 1, /* the last one is 16 bits */
-    /* A precaution: the few tokens of a probe look up few rows of an embedding. */
-    EMBEDDING_FLOOR = 4,
     MAX_ROUNDS = 16
 };
 
@@ -116,7 +114,7 @@ static double error_of(const struct budget *b, size_t i, size_t k, double square
 /* The reason why unit i must not have so few bits, or NULL. error: sum of squares at these bits. */
 static const char *floor_reason(const struct ram_problem *problem, size_t i, int bits, double error)
 {
-    if (problem->cases[i].is_embedding && bits < EMBEDDING_FLOOR)
+    if (problem->cases[i].is_embedding && bits < RAM_BUDGET_EMBEDDING_FLOOR)
         return "floor-embedding";
     if (problem->cases[i].is_sensitive && bits < 8)
         return "sensitive";
@@ -365,12 +363,18 @@ static int describe(const struct budget *b, size_t *choice, const struct ram_cho
     return status ? status : ram_predict_error(b->problem, err);
 }
 
+/* NULL: there is none of that name. */
 static const struct encoder_gain *find_encoder(const char *name)
 {
-    for (size_t i = 0; name && i < sizeof encoder_gains / sizeof *encoder_gains; i++)
-        if (!strcmp(name, encoder_gains[i].name))
+    for (size_t i = 0; i < sizeof encoder_gains / sizeof *encoder_gains; i++)
+        if (!strcmp(name ? name : "rtn", encoder_gains[i].name))
             return &encoder_gains[i];
-    return &encoder_gains[RTN]; /* what is not known gains nothing */
+    return NULL;
+}
+
+bool ram_budget_encoder_known(const char *name)
+{
+    return find_encoder(name) != NULL;
 }
 
 static int solve(struct budget *b, struct ram_err *err)
@@ -383,10 +387,7 @@ static int solve(struct budget *b, struct ram_err *err)
     int status = choose(b, choice, &result, err);
     if (status == RAM_EBUDGET) {
         *err = (struct ram_err){0};
-        ram_fail(err, RAM_EBUDGET,
-                 "%" PRIu64 " bytes cannot hold this model: its smallest plan takes %" PRIu64
-                 " bytes",
-                 b->bytes, result.bytes + b->fixed);
+        ram_budget_too_small(b->problem, b->bytes, result.bytes + b->fixed, err);
     }
     if (!status) {
         decide_items(b, choice);

@@ -2,14 +2,15 @@
 #include "allocate/budget_size.h"
 
 #include "allocate/method.h"
+#include "base/output.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { DEFAULT_CONTEXT = 8192 };
 
-static const double default_bpw = 4.5;
 static const double usable_share =
     0.75; /* of a machine's memory: what Metal lets one process wire */
 
@@ -74,10 +75,46 @@ static uint64_t kv_bytes(const struct ram_problem *problem)
     return 2 * layers * 2 * kv_heads * dim;
 }
 
+uint64_t ram_budget_context(const struct ram_allocate_opts *opts)
+{
+    return opts->context ? opts->context : DEFAULT_CONTEXT;
+}
+
+static double weights_of(const struct ram_problem *problem)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < problem->plan->n_units; i++)
+        sum += (double)problem->plan->units[i].parameters;
+    return sum;
+}
+
+int ram_budget_too_small(const struct ram_problem *problem, uint64_t bytes, uint64_t smallest,
+                         struct ram_err *err)
+{
+    const struct ram_allocate_opts *opts = problem->opts;
+    const double weights = weights_of(problem);
+    char asked[96], has[RAM_SIZE_TEXT], minimum[RAM_SIZE_TEXT];
+
+    ram_size_text((double)bytes, has);
+    if (opts->fit)
+        snprintf(asked, sizeof asked, "--fit leaves %s for the weights, which", has);
+    else if (opts->size)
+        snprintf(asked, sizeof asked, "--size: %s", has);
+    else
+        snprintf(asked, sizeof asked, "%g bits/weight (%s)",
+                 opts->bpw > 0 ? opts->bpw : RAM_BUDGET_BPW, has);
+    return ram_fail(err, RAM_EBUDGET,
+                    "%s is too small for this model; the minimum is %s (%.2f bits/weight): its "
+                    "smallest plan takes %" PRIu64 " bytes",
+                    asked, ram_size_text((double)smallest, minimum),
+                    weights > 0 ? 8 * (double)smallest / weights : 0, smallest);
+}
+
 static int fit_machine(struct ram_problem *problem, uint64_t *bytes, struct ram_err *err)
 {
     const struct ram_allocate_opts *opts = problem->opts;
-    const uint64_t context = opts->context ? opts->context : DEFAULT_CONTEXT;
+    const uint64_t context = ram_budget_context(opts);
     const double usable = usable_share * (double)opts->fit;
     const double kv = (double)kv_bytes(problem) * (double)context;
     const double activations = 64.0 * 1048576 + 0.02 * usable;
@@ -85,10 +122,10 @@ static int fit_machine(struct ram_problem *problem, uint64_t *bytes, struct ram_
 
     if (usable <= kv + activations)
         return ram_fail(err, RAM_EBUDGET,
-                        "keys and values of %" PRIu64
-                        " tokens take %.0f bytes and leave no room in "
-                        "%.0f of the %" PRIu64 " bytes of this machine",
-                        context, kv, usable, opts->fit);
+                        "--fit %.4g MiB is too small: %.4g MiB of it are usable; the KV cache of "
+                        "%" PRIu64 " tokens needs %.4g MiB, activations %.4g MiB",
+                        (double)opts->fit / 0x1p20, usable / 0x1p20, context, kv / 0x1p20,
+                        activations / 0x1p20);
     *bytes = (uint64_t)(usable - kv - activations);
     int status = ram_json_put(settings, "fit", json_integer((json_int_t)opts->fit), err);
     if (!status)
@@ -105,13 +142,11 @@ static int fit_machine(struct ram_problem *problem, uint64_t *bytes, struct ram_
 int ram_budget_bytes(struct ram_problem *problem, uint64_t *bytes, struct ram_err *err)
 {
     const struct ram_allocate_opts *opts = problem->opts;
-    uint64_t parameters = 0;
+    const double weights = weights_of(problem);
 
-    for (size_t i = 0; i < problem->plan->n_units; i++)
-        parameters += problem->plan->units[i].parameters;
     if (opts->bpw < 0 || !isfinite(opts->bpw))
-        return ram_fail(err, RAM_EUSAGE, "%g bits a weight make no sense", opts->bpw);
-    const double bpw = opts->bpw > 0 ? opts->bpw : default_bpw;
-    *bytes = opts->size ? opts->size : (uint64_t)(bpw * (double)parameters / 8);
+        return ram_fail(err, RAM_EUSAGE, "--bpw %g: expected a number of bits above 0", opts->bpw);
+    const double bpw = opts->bpw > 0 ? opts->bpw : RAM_BUDGET_BPW;
+    *bytes = opts->size ? opts->size : (uint64_t)(bpw * weights / 8);
     return opts->fit && !opts->size && opts->bpw == 0 ? fit_machine(problem, bytes, err) : RAM_OK;
 }

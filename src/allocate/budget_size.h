@@ -14,6 +14,21 @@
  */
 int ram_budget_bytes(struct ram_problem *problem, uint64_t *bytes, struct ram_err *err);
 
+/* Bits of an embedding at least. A precaution: the few tokens of a probe look up few of its rows. */
+enum { RAM_BUDGET_EMBEDDING_FLOOR = 4 };
+
+#define RAM_BUDGET_BPW 4.5 /* bits a weight if no size is given */
+
+/* Is there an encoder of that name (NULL: the default)? (budget.c) */
+bool ram_budget_encoder_known(const char *name);
+
+/* Tokens for which --fit leaves memory. */
+uint64_t ram_budget_context(const struct ram_allocate_opts *opts);
+
+/* RAM_EBUDGET: what was asked for, in its own terms, and the smallest that can be had. */
+int ram_budget_too_small(const struct ram_problem *problem, uint64_t bytes, uint64_t smallest,
+                         struct ram_err *err);
+
 /* What the headers of files of so many bytes take at most, if every unit that may be quantised
  * is. */
 uint64_t ram_budget_headers(const struct ram_problem *problem, uint64_t bytes);

@@ -239,10 +239,11 @@ static int check_scored(const struct ram_scoring *scoring, const struct ram_prob
             example = problem->plan->units[i].name;
     }
     if (missing)
-        return ram_fail(err, RAM_EFORMAT,
-                        "the method decides by what was measured, and %zu of %zu matrices were "
-                        "not (%s): analyze the model first, without --no-svd, or use method uniform",
-                        missing, needed, example);
+        return ram_fail(
+            err, RAM_EFORMAT,
+            "the method decides by what was measured, and %zu of %zu matrices were "
+            "not (%s): analyze the model first, without --no-svd, or use method uniform",
+            missing, needed, example);
     return RAM_OK;
 }
 

@@ -37,10 +37,14 @@ int ram_decide_uniform(struct ram_problem *problem, const struct ram_method *met
     (void)method;
 
     if (!ram_width_valid(bits, group) || (bits == 16 && opts->group))
-        return ram_fail(err, RAM_EUSAGE,
-                        "bits %d with group %d; expected bits 2, 3, 4, 5, 6 or 8 with group 32, "
-                        "64 or 128, or bits 16 alone",
-                        bits, opts->group);
+        return bits != 16 && ram_bits_index(bits) < 0
+                   ? ram_fail(err, RAM_EUSAGE,
+                              "--bits %d: use 2, 3, 4, 5, 6 or 8 (16 leaves the "
+                              "weights as they are)",
+                              bits)
+               : bits == 16
+                   ? ram_fail(err, RAM_EUSAGE, "--group %d: --bits 16 has no groups", opts->group)
+                   : ram_fail(err, RAM_EUSAGE, "--group %d: use 32, 64 or 128", group);
     for (size_t i = 0; i < problem->plan->n_units; i++)
         decide_unit(problem, i, bits, group);
     int status = ram_json_put(settings, "bits", json_integer(bits), err);

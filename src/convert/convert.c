@@ -187,14 +187,21 @@ static int prepare(struct ram_conversion *c, struct ram_err *err)
 {
     const struct ram_convert_opts *opts = c->opts;
 
-    int status = ram_weight_encoder_find(&c->encoder, opts->encoder, err);
+    const char *planned = json_string_value(json_object_get(c->plan->settings, "encoder"));
+
+    int status = ram_weight_encoder_find(&c->encoder, opts->encoder ? opts->encoder : planned, err);
+    if (!status && opts->text && !c->encoder->wants_inputs)
+        status = ram_fail(err, RAM_EUSAGE,
+                          "--calibration has no effect on encoder %s: only gptq runs the model",
+                          c->encoder->name);
     if (!status && opts->format && strcmp(opts->format, "mlx"))
         status = ram_fail(err, RAM_EUSAGE, "unknown format \"%s\"; there is: mlx", opts->format);
     if (!status && opts->profile != RAM_PROFILE_GPU && opts->profile != RAM_PROFILE_CPU)
         status = ram_fail(err, RAM_EUSAGE, "unknown profile %d", (int)opts->profile);
     if (!status && c->encoder->wants_inputs && !c->inputs)
-        status = ram_fail(err, RAM_EUSAGE, "encoder \"%s\": nobody says what flows into a matrix",
-                          c->encoder->name);
+        status =
+            ram_fail(err, RAM_EUSAGE, "encoder \"%s\" needs to run the model, and this call cannot",
+                     c->encoder->name);
     if (!status)
         status = check_source(c->ckpt, err);
     if (!status)

@@ -188,6 +188,20 @@ static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work
         0};
 }
 
+void ram_effort_tokens(const struct ram_manifest *manifest, struct ram_probe_opts *opts)
+{
+    struct ram_effort efforts[RAM_N_EFFORTS];
+    struct work work;
+
+    count(&work, manifest);
+    describe(efforts, &work);
+    const struct ram_probe_opts *usual =
+        &efforts[opts->tier == RAM_TIER_LOCAL ? RAM_EFFORT_FAST : RAM_EFFORT_NORMAL].probe;
+    opts->sequences = usual->sequences;
+    opts->length = usual->length;
+    opts->rounds = usual->rounds;
+}
+
 int ram_efforts_plan(const struct ram_manifest *manifest, struct ram_pool *pool,
                      struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
                      struct ram_err *err)

@@ -5,12 +5,13 @@
 #include "base/textfile.h"
 #include "infer/tokenizer.h"
 #include "kern/nn.h"
+#include "probe/calibration.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOGIT_BYTES_SHARE = 8, MAX_BLOCK = 256, MAX_TEXT = 1 << 30, ROUNDS = 4, SEED = 42 };
+enum { LOGIT_BYTES_SHARE = 8, MAX_BLOCK = 256, ROUNDS = 4, SEED = 42 };
 
 struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sparse)
 {
@@ -173,7 +174,8 @@ static int tokens_of_text(const struct ram_model *model, const struct ram_synthe
     struct ram_ids ids = {0};
     struct ram_textfile file = {0};
 
-    int status = ram_textfile_read(&file, what->text, MAX_TEXT, RAM_TEXTFILE_PLAIN, run, err);
+    int status =
+        ram_textfile_read(&file, what->text, RAM_MAX_CALIBRATION, RAM_TEXTFILE_PLAIN, run, err);
     if (!status)
         status = ram_tokenizer_read(&tokenizer, model->ckpt->dir, err);
     if (!status)

@@ -1,7 +1,9 @@
 /* plan.c - what a width costs, and the life and the sums of a plan. See plan.h. */
 #include "record/plan.h"
 
+#include "base/buf.h"
 #include "base/file.h"
+#include "base/hash.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -107,6 +109,45 @@ void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out)
 {
     *out = plan->totals;
     out->predicted_kld = ram_plan_predicted(plan, "kld");
+}
+
+/* hex: SHA-256 of a line "name bits group" for each unit. */
+static int digest_units(const struct ram_plan *plan, char hex[RAM_SHA256_HEX], struct ram_err *err)
+{
+    struct ram_buf text = {0};
+
+    for (size_t i = 0; i < plan->n_units; i++)
+        ram_buf_printf(&text, "%s %d %d\n", plan->units[i].name, plan->units[i].bits,
+                       plan->units[i].group);
+    const int status =
+        text.failed ? ram_fail(err, RAM_ENOMEM, "no memory for a plan's digest") : RAM_OK;
+    if (!status)
+        ram_sha256(text.data ? text.data : "", text.size, hex);
+    ram_buf_release(&text);
+    return status;
+}
+
+int ram_plan_seal(struct ram_plan *plan, struct ram_err *err)
+{
+    char hex[RAM_SHA256_HEX];
+
+    const int status = digest_units(plan, hex, err);
+    if (!status && json_object_set_new(plan->settings, "decided", json_string(hex)))
+        return ram_fail(err, RAM_ENOMEM, "no memory for a plan's digest");
+    return status;
+}
+
+int ram_plan_origin(const struct ram_plan *plan, enum ram_plan_origin *out, struct ram_err *err)
+{
+    const char *decided = json_string_value(json_object_get(plan->settings, "decided"));
+    char hex[RAM_SHA256_HEX];
+
+    *out = RAM_PLAN_UNSEALED;
+    if (!decided)
+        return RAM_OK;
+    const int status = digest_units(plan, hex, err);
+    *out = !status && !strcmp(hex, decided) ? RAM_PLAN_AS_DECIDED : RAM_PLAN_EDITED;
+    return status;
 }
 
 double ram_plan_predicted(const struct ram_plan *plan, const char *key)

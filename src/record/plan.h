@@ -70,7 +70,17 @@ uint64_t ram_unit_bytes(const struct ram_unit *unit, int bits, int group);
  * known. */
 void ram_plan_sum(struct ram_plan *plan);
 
-/* A figure that the plan foretells: "kld", "relative_error", ...; NAN if it does not. */
+/* What a method decided is sealed: a digest of every unit's name, bits and group in the settings,
+ * as "decided". A plan that was edited since does not match it. */
+int ram_plan_seal(struct ram_plan *plan, struct ram_err *err);
+enum ram_plan_origin {
+    RAM_PLAN_AS_DECIDED,
+    RAM_PLAN_EDITED,
+    RAM_PLAN_UNSEALED /* it holds no such digest: it was made by hand, or by an earlier version */
+};
+int ram_plan_origin(const struct ram_plan *plan, enum ram_plan_origin *out, struct ram_err *err);
+
+/* A figure that the plan predicts: "kld", "relative_error", ...; NAN if it does not. */
 double ram_plan_predicted(const struct ram_plan *plan, const char *key);
 
 /* Sorts the names. RAM_EFORMAT if two units share one. */

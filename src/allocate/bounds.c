@@ -1,0 +1,69 @@
+/*
+ * bounds.c - how small and how large plans can be, known from shapes before anything is measured.
+ * So a budget that cannot be met is refused at once, and not after hours.
+ *
+ * The 2-bit veto and the scores need measurements, and are taken to allow everything: the smallest
+ * is a bound from below.
+ */
+#include "allocate/allocate.h"
+#include "allocate/budget_size.h"
+#include "allocate/rules.h"
+
+#include <string.h>
+
+/* Bits below which no method takes the unit; 16: it is never quantised. */
+static int least_bits(const struct ram_problem *problem, size_t i, bool budget)
+{
+    const struct ram_case *c = &problem->cases[i];
+
+    if (c->user_bits)
+        return c->user_bits;
+    if (!c->quantizable || c->skip || c->is_untouchable)
+        return 16;
+    if (budget ? !strcmp(c->first->role, "router") : c->is_protected)
+        return 16;
+    if (c->is_sensitive)
+        return 8;
+    return budget && c->is_embedding ? RAM_BUDGET_EMBEDDING_FLOOR : 2;
+}
+
+/* The fewest bytes of a unit at so many bits or more; larger groups take fewer. */
+static uint64_t least_bytes(const struct ram_problem *problem, size_t i, int bits)
+{
+    const struct ram_unit *unit = &problem->plan->units[i];
+    const struct ram_case *c = &problem->cases[i];
+    uint64_t least = ram_unit_bytes(unit, 16, 0);
+
+    for (size_t g = 0; bits < 16 && g < RAM_N_GROUPS; g++) {
+        const int group = c->user_bits && c->user_group ? c->user_group : ram_group_grid[g];
+        const uint64_t bytes = ram_unit_bytes(unit, bits, group);
+        if (bytes < least)
+            least = bytes;
+    }
+    return least;
+}
+
+int ram_allocate_bounds(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
+                        struct ram_budget_bounds *out, struct ram_err *err)
+{
+    const struct ram_method *method = ram_method_find(opts->method ? opts->method : "auto");
+    struct ram_problem problem;
+
+    *out = (struct ram_budget_bounds){0};
+    int status = ram_problem_init(&problem, manifest, opts, err);
+    if (status)
+        return status;
+    const bool budget = method && method->budget;
+    if (budget)
+        status = ram_budget_bytes(&problem, &out->budget, err);
+    out->smallest = out->largest = ram_budget_headers(&problem, out->budget);
+    for (size_t i = 0; i < problem.plan->n_units; i++) {
+        out->smallest += least_bytes(&problem, i, least_bits(&problem, i, budget));
+        out->largest += ram_unit_bytes(&problem.plan->units[i], 16, 0);
+    }
+    if (!status && budget && out->budget < out->smallest)
+        status = ram_budget_too_small(&problem, out->budget, out->smallest, err);
+    ram_plan_free(problem.plan);
+    ram_problem_release(&problem);
+    return status;
+}
