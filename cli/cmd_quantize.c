@@ -79,7 +79,11 @@ static void say_effort(const struct work *w, const struct ram_quantized *q)
     const struct ram_effort *e = q->efforts;
     char time[RAM_N_EFFORTS][32];
 
-    if (!q->to_budget || w->job->progress.quiet)
+    if (w->job->progress.quiet)
+        return;
+    if (q->calibration)
+        message("calibration text: %s; the result is not data-free", q->calibration);
+    if (!q->to_budget)
         return;
     message("effort %s: %s; about %s here (%s)", e[q->effort].name, e[q->effort].what,
             duration(e[q->effort].seconds, time[0]),

@@ -365,7 +365,8 @@ struct ram_quantized {
     enum ram_effort_level effort;             /* which one was taken */
     bool runs;                                /* the model can be run here, so that it is probed */
     bool probed;                              /* it was */
-    struct ram_manifest *manifest;            /* or NULL: it did not get that far; so below */
+    char *calibration;             /* the calibration text: name, bytes, SHA-256; NULL: none */
+    struct ram_manifest *manifest; /* or NULL: it did not get that far; so below */
     struct ram_plan *plan;
     char *plan_text, *convert_text, *verify_text;
     bool checked; /* check holds figures */
@@ -417,10 +418,10 @@ int ram_score_write(const struct ram_score *score, const char *path, bool force,
                     struct ram_err *err);
 void ram_score_free(struct ram_score *score);
 
-/* n scores as one table with a row for each model: all its tasks, and the change of each against the
- * first model that was given the same task with the same settings, with tests in pairs. Scores of a
- * task that were run with different settings get columns of their own and are not compared. n = 1:
- * one score. names [n]: what to call the scores; NULL: the paths of their models. */
+/* n scores as one table with a row for each model: all its tasks, and the change of each against
+ * the first model that was given the same task with the same settings, with tests in pairs. Scores
+ * of a task that were run with different settings get columns of their own and are not compared. n
+ * = 1: one score. names [n]: what to call the scores; NULL: the paths of their models. */
 int ram_scores_describe(const struct ram_score *const *scores, const char *const *names, size_t n,
                         enum ram_form form, char **out, struct ram_err *err);
 

@@ -1,8 +1,8 @@
 /* ram_probe.c - ram.h: sensitivities into a manifest. */
-#include "probe/calibration.h"
 #include "probe/curve.h"
 #include "probe/effort.h"
 #include "probe/sensitivity.h"
+#include "record/calibration.h"
 #include "record/manifest.h"
 
 #include <math.h>

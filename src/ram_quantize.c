@@ -8,7 +8,8 @@
 #include "allocate/allocate.h"
 #include "base/output.h"
 #include "convert/convert.h"
-#include "probe/calibration.h"
+#include "convert/directory.h"
+#include "record/calibration.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -50,8 +51,8 @@ static struct ram_allocate_opts allocate_opts(const struct work *w)
 
     opts.method = opts.method ? opts.method : "budget";
     opts.encoder = w->opts->convert.encoder;
-    if (w->to_budget && !opts.encoder)
-        opts.encoder = chosen_effort(w)->encoder; /* NULL until an effort is chosen */
+    if (!opts.encoder) /* of an effort: NULL until one is chosen */
+        opts.encoder = w->to_budget ? chosen_effort(w)->encoder : "rtn";
     return opts;
 }
 
@@ -241,6 +242,20 @@ static int check_runnable(const struct work *w, struct ram_err *err)
     return RAM_OK;
 }
 
+static int name_calibration(struct work *w, struct ram_err *err)
+{
+    const char *path = w->opts->convert.text;
+    struct ram_buf line = {0};
+
+    const int status = ram_calibration_identify(path, &w->calibration, err);
+    if (status)
+        return status;
+    ram_buf_printf(&line, "%s (%lld bytes, SHA-256 %s)", path,
+                   (long long)json_integer_value(json_object_get(w->calibration, "bytes")),
+                   json_string_value(json_object_get(w->calibration, "sha256")));
+    return ram_buf_take(&line, &w->out->calibration, err);
+}
+
 static int begin(struct work *w, struct ram_err *err)
 {
     const struct ram_convert_opts *write = &w->opts->convert;
@@ -250,7 +265,7 @@ static int begin(struct work *w, struct ram_err *err)
     if (!status && !write->dry_run)
         status = ram_convert_check_target(w->ckpt, w->dir, write->force, err);
     if (!status && write->text)
-        status = ram_calibration_identify(write->text, &w->calibration, err);
+        status = name_calibration(w, err);
     if (!status)
         status = ram_survey(w->ckpt, &survey, err);
     if (!status)
@@ -292,6 +307,60 @@ static int probe(const struct work *w, struct ram_err *err)
     return status;
 }
 
+/* ---- what is recorded, so that the card can tell the command -------------------------------- */
+
+static int put(json_t *object, const char *key, json_t *value, struct ram_err *err)
+{
+    return value && json_object_set_new(object, key, value)
+               ? ram_fail(err, RAM_ENOMEM, "no memory for \"%s\"", key)
+               : RAM_OK;
+}
+
+/* The options of this call in a plan's settings, by their names on the command line. */
+static int record(const struct work *w, struct ram_plan *plan, struct ram_err *err)
+{
+    const struct ram_convert_opts write = convert_opts(w, false);
+    const struct ram_analyze_opts *measure = &w->opts->analyze;
+    const uint64_t seed = measure->seed == 42 ? 0 : measure->seed;
+    const struct {
+        const char *key;
+        json_t *value;
+    } options[] = {
+        {"effort", w->to_budget ? json_string(chosen_effort(w)->name) : NULL},
+        {"encoder", json_string(write.encoder)},
+        {"profile", json_string(ram_profile_name(write.profile))},
+        {"shard-size", write.shard_size ? json_integer((json_int_t)write.shard_size) : NULL},
+        {"calibration", json_incref(w->calibration)},
+        {"expert-sample", measure->expert_sample ? json_integer(measure->expert_sample) : NULL},
+        {"output-probes", measure->output_probes ? json_integer(measure->output_probes) : NULL},
+        {"no-svd", measure->no_svd ? json_true() : NULL},
+        {"seed", seed ? json_integer((json_int_t)seed) : NULL},
+        {"keep-manifest", w->opts->keep_manifest ? json_true() : NULL},
+    };
+    json_t *all = json_object();
+    int status = all ? RAM_OK : ram_fail(err, RAM_ENOMEM, "no memory for settings");
+
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        if (!status)
+            status = put(all, options[i].key, options[i].value, err);
+        else
+            json_decref(options[i].value);
+    }
+    if (!status)
+        status = put(plan->settings, "quantize", json_incref(all), err);
+    json_decref(all);
+    return status;
+}
+
+/* Decides and records. */
+static int decide(const struct work *w, struct ram_err *err)
+{
+    const struct ram_allocate_opts opts = allocate_opts(w);
+
+    const int status = ram_allocate(w->out->manifest, &opts, &w->out->plan, err);
+    return status ? status : record(w, w->out->plan, err);
+}
+
 static int describe_plan(const struct work *w, struct ram_err *err)
 {
     struct ram_quantized *out = w->out;
@@ -310,10 +379,8 @@ static int measure_and_decide(const struct work *w, struct ram_err *err)
     int status = measure(w, err);
     if (!status && w->to_budget)
         status = probe(w, err);
-    if (!status) {
-        const struct ram_allocate_opts opts = allocate_opts(w);
-        status = ram_allocate(w->out->manifest, &opts, &w->out->plan, err);
-    }
+    if (!status)
+        status = decide(w, err);
     return status ? status : describe_plan(w, err);
 }
 
@@ -361,11 +428,21 @@ static int take_uniform(const struct work *w, struct ram_err *err)
     struct ram_quantized *out = w->out;
     const struct ram_allocate_opts uniform = {
         .method = "uniform", .bits = out->check.uniform_bits, .group = out->check.uniform_group};
+    json_t *asked = json_object_get(out->plan->settings, "options");
     struct ram_plan *other = NULL;
 
     int status = ram_allocate(out->manifest, &uniform, &other, err);
-    if (status)
+    if (!status)
+        status = record(w, other, err);
+    /* The same command falls back again: what was asked for is what makes these bytes. */
+    if (!status)
+        status = put(other->settings, "options", json_incref(asked), err);
+    if (!status)
+        status = put(other->settings, "fell_back", json_true(), err);
+    if (status) {
+        ram_plan_free(other);
         return status;
+    }
     ram_plan_free(out->plan);
     out->plan = other;
     out->fell_back = true;
@@ -468,6 +545,7 @@ int ram_quantize(const struct ram_ckpt *ckpt, const char *dir, const struct ram_
 
 void ram_quantized_release(struct ram_quantized *quantized)
 {
+    free(quantized->calibration);
     ram_manifest_free(quantized->manifest);
     ram_plan_free(quantized->plan);
     free(quantized->plan_text);

@@ -307,9 +307,9 @@ static void decide_items(struct budget *b, const size_t *choice)
     }
 }
 
-/* The divergence of the best uniform width that fits the budget, for comparison. Units that do not
- * have that option take the next one. */
-static double best_uniform(const struct budget *b, size_t *choice)
+/* The divergence of the best uniform width that fits the budget, for comparison, and
+ * its name. Units that do not have that option take the next one. */
+static double best_uniform(const struct budget *b, size_t *choice, char name[16])
 {
     double best = INFINITY;
 
@@ -321,8 +321,15 @@ static double best_uniform(const struct budget *b, size_t *choice)
                 choice[k]++;
             bytes += b->items[k].options[choice[k]].bytes;
         }
-        if (bytes <= b->bytes)
-            best = fmin(best, ram_divergence(sums_of(b, choice)));
+        const double cost = bytes <= b->bytes ? ram_divergence(sums_of(b, choice)) : INFINITY;
+        if (cost < best) {
+            best = cost;
+            if (w + 1 < N_OPTIONS)
+                snprintf(name, 16, "%d-bit g%d", ram_bits_grid[w / RAM_N_GROUPS],
+                         ram_group_grid[w % RAM_N_GROUPS]);
+            else
+                snprintf(name, 16, "16-bit");
+        }
     }
     return best;
 }
@@ -334,9 +341,13 @@ static int describe(const struct budget *b, size_t *choice, const struct ram_cho
     const bool probed = b->problem->manifest->sensitivities != NULL;
     const double gap = result->bound > 0 ? result->cost / result->bound - 1 : 0;
     const struct ram_divergence sums = sums_of(b, choice);
-    const double uniform = best_uniform(b, choice);
-    const char *tier = probed ? "probed: nats a token on synthetic tokens"
-                              : "weights only: relative squared error, not nats";
+    char name[16] = "";
+    const double uniform = best_uniform(b, choice, name);
+    const char *on = json_string_value(json_object_get(
+        json_object_get(b->problem->manifest->sensitivities, "settings"), "tokens"));
+    const char *tier = !probed ? "weights only: relative squared error, not nats"
+                       : on && !strcmp(on, "text") ? "probed: nats a token on a calibration text"
+                                                   : "probed: nats a token on synthetic tokens";
 
     int status =
         ram_json_put(plan->settings, "budget_bytes", json_integer((json_int_t)b->bytes), err);
@@ -355,6 +366,8 @@ static int describe(const struct budget *b, size_t *choice, const struct ram_cho
     if (!status && isfinite(uniform))
         status = ram_json_put(plan->predicted, probed ? "kld_uniform" : "cost_uniform",
                               ram_json_real(uniform), err);
+    if (!status && isfinite(uniform))
+        status = ram_json_put(plan->predicted, "uniform", json_string(name), err);
     if (!status)
         status = ram_json_put(plan->predicted, "optimality_gap", ram_json_real(fmax(0, gap)), err);
     if (!status)

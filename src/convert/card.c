@@ -179,37 +179,133 @@ static void add_size(struct ram_buf *buf, uint64_t bytes)
         ram_buf_printf(buf, "%.2f MiB", (double)bytes / 0x1p20);
 }
 
+const json_t *ram_plan_calibration(const struct ram_plan *plan)
+{
+    return json_object_get(json_object_get(plan->settings, "measured"), "calibration");
+}
+
+static void add_text_name(struct ram_buf *buf, const json_t *text)
+{
+    const char *path = json_string_value(json_object_get(text, "file"));
+    const char *slash = path ? strrchr(path, '/') : NULL;
+
+    ram_buf_printf(buf, "the calibration text `%s` (%lld bytes, SHA-256 `%s`)",
+                   slash  ? slash + 1
+                   : path ? path
+                          : "?",
+                   (long long)json_integer_value(json_object_get(text, "bytes")),
+                   json_string_value(json_object_get(text, "sha256")));
+}
+
+/* By what the widths were decided and the weights encoded, and whether any data was needed. */
+static void add_origin(struct ram_buf *buf, const struct ram_conversion *c)
+{
+    const json_t *settings = c->plan->settings, *decided_by = ram_plan_calibration(c->plan);
+    const char *tier = json_string_value(json_object_get(settings, "tier"));
+    const bool probed = tier && !strncmp(tier, "probed", 6);
+    const char *method = c->plan->method && *c->plan->method ? c->plan->method : "unknown";
+
+    const bool by_text = probed && decided_by;
+
+    ram_buf_printf(buf, "Bit widths were chosen by RAM's method `%s`, from the weights", method);
+    if (by_text) {
+        ram_buf_puts(buf, " and from ");
+        add_text_name(buf, decided_by);
+    } else {
+        ram_buf_puts(buf, probed ? " and from text that the model generated itself" : " alone");
+    }
+    ram_buf_puts(buf, by_text || c->encoded_on ? "." : "; no calibration data was used.");
+    if (json_is_true(json_object_get(settings, "fell_back")))
+        ram_buf_puts(buf, " The budget method was asked for, but on unseen text this plain uniform "
+                          "width did better.");
+    if (c->encoder->wants_inputs) {
+        ram_buf_printf(buf, " The encoder `%s` used ", c->encoder->name);
+        if (c->encoded_on)
+            add_text_name(buf, c->encoded_on);
+        else
+            ram_buf_puts(buf, "text that the model generated itself");
+        ram_buf_puts(buf, ".");
+    }
+    ram_buf_puts(buf, "\n\n");
+}
+
+static void add_prediction(struct ram_buf *buf, const struct ram_conversion *c)
+{
+    const double kld = ram_plan_predicted(c->plan, "kld");
+    const double uniform = ram_plan_predicted(c->plan, "kld_uniform");
+    const char *name = json_string_value(json_object_get(c->plan->predicted, "uniform"));
+    enum ram_plan_origin origin = RAM_PLAN_UNSEALED;
+    struct ram_err ignored = {0};
+
+    if (ram_plan_origin(c->plan, &origin, &ignored) || origin == RAM_PLAN_EDITED || isnan(kld))
+        return;
+    ram_buf_printf(buf, "Predicted KL divergence from the original: %.3g nats/token", kld);
+    if (isfinite(uniform) && name)
+        ram_buf_printf(buf, " (plain %s, the best uniform option of this size: %.3g)", name,
+                       uniform);
+    ram_buf_puts(buf, ".\n\n");
+}
+
+static void add_command(struct ram_buf *buf, const struct ram_conversion *c)
+{
+    struct ram_buf command = {0};
+    const enum ram_remade how = ram_mlx_command(c, c->output_name, &command);
+
+    if (how == RAM_REMADE_FROM_PLAN)
+        ram_buf_puts(buf,
+                     "The plan was edited by hand after it was decided, so that no option makes "
+                     "it again. It is the member `plan` of `ram.json`; saved as `plan.json`, "
+                     "it makes this directory with\n\n```\n");
+    else
+        ram_buf_puts(buf, "Made with\n\n```\n");
+    ram_buf_puts(buf, command.data ? command.data : "");
+    ram_buf_puts(buf, "\n```\n\n");
+    if (how == RAM_REMADE_PERHAPS)
+        ram_buf_puts(buf, "if the plan was not edited. ");
+    if (how != RAM_REMADE_FROM_PLAN)
+        ram_buf_puts(buf, "`ram.json` holds the plan itself.\n\n");
+    ram_buf_release(&command);
+}
+
 static void add_body(struct ram_buf *buf, const struct ram_conversion *c)
 {
     const struct ram_outline *o = c->outline;
     const char *const name = c->output_name;
 
     ram_buf_printf(buf, "# %s\n\n", name);
-    ram_buf_printf(buf,
-                   "`%s`, quantised for MLX with mixed precision by RAM %s. How many bits each "
-                   "matrix has was decided from the weights alone, by method `%s`; no calibration "
-                   "data was used.\n\n",
-                   c->ckpt->name, RAM_VERSION, c->plan->method ? c->plan->method : "unknown");
-    ram_buf_printf(buf, "%.3f bits a weight, ",
+    ram_buf_printf(buf, "`%s`, quantised for MLX with mixed precision by RAM %s. ", c->ckpt->name,
+                   RAM_VERSION);
+    add_origin(buf, c);
+    ram_buf_printf(buf, "%.3f bits/weight, ",
                    o->parameters ? 8.0 * (double)o->bytes / (double)o->parameters : 0.0);
     add_size(buf, o->bytes);
     ram_buf_puts(buf, " (");
     ram_buf_grouped(buf, o->bytes);
     ram_buf_puts(buf, " bytes of tensors), ");
     ram_buf_grouped(buf, o->parameters);
-    ram_buf_puts(buf, " weights.\n\n## What was done\n\n");
+    ram_buf_puts(buf, " weights.\n\n");
+    add_prediction(buf, c);
+    ram_buf_puts(buf, "## What was done\n\n");
     add_table(buf, c);
-    ram_buf_puts(buf,
-                 "\nThe relative error is the root mean square of (stored - original) over that of "
-                 "the original weights, of what is quantised. `ram.json` holds the whole plan, and "
-                 "error and checksum of every tensor.\n\nMade with\n\n```\n");
-    ram_mlx_command(c, name, buf);
-    ram_buf_puts(buf, "\n```\n\nand the plan that `ram.json` holds.\n\n## How to run it\n\n");
+    ram_buf_puts(buf, "
+The relative error is RMS(quantised - original) / RMS(original), of the "
+                      "quantised tensors only. `ram.json` holds the whole plan, and the error and "
+                      "checksum of every tensor.
+
+");
+    add_command(buf, c);
+    ram_buf_puts(buf, "## How to run it
+
+");
     if (!c->carried.tokenizer)
         ram_buf_puts(buf,
                      "The original has no tokenizer, and text cannot be generated without one: "
-                     "copy the tokenizer's files into this directory first.\n\n");
-    ram_buf_puts(buf, "```\npip install mlx-lm\n");
+                     "copy the tokenizer's files into this directory first.
+
+");
+    ram_buf_puts(buf, "```
+pip install mlx-lm
+");
     ram_buf_printf(buf, "mlx_lm.generate --model %s --prompt \"Once upon a time\"\n```\n", name);
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/output.h"
 #include "convert/directory.h"
+#include "record/calibration.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +203,8 @@ static int prepare(struct ram_conversion *c, struct ram_err *err)
         status =
             ram_fail(err, RAM_EUSAGE, "encoder \"%s\" needs to run the model, and this call cannot",
                      c->encoder->name);
+    if (!status && opts->text)
+        status = ram_calibration_identify(opts->text, &c->encoded_on, err);
     if (!status)
         status = check_source(c->ckpt, err);
     if (!status)
@@ -235,6 +238,7 @@ int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *pla
         status = ram_conversion_describe(&c, form, out, err);
     free(c.results);
     free(c.output_name);
+    json_decref(c.encoded_on);
     ram_carried_release(&c.carried);
     ram_outline_free(c.outline);
     ram_layout_free(c.layout);

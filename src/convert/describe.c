@@ -84,6 +84,8 @@ static json_t *as_json(const struct ram_conversion *c, struct ram_err *err)
     json_object_set_new(root, "effective_bits", ram_json_real(effective_bits(o)));
     json_object_set_new(root, "relative_error",
                         c->results ? ram_json_real(ram_conversion_error(c)) : json_null());
+    if (c->encoded_on)
+        json_object_set(root, "calibration", c->encoded_on);
     json_object_set_new(root, "files", files);
     json_object_set_new(root, "fallbacks", list_fallbacks(c));
     return root;
@@ -121,8 +123,12 @@ static void as_text(const struct ram_conversion *c, json_t *root, enum ram_form 
     ram_buf_printf(buf, " weights, %.3f bits per weight; encoder %s, profile %s\n",
                    effective_bits(o), c->encoder->name, ram_profile_name(c->opts->profile));
     if (c->results && o->n_quantized)
-        ram_buf_printf(buf, "Relative error of the quantised weights: %.5f\n",
-                       ram_conversion_error(c));
+        ram_buf_printf(buf, "Weight error: %.2f %% (RMS)\n", 100 * ram_conversion_error(c));
+    if (c->encoded_on)
+        ram_buf_printf(buf, "Encoded on the calibration text %s (%lld bytes, SHA-256 %s)\n",
+                       json_string_value(json_object_get(c->encoded_on, "file")),
+                       (long long)json_integer_value(json_object_get(c->encoded_on, "bytes")),
+                       json_string_value(json_object_get(c->encoded_on, "sha256")));
     for (size_t i = 0; i < json_array_size(fallbacks); i++) {
         const json_t *entry = json_array_get(fallbacks, i);
         ram_buf_printf(buf, form == RAM_MARKDOWN ? "\nFallback: `%s`: %s\n" : "Fallback: %s: %s\n",

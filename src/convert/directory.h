@@ -36,7 +36,11 @@ struct ram_conversion {
     struct ram_outline *outline;
     struct ram_module_result *results; /* one for each module; NULL in a dry run */
     struct ram_carried_list carried;
+    json_t *encoded_on; /* which text the encoder ran the model on; NULL: none, or its own */
 };
+
+/* The text that the plan was decided by ("file", "bytes", "sha256"); NULL: none (card.c). */
+const json_t *ram_plan_calibration(const struct ram_plan *plan);
 
 /* "gpu", "cpu" */
 const char *ram_profile_name(enum ram_profile profile);
@@ -58,9 +62,16 @@ int ram_mlx_index(const struct ram_outline *outline, char **out, struct ram_err 
 /* README.md, the model card (card.c). */
 int ram_mlx_card(const struct ram_conversion *conversion, char **out, struct ram_err *err);
 
-/* One line for a shell that makes the directory again, as `output` (command.c). */
-void ram_mlx_command(const struct ram_conversion *conversion, const char *output,
-                     struct ram_buf *buf);
+/* How a directory can be made again. */
+enum ram_remade {
+    RAM_REMADE,           /* by the commands, */
+    RAM_REMADE_FROM_PLAN, /* by the command and the plan, which was edited, */
+    RAM_REMADE_PERHAPS /* by the command if the plan was not edited: it is of an earlier version */
+};
+
+/* Lines for a shell that make the directory again, as `output` (command.c). */
+enum ram_remade ram_mlx_command(const struct ram_conversion *conversion, const char *output,
+                                struct ram_buf *buf);
 
 /* ram.json: the plan as converted, versions, settings, the error and checksum of every tensor
  * (sidecar.c). docs/formats.md describes it. */

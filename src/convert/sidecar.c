@@ -73,6 +73,11 @@ static json_t *settings_of(const struct ram_conversion *c)
                                  "shard_size", (json_int_t)c->outline->shard_size);
     if (c->encoder->wants_inputs)
         json_object_set_new(settings, "inputs", c->inputs->settings(c->inputs->ctx));
+    if (c->encoded_on)
+        json_object_set(settings, "calibration", c->encoded_on);
+    else if (ram_plan_calibration(c->plan))
+        json_object_set(settings, "calibration",
+                        (json_t *)(uintptr_t)ram_plan_calibration(c->plan));
     return settings;
 }
 

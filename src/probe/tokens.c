@@ -5,7 +5,7 @@
 #include "base/textfile.h"
 #include "infer/tokenizer.h"
 #include "kern/nn.h"
-#include "probe/calibration.h"
+#include "record/calibration.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* calibration.c - see calibration.h. */
-#include "probe/calibration.h"
+#include "record/calibration.h"
 
 #include "base/textfile.h"
 

@@ -2,8 +2,8 @@
  * calibration.h - a text that is used instead of tokens that the model makes itself: which one it
  * was, for the records.
  */
-#ifndef RAM_PROBE_CALIBRATION_H
-#define RAM_PROBE_CALIBRATION_H
+#ifndef RAM_RECORD_CALIBRATION_H
+#define RAM_RECORD_CALIBRATION_H
 
 #include "base/json.h"
 
