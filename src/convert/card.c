@@ -287,25 +287,16 @@ static void add_body(struct ram_buf *buf, const struct ram_conversion *c)
     add_prediction(buf, c);
     ram_buf_puts(buf, "## What was done\n\n");
     add_table(buf, c);
-    ram_buf_puts(buf, "
-The relative error is RMS(quantised - original) / RMS(original), of the "
+    ram_buf_puts(buf, "\nThe relative error is RMS(quantised - original) / RMS(original), of the "
                       "quantised tensors only. `ram.json` holds the whole plan, and the error and "
-                      "checksum of every tensor.
-
-");
+                      "checksum of every tensor.\n\n");
     add_command(buf, c);
-    ram_buf_puts(buf, "## How to run it
-
-");
+    ram_buf_puts(buf, "## How to run it\n\n");
     if (!c->carried.tokenizer)
         ram_buf_puts(buf,
                      "The original has no tokenizer, and text cannot be generated without one: "
-                     "copy the tokenizer's files into this directory first.
-
-");
-    ram_buf_puts(buf, "```
-pip install mlx-lm
-");
+                     "copy the tokenizer's files into this directory first.\n\n");
+    ram_buf_puts(buf, "```\npip install mlx-lm\n");
     ram_buf_printf(buf, "mlx_lm.generate --model %s --prompt \"Once upon a time\"\n```\n", name);
 }
 
