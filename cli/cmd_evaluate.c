@@ -21,27 +21,30 @@ static const char *const precisions[] = {"bf16", "f32", NULL};
 #define AT(member) offsetof(struct args, member)
 static const struct opt table[] = {
     {"task", 't', OPT_TEXT, AT(evaluate.task), "TASK",
-     "wikitext, text: perplexity of a file in windows; arc_challenge, hellaswag: accuracy", NULL},
+     "wikitext or text: perplexity of a text; arc_challenge or hellaswag: accuracy", NULL},
     {"data", 'd', OPT_TEXT, AT(evaluate.data), "FILE",
-     "the text, or the task's documents as JSON lines", NULL},
+     "the text, or the questions of the task (its test or validation split)", NULL},
     {"reference", 'r', OPT_TEXT, AT(reference), "MODEL",
-     "also measure the divergence from this model, position by position", NULL},
+     "also measure the KL divergence from this model, at every position of the text", NULL},
     {"output", 'o', OPT_TEXT, AT(output), "SCORE", "write the score to this file", NULL},
-    {"seq-len", 0, OPT_U64, AT(evaluate.seq_len), "N", "tokens of a window (default: 2048)", NULL},
+    {"seq-len", 0, OPT_U64, AT(evaluate.seq_len), "N",
+     "tokens in a window of the text (default: 2048)", NULL},
     {"windows", 0, OPT_U64, AT(evaluate.windows), "N",
-     "at most so many windows, chosen by --seed if the text has more (default: 256)", NULL},
-    {"limit", 0, OPT_U64, AT(evaluate.limit), "N", "only the first N windows or documents", NULL},
-    {"seed", 0, OPT_UNSIGNED, AT(evaluate.seed), "S", "of the choice of windows (default: 42)",
+     "maximum number of windows; if the text has more, --seed chooses which (default: 256)", NULL},
+    {"limit", 0, OPT_U64, AT(evaluate.limit), "N", "evaluate only the first N windows or questions",
+     NULL},
+    {"seed", 0, OPT_UNSIGNED, AT(evaluate.seed), "S", "seed of the choice of windows (default: 42)",
      NULL},
     {"precision", 0, OPT_CHOICE, AT(precision), "P",
-     "bf16 (default): bf16 products with f32 sums; f32: f32 throughout, to compare engines",
+     "bf16 (default): matrix products in bf16, summed in f32; f32: everything in f32, to compare "
+     "with other programs",
      precisions},
     {"fewshot-data", 0, OPT_TEXT, AT(evaluate.fewshot_data), "FILE",
-     "where the examples of a choice task are drawn from", NULL},
+     "the file that examples are drawn from (the training split of the task)", NULL},
     {"shots", 0, OPT_UNSIGNED, AT(shots), "K",
-     "examples before a question (default: the task's, 25 or 10)", NULL},
+     "examples before each question (default: 25 for arc_challenge, 10 for hellaswag)", NULL},
     {"log-samples", 0, OPT_TEXT, AT(evaluate.log_samples), "FILE",
-     "write one JSON object a window or document", NULL},
+     "write a line of JSON for every window or question", NULL},
     {0},
 };
 #undef AT
@@ -49,9 +52,14 @@ static const struct opt table[] = {
 static const struct opt_usage usage = {
     .verb = "evaluate",
     .synopsis = "MODEL --task TASK --data FILE [options]",
-    .about = "Measures what a checkpoint, float or quantised, is worth: perplexity by mean and\n"
-             "by median, divergence from a reference, accuracy of choice tasks. Weights are\n"
-             "read layer by layer, so the model need not fit into memory.",
+    .about = "Evaluates a checkpoint, quantised or not: perplexity of a text (mean and\n"
+             "median), KL divergence from a reference model, or accuracy on multiple-choice\n"
+             "questions. Weights are read layer by layer, so the model need not fit into\n"
+             "memory. Scores that were written with -o can be compared (ram compare).\n\n"
+             "Texts are UTF-8 and are read as Python reads them (line ends, byte order mark).\n"
+             "Documents are JSON, one object a line or one array, in the fields of the data\n"
+             "sets as they are published; HellaSwag may also be llama.cpp's text of six lines\n"
+             "a question. FILE may be - for the standard input.",
     .examples = "ram evaluate qwen3-8b-ram --task wikitext --data wiki.test.raw -o ram.json\n"
                 "ram evaluate qwen3-8b-ram --reference Qwen/Qwen3-8B --task wikitext \\\n"
                 "    --data wiki.test.raw",

@@ -1,4 +1,4 @@
-/* cmd_generate.c - does a model still speak? */
+/* cmd_generate.c - generated text, as a quick check of a model. */
 #include "cmd.h"
 #include "job.h"
 #include "message.h"
@@ -10,11 +10,13 @@
 
 #define AT(member) offsetof(struct ram_generate_opts, member)
 static const struct opt table[] = {
-    {"prompt", 'p', OPT_TEXT, AT(prompt), "TEXT", "what to continue", NULL},
-    {"max-tokens", 0, OPT_U64, AT(max_tokens), "N", "say at most so many (default: 100)", NULL},
+    {"prompt", 'p', OPT_TEXT, AT(prompt), "TEXT", "the text to continue", NULL},
+    {"max-tokens", 0, OPT_U64, AT(max_tokens), "N",
+     "maximum number of tokens to generate (default: 100)", NULL},
     {"temperature", 0, OPT_REAL, AT(temperature), "T",
-     "0 (default): always the most likely token; 1: as likely as the model thinks", NULL},
-    {"seed", 0, OPT_U64, AT(seed), "S", "of the sampling (default: 42)", NULL},
+     "0 (default): always the most likely token; 1: sample from the probabilities of the model",
+     NULL},
+    {"seed", 0, OPT_U64, AT(seed), "S", "random seed of the sampling (default: 42)", NULL},
     {0},
 };
 #undef AT
@@ -22,8 +24,9 @@ static const struct opt table[] = {
 static const struct opt_usage usage = {
     .verb = "generate",
     .synopsis = "MODEL --prompt TEXT [options]",
-    .about = "Continues a prompt as it stands, without a chat template, to see that a model\n"
-             "still speaks. Prints the prompt and what follows it.",
+    .about = "Generates text, as a quick sanity check of a checkpoint. The prompt is continued\n"
+             "as it stands, without a chat template; the output is the prompt and what\n"
+             "follows.",
     .examples = "ram generate qwen3-8b-ram --prompt \"The sea is\"",
     .min_operands = 1,
     .max_operands = 1,

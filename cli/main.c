@@ -21,10 +21,10 @@ static const struct command commands[] = {
     {"allocate", cmd_allocate, "manifest -> plan: how many bits each tensor gets"},
     {"convert", cmd_convert, "weights + plan -> quantised checkpoint"},
     {"verify", cmd_verify, "is a quantised checkpoint whole, and what its plan says?"},
-    {"evaluate", cmd_evaluate, "what a checkpoint is worth: perplexity, divergence, accuracy"},
-    {"compare", cmd_compare, "several scores as one table"},
-    {"generate", cmd_generate, "continues a prompt: does it still speak?"},
-    {"tokenize", cmd_tokenize, "a text as token ids, or their number"},
+    {"evaluate", cmd_evaluate, "evaluate a checkpoint: perplexity, KL divergence, accuracy"},
+    {"compare", cmd_compare, "scores of several models as one table"},
+    {"generate", cmd_generate, "generate text, as a quick sanity check"},
+    {"tokenize", cmd_tokenize, "the token ids of a text, or their number"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

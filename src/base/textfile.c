@@ -174,9 +174,10 @@ static int refuse_bytes(const uint8_t *data, size_t size, size_t at, const char 
                         where, at, data[at]);
     return ram_fail(err, RAM_EFORMAT,
                     "%s: line %zu: byte %zu of the file is 0x%02X, which is not UTF-8 there; if "
-                    "the text is in another encoding, convert it first: iconv -f LATIN1 -t UTF-8 "
-                    "%s >data.txt",
-                    where, line_of(data, at), at, data[at], where);
+                    "the text is in another encoding, convert it first: iconv -f %s -t UTF-8 %s "
+                    ">data.txt",
+                    where, line_of(data, at), at, data[at], data[at] < 0xA0 ? "CP1252" : "LATIN1",
+                    where);
 }
 
 /* ---- what is changed ---------------------------------------------------------------------- */

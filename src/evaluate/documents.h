@@ -16,7 +16,7 @@ struct ram_document {
     const char *query;
     const char **choices;
     size_t n_choices, gold;
-    char sha256[RAM_SHA256_HEX]; /* of all that the file says of it: are two documents equal? */
+    char sha256[RAM_SHA256_HEX]; /* of all that the file says of it, to find equal ones */
 };
 
 /* Zeroed storage is empty. */

@@ -17,9 +17,11 @@ int ram_fewshot_init(struct ram_fewshot *fewshot, const struct ram_documents *po
     if (n == 0)
         return RAM_OK;
     if (pool->n < n_drawn)
-        return ram_fail(err, RAM_ERANGE,
-                        "%zu documents to draw examples from; %zu are drawn for each question",
-                        pool->n, n_drawn);
+        return ram_fail(
+            err, RAM_ERANGE,
+            "there are only %zu documents to draw examples from, but %zu are drawn for each "
+            "question",
+            pool->n, n_drawn);
     ram_mt_seed(&fewshot->mt, RAM_FEWSHOT_SEED);
     fewshot->drawn = ram_calloc(n_drawn, sizeof *fewshot->drawn, err);
     fewshot->work = ram_calloc(pool->n, sizeof *fewshot->work, err);
@@ -54,10 +56,11 @@ int ram_fewshot_draw(struct ram_fewshot *fewshot, const struct ram_document *doc
     }
     return n == fewshot->n
                ? RAM_OK
-               : ram_fail(err, RAM_EFORMAT,
-                          "only %zu of %zu examples drawn differ from the question itself: the "
-                          "file of examples has it more than once",
-                          n, n_drawn);
+               : ram_fail(
+                     err, RAM_EFORMAT,
+                     "only %zu of the %zu examples drawn differ from the question itself, because "
+                     "the file of examples contains it more than once",
+                     n, n_drawn);
 }
 
 void ram_prompt_write(const struct ram_fewshot *fewshot, const struct ram_document *document,
@@ -159,7 +162,7 @@ int ram_prompt_encode(struct ram_encoder *encoder, const struct ram_tokenizer *t
         status = ram_encoder_run(encoder, context.data, context.size, mode_of(tokenizer, &context),
                                  &ids->context, err);
     if (!status && prompt->size && ids->context.n == 0)
-        status = ram_fail(err, RAM_EFORMAT, "the prompt is white space");
+        status = ram_fail(err, RAM_EFORMAT, "the prompt consists of white space alone");
     for (size_t i = 0; !status && i < document->n_choices; i++) {
         const size_t before = ids->choices.n;
         all.n = text.size = 0;

@@ -158,8 +158,9 @@ static int ask(struct choice_run *run, const struct ram_document *document, stru
     for (size_t i = 0; i < document->n_choices; i++) {
         choice_ids(&run->ids, i, &n);
         if (n > most)
-            return ram_fail(err, RAM_ERANGE, "choice %zu has %zu tokens, the model can hold %zu", i,
-                            n, most);
+            return ram_fail(err, RAM_ERANGE,
+                            "choice %zu has %zu tokens, but the model can hold only %zu", i, n,
+                            most);
     }
     for (size_t i = 0; !status && i < document->n_choices; i++) {
         const size_t cut = cut_for(run, i);
@@ -373,11 +374,13 @@ static int check_opts(const struct ram_task *task, size_t shots, struct ram_err 
     if (!opts->data)
         return ram_fail(err, RAM_EUSAGE, "this task needs its documents: --data FILE");
     if (task->reference)
-        return ram_fail(err, RAM_EUSAGE,
-                        "task %s takes no reference: evaluate both models, and compare the scores",
-                        opts->task);
+        return ram_fail(
+            err, RAM_EUSAGE,
+            "task %s takes no reference; evaluate both models and compare the scores (ram "
+            "compare)",
+            opts->task);
     if (opts->shots < -1 || opts->shots > MAX_SHOTS)
-        return ram_fail(err, RAM_EUSAGE, "%d examples before a question; 0 to %d are possible",
+        return ram_fail(err, RAM_EUSAGE, "%d examples before each question; expected 0 to %d",
                         opts->shots, MAX_SHOTS);
     if (shots && !opts->fewshot_data)
         return ram_fail(err, RAM_EUSAGE,

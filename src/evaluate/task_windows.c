@@ -55,16 +55,21 @@ int ram_task_windows(struct ram_task *task, struct ram_err *err)
     struct ram_buf samples = {0};
 
     if (!opts->data)
-        return ram_fail(err, RAM_EUSAGE,
-                        "this task needs a text: --data FILE (the WikiText-2 test split is "
-                        "wiki.test.raw)");
+        return ram_fail(
+            err, RAM_EUSAGE,
+            "this task needs a text: --data FILE (for wikitext the file wiki.test.raw, the "
+            "test split of WikiText-2)");
     json_object_set_new(task->settings, "data", json_string(opts->data));
     json_object_set_new(task->settings, "seq_len", json_integer((json_int_t)length));
     json_object_set_new(task->settings, "windows", json_integer((json_int_t)most));
     json_object_set_new(task->settings, "seed", json_integer(seed));
     int status = encode_file(task, &ids, err);
-    if (!status)
-        status = ram_windows_cut(&windows, ids.n, length, most, seed, opts->limit, err);
+    if (!status) {
+        struct ram_err cause = {0};
+        status = ram_windows_cut(&windows, ids.n, length, most, seed, opts->limit, &cause);
+        if (status)
+            ram_fail(err, status, "%s: %s", opts->data, cause.message);
+    }
     if (!status)
         status = check_ids(task, &windows, &ids, err);
     if (!status) {

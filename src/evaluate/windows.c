@@ -32,7 +32,8 @@ int ram_windows_cut(struct ram_windows *windows, size_t n_tokens, size_t length,
 
     *windows = (struct ram_windows){.length = length, .n_available = all};
     if (length < 2)
-        return ram_fail(err, RAM_EUSAGE, "a window needs at least 2 tokens, not %zu", length);
+        return ram_fail(err, RAM_EUSAGE, "a window needs at least 2 tokens; --seq-len is %zu",
+                        length);
     if (available == 0)
         return ram_fail(
             err, RAM_EFORMAT,

@@ -4,6 +4,7 @@
 #include "record/manifest.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 bool ram_scan_fields(struct ram_scan *scan, const struct ram_field *fields, size_t n_fields)
@@ -88,16 +89,50 @@ bool ram_field_object(struct ram_scan *scan, void *into)
     return true;
 }
 
+static const struct record {
+    const char *schema, *name, *verb; /* schema: without its version */
+} records[] = {
+    {"ram.manifest/", "a manifest", "ram analyze"},
+    {"ram.plan/", "a plan", "ram allocate"},
+    {"ram.score/", "a score", "ram evaluate"},
+    {"ram.converted/", "the record of a conversion", "ram convert"},
+};
+
+static const struct record *record_of(const char *schema)
+{
+    for (size_t i = 0; i < sizeof records / sizeof *records; i++)
+        if (!strncmp(schema, records[i].schema, strlen(records[i].schema)))
+            return &records[i];
+    return NULL;
+}
+
+void ram_schema_text(const char *found, const char *wanted, char *out, size_t size)
+{
+    const struct record *is = record_of(found), *needed = record_of(wanted);
+    const int n = snprintf(out, size, "\"schema\" is \"%.80s\", expected \"%s\"", found, wanted);
+
+    if (n < 0 || (size_t)n >= size || !is || !needed)
+        return;
+    if (is != needed)
+        snprintf(out + n, size - (size_t)n, ": this is %s; %s is needed, which %s -o writes",
+                 is->name, needed->name, needed->verb);
+    else
+        snprintf(out + n, size - (size_t)n,
+                 ": another version of ram wrote it; write it anew with %s", needed->verb);
+}
+
 bool ram_field_schema(struct ram_scan *scan, void *into)
 {
     const char *schema;
+    char text[300];
     const char *const wanted = into;
 
     if (!ram_scan_string(scan, &schema))
         return false;
-    return !strcmp(schema, wanted) ||
-           ram_scan_fail(scan, RAM_EFORMAT, "\"%s\" is \"%.60s\", expected \"%s\"", scan->key,
-                         schema, wanted);
+    if (!strcmp(schema, wanted))
+        return true;
+    ram_schema_text(schema, wanted, text, sizeof text);
+    return ram_scan_fail(scan, RAM_EFORMAT, "%s", text);
 }
 
 bool ram_scan_counts(struct ram_scan *scan, uint64_t *const *out, size_t n, const char *what)

@@ -33,6 +33,10 @@ ram_field_fn ram_field_figure, ram_field_object;
 /* A string that must be this: const char[]. */
 ram_field_fn ram_field_schema;
 
+/* What to say of a schema that is another than the one wanted: which record it is of, which is
+ * needed, and who writes that. */
+void ram_schema_text(const char *found, const char *wanted, char *out, size_t size);
+
 /* An array of exactly n counts. what: for messages, "a shape is not [rows, cols]". */
 bool ram_scan_counts(struct ram_scan *scan, uint64_t *const *out, size_t n, const char *what);
 

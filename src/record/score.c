@@ -1,6 +1,8 @@
 /* score.c - see score.h. */
 #include "record/score.h"
 
+#include "record/field.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,9 +106,11 @@ static int read_root(struct ram_score *score, const json_t *root, const char *wh
     const char *schema = NULL;
     int status = ram_json_get_string(root, "schema", &schema, where, err);
 
-    if (!status && strcmp(schema, SCHEMA))
-        status =
-            ram_fail(err, RAM_EFORMAT, "%s: schema \"%s\", expected \"" SCHEMA "\"", where, schema);
+    if (!status && strcmp(schema, SCHEMA) != 0) {
+        char text[300];
+        ram_schema_text(schema, SCHEMA, text, sizeof text);
+        status = ram_fail(err, RAM_EFORMAT, "%s: %s", where, text);
+    }
     if (status || (status = read_string(score, root, "ram", &score->version, where, err)) ||
         (status = read_string(score, root, "task", &score->task, where, err)) ||
         (status = read_model(score, root, "model", &score->model, where, err)) ||
