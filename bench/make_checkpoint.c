@@ -334,7 +334,7 @@ static int prepare_inventory(struct inventory *inv, const struct options *o, jso
 {
     if (o->layers > 0)
         json_object_set_new(json, "num_hidden_layers", json_integer(o->layers));
-    if (ram_config_parse(&inv->config, json, o->config, &inv->arena, inv->err))
+    if (ram_config_read(&inv->config, json, o->config, &inv->arena, inv->err))
         return inv->err->status;
     inv->arch = ram_arch_find(inv->config.model_type);
     if (!inv->arch)

@@ -18,8 +18,10 @@ int ram_evaluate(const struct ram_ckpt *ckpt, const struct ram_ckpt *reference,
     int status = ram_model_open(&model, ckpt, err);
     if (!status && reference)
         status = ram_model_open(&other, reference, err);
-    if (!status)
+    if (!status) {
+        ram_notes_tell(&model->notes, run);
         status = ram_evaluate_models(model, other, opts, run, out, err);
+    }
     ram_model_close(model);
     ram_model_close(other);
     return status;

@@ -21,16 +21,12 @@ static void add_end(struct ends *ends, uint64_t id)
 /* Where a text ends: eos_token_id of config.json (a number or a list), and the tokenizer's. */
 static struct ends find_ends(const struct ram_ckpt *ckpt, const struct ram_tokenizer *tokenizer)
 {
-    const json_t *value = json_object_get(ckpt->config, "eos_token_id");
     struct ends ends = {.n = 0};
+    uint64_t token;
     uint32_t id;
-    size_t i;
-    json_t *item;
 
-    if (json_is_integer(value))
-        add_end(&ends, (uint64_t)json_integer_value(value));
-    json_array_foreach(value, i, item) if (json_is_integer(item))
-        add_end(&ends, (uint64_t)json_integer_value(item));
+    for (size_t i = 0; ram_config_end_token(ckpt->config, i, &token); i++)
+        add_end(&ends, token);
     if (ram_tokenizer_eos(tokenizer, &id))
         add_end(&ends, id);
     return ends;

@@ -33,7 +33,8 @@ struct make_opts {
     enum make_experts experts;
     bool mtp;  /* a layer for multi-token prediction (GLM) */
     bool tied; /* and no lm_head.weight, unless spare_head */
-    bool spare_head;
+    bool spare_head; /* one that is the embedding once more */
+    bool other_head; /* one of its own, although config.json says that it is tied */
     bool bias;         /* attention_bias (llama, glm4_moe) */
     bool split_kv;     /* embed_q and unembed_out instead of kv_b_proj */
     bool new_spelling; /* config.json as transformers 5 writes it */
@@ -192,6 +193,21 @@ static inline void make_fp8(struct make_set *set, struct make_tensor *t)
     struct make_tensor *scale = make_add(set, "F32", n, shape, name);
     for (size_t i = 0; i < scale->size; i += 4)
         make_store("F32", 0.0001f * (float)(1 + make_random(set) % 64), scale->data + i);
+}
+
+static inline struct make_tensor *make_find(struct make_set *set, const char *name)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (!strcmp(set->tensors[i].name, name))
+            return &set->tensors[i];
+    make_fail(name);
+    return NULL;
+}
+
+/* Gives one tensor the bytes of another of its size. */
+static inline void make_copy(struct make_set *set, const char *from, const char *to)
+{
+    memcpy(make_find(set, to)->data, make_find(set, from)->data, make_find(set, to)->size);
 }
 
 /* make_matrix(set, rows, cols, "model.layers.%d.x.weight", 3); cols 0: a vector, never FP8. */
@@ -520,8 +536,10 @@ static inline struct make_set make_tensors(const struct make_opts *opts)
     if (opts->mtp)
         make_mtp(&set, layers);
     make_matrix(&set, MAKE_HIDDEN, 0, "model.norm.weight");
-    if (!opts->tied || opts->spare_head)
+    if (!opts->tied || opts->spare_head || opts->other_head)
         make_matrix(&set, MAKE_VOCAB, MAKE_HIDDEN, "lm_head.weight");
+    if (opts->spare_head)
+        make_copy(&set, "model.embed_tokens.weight", "lm_head.weight");
     return set;
 }
 

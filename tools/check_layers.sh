@@ -10,14 +10,15 @@ layers='
 base:
 kern: base
 codec: base kern
-ckpt: base kern codec
+arch: base
+ckpt: base arch kern codec
 record: base
-infer: base kern codec ckpt
-analyze: base kern codec ckpt record
-allocate: base record
-convert: base codec ckpt record
+infer: base arch kern codec ckpt
+analyze: base arch kern codec ckpt record
+allocate: base arch record
+convert: base arch codec ckpt record
 evaluate: base infer record
-probe: base kern codec ckpt infer record
+probe: base arch kern codec ckpt infer record
 report: base record
 '
 breaches=$(mktemp)

@@ -2,6 +2,7 @@
 #include "allocate/budget_size.h"
 
 #include "allocate/method.h"
+#include "arch/config.h"
 #include "base/output.h"
 
 #include <inttypes.h>
@@ -51,28 +52,17 @@ uint64_t ram_budget_headers(const struct ram_problem *problem, uint64_t bytes)
     return sum;
 }
 
-static uint64_t config_uint(const struct ram_problem *problem, const char *key)
-{
-    const json_t *value = json_object_get(problem->manifest->config, key);
-    return json_is_integer(value) && json_integer_value(value) > 0
-               ? (uint64_t)json_integer_value(value)
-               : 0;
-}
-
 /* Keys and values of one token in bf16: heads x dimensions, or the latent of MLA. */
 static uint64_t kv_bytes(const struct ram_problem *problem)
 {
-    const uint64_t layers = config_uint(problem, "num_hidden_layers");
-    const uint64_t latent = config_uint(problem, "kv_lora_rank");
-    const uint64_t heads = config_uint(problem, "num_attention_heads");
-    uint64_t kv_heads = config_uint(problem, "num_key_value_heads");
-    uint64_t dim = config_uint(problem, "head_dim");
+    struct ram_arena arena = {0};
+    struct ram_config c;
+    struct ram_err ignored = {0}; /* what cannot be read counts as 0 */
 
-    if (latent)
-        return 2 * layers * (latent + config_uint(problem, "qk_rope_head_dim"));
-    kv_heads = kv_heads ? kv_heads : heads;
-    dim = dim || !heads ? dim : config_uint(problem, "hidden_size") / heads;
-    return 2 * layers * 2 * kv_heads * dim;
+    ram_config_read(&c, problem->manifest->config, "manifest", &arena, &ignored);
+    ram_arena_release(&arena);
+    return c.kv_lora ? 2 * c.n_layers * (c.kv_lora + c.qk_rope)
+                     : 2 * c.n_layers * 2 * c.n_kv_heads * c.head_dim;
 }
 
 uint64_t ram_budget_context(const struct ram_allocate_opts *opts)

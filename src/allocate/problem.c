@@ -1,6 +1,8 @@
 /* problem.c - a manifest's entries grouped into the units that a plan decides. See problem.h. */
 #include "allocate/problem.h"
 
+#include "arch/config.h"
+
 #include "allocate/rules.h"
 
 #include <math.h>
@@ -174,21 +176,19 @@ static int fill_units(struct ram_problem *problem, const struct member *members,
 
 static int find_experts(struct ram_problem *problem, struct ram_err *err)
 {
-    static const char *const keys[] = {"num_experts", "num_local_experts", "n_routed_experts"};
     const struct ram_manifest *const m = problem->manifest;
-    const json_t *const places[] = {m->config, json_object_get(m->config, "text_config")};
     struct ram_arena *const arena = &problem->plan->arena;
+    struct ram_config config;
+    struct ram_err ignored = {0}; /* then the tensors decide */
 
     problem->moe = true;
-    for (size_t p = 0; p < 2; p++) {
-        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-            const json_t *const value = json_object_get(places[p], keys[k]);
-            if (json_integer_value(value) <= 1)
-                continue;
-            problem->moe_why = ram_arena_printf(arena, err, "config has %s = %lld", keys[k],
-                                                (long long)json_integer_value(value));
-            return problem->moe_why ? RAM_OK : RAM_ENOMEM;
-        }
+    ram_config_read(&config, m->config, "manifest", arena, &ignored);
+    if (config.n_experts > 1) {
+        problem->moe_why =
+            ram_arena_printf(arena, err, "config has %s = %llu",
+                             config.experts_key ? config.experts_key : "experts, by default",
+                             (unsigned long long)config.n_experts);
+        return problem->moe_why ? RAM_OK : RAM_ENOMEM;
     }
     for (size_t i = 0; i < m->n_entries; i++) {
         if (m->entries[i].expert < 0)

@@ -8,59 +8,27 @@
 /* Under this many weights a matrix is not worth a score (docs/metrics.md). */
 enum { TINY = 1024 };
 
-/* What allocation, reports and people want to know of config.json, in both spellings. */
-static const char *const config_keys[] = {"architectures",
-                                          "model_type",
-                                          "torch_dtype",
-                                          "dtype",
-                                          "hidden_size",
-                                          "intermediate_size",
-                                          "moe_intermediate_size",
-                                          "num_hidden_layers",
-                                          "num_attention_heads",
-                                          "num_key_value_heads",
-                                          "head_dim",
-                                          "vocab_size",
-                                          "tie_word_embeddings",
-                                          "max_position_embeddings",
-                                          "num_experts",
-                                          "num_local_experts",
-                                          "n_routed_experts",
-                                          "n_shared_experts",
-                                          "num_experts_per_tok",
-                                          "first_k_dense_replace",
-                                          "decoder_sparse_step",
-                                          "mlp_only_layers",
-                                          "moe_layer_freq",
-                                          "num_nextn_predict_layers",
-                                          "q_lora_rank",
-                                          "kv_lora_rank",
-                                          "qk_nope_head_dim",
-                                          "qk_rope_head_dim",
-                                          "v_head_dim",
-                                          "quantization_config",
-                                          "quantization"};
+/* The keys of config.json that matter to later stages, in both spellings. */
+static int copy_keys(const json_t *from, json_t *to, struct ram_err *err)
+{
+    for (const char *const *key = ram_config_survey; *key; key++) {
+        json_t *value = json_object_get(from, *key);
+        if (value && ram_json_is_plain(value) && json_object_set(to, *key, value))
+            return ram_fail(err, RAM_ENOMEM, "no memory for \"%s\" of config.json", *key);
+    }
+    return RAM_OK;
+}
 
 static int copy_config(const json_t *from, json_t *to, struct ram_err *err)
 {
     const json_t *text = json_object_get(from, "text_config");
 
-    for (size_t i = 0; i < sizeof config_keys / sizeof *config_keys; i++) {
-        json_t *value = json_object_get(from, config_keys[i]);
-        if (value && json_object_set(to, config_keys[i], value))
-            return ram_fail(err, RAM_ENOMEM, "no memory for \"%s\" of config.json", config_keys[i]);
-    }
-    if (!json_is_object(text))
-        return RAM_OK;
+    if (copy_keys(from, to, err) || !json_is_object(text))
+        return err->status;
     json_t *inner = json_object();
     if (!inner || json_object_set_new(to, "text_config", inner))
         return ram_fail(err, RAM_ENOMEM, "no memory for \"text_config\" of config.json");
-    for (size_t i = 0; i < sizeof config_keys / sizeof *config_keys; i++) {
-        json_t *value = json_object_get(text, config_keys[i]);
-        if (value && json_object_set(inner, config_keys[i], value))
-            return ram_fail(err, RAM_ENOMEM, "no memory for \"%s\" of config.json", config_keys[i]);
-    }
-    return RAM_OK;
+    return copy_keys(text, inner, err);
 }
 
 /* Is the source all of its tensor, row by row? Otherwise it is one matrix of a stack. */

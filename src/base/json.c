@@ -6,60 +6,56 @@
 #include <math.h>
 #include <stdlib.h>
 
-static int parse(json_t **out, const char *text, size_t size, size_t flags, const char *where,
-                 struct ram_err *err)
+#include <utf8proc.h>
+
+int ram_json_parse(json_t **out, const char *text, size_t size, const char *where,
+                   struct ram_err *err)
 {
     json_error_t at;
 
-    *out = json_loadb(text, size, flags | JSON_REJECT_DUPLICATES, &at);
+    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &at);
     if (!*out)
         return ram_fail(err, RAM_EFORMAT, "%s: line %d, column %d: %s", where, at.line, at.column,
                         at.text);
     return RAM_OK;
 }
 
-int ram_json_parse(json_t **out, const char *text, size_t size, const char *where,
-                   struct ram_err *err)
-{
-    return parse(out, text, size, 0, where, err);
-}
-
-static int read_file(json_t **out, const char *path, size_t max, size_t flags, struct ram_err *err)
+int ram_json_read(json_t **out, const char *path, size_t max, struct ram_err *err)
 {
     char *text = NULL;
     size_t size = 0;
 
     int status = ram_file_read(path, max, &text, &size, err);
     if (!status)
-        status = parse(out, text, size, flags, path, err);
+        status = ram_json_parse(out, text, size, path, err);
     free(text);
     return status;
 }
 
-int ram_json_read(json_t **out, const char *path, size_t max, struct ram_err *err)
+size_t ram_utf8_size(const char *s, size_t left)
 {
-    return read_file(out, path, max, 0, err);
-}
-
-int ram_json_read_reals(json_t **out, const char *path, size_t max, struct ram_err *err)
-{
-    return read_file(out, path, max, JSON_DECODE_INT_AS_REAL, err);
+    utf8proc_int32_t code;
+    const utf8proc_ssize_t n =
+        utf8proc_iterate((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)left, &code);
+    return n > 0 ? (size_t)n : 0;
 }
 
 static const char *type_name(const json_t *value)
 {
-    static const char *const names[] = {[JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",
-                                        [JSON_STRING] = "a string",  [JSON_INTEGER] = "an integer",
-                                        [JSON_REAL] = "a real",      [JSON_TRUE] = "true",
-                                        [JSON_FALSE] = "false",      [JSON_NULL] = "null"};
-    return value ? names[json_typeof(value)] : "nothing";
+    static const char *const names[] = {
+        [JSON_OBJECT] = "an object",   [JSON_ARRAY] = "an array", [JSON_STRING] = "a string",
+        [JSON_INTEGER] = "an integer", [JSON_REAL] = "a real",    [JSON_TRUE] = "true",
+        [JSON_FALSE] = "false",        [JSON_NULL] = "null"};
+    return ram_json_token(value) ? ram_json_token(value)
+           : value               ? names[json_typeof(value)]
+                                 : "nothing";
 }
 
-static int unexpected(const json_t *value, const char *key, const char *expected,
-                      const char *where, struct ram_err *err)
+int ram_json_unexpected(const json_t *value, const char *key, const char *expected,
+                        const char *where, struct ram_err *err)
 {
-    return ram_fail(err, RAM_EFORMAT, "%s: \"%s\" is %s, expected %s", where, key,
-                    type_name(value), expected);
+    return ram_fail(err, RAM_EFORMAT, "%s: \"%s\" is %s, expected %s", where, key, type_name(value),
+                    expected);
 }
 
 int ram_json_get_string(const json_t *obj, const char *key, const char **out, const char *where,
@@ -67,7 +63,7 @@ int ram_json_get_string(const json_t *obj, const char *key, const char **out, co
 {
     const json_t *value = json_object_get(obj, key);
     if (!json_is_string(value))
-        return unexpected(value, key, "a string", where, err);
+        return ram_json_unexpected(value, key, "a string", where, err);
     *out = json_string_value(value);
     return RAM_OK;
 }
@@ -77,7 +73,7 @@ int ram_json_get_uint(const json_t *obj, const char *key, uint64_t max, uint64_t
 {
     const json_t *value = json_object_get(obj, key);
     if (!json_is_integer(value) || json_integer_value(value) < 0)
-        return unexpected(value, key, "an integer of at least 0", where, err);
+        return ram_json_unexpected(value, key, "an integer of at least 0", where, err);
     const uint64_t n = (uint64_t)json_integer_value(value);
     if (n > max)
         return ram_fail(err, RAM_ERANGE, "%s: \"%s\" is %llu, at most %llu is allowed", where, key,
@@ -91,7 +87,7 @@ int ram_json_get_number(const json_t *obj, const char *key, double *out, const c
 {
     const json_t *value = json_object_get(obj, key);
     if (!json_is_number(value))
-        return unexpected(value, key, "a number", where, err);
+        return ram_json_unexpected(value, key, "a number", where, err);
     *out = json_number_value(value);
     return RAM_OK;
 }
@@ -101,7 +97,7 @@ int ram_json_get_object(const json_t *obj, const char *key, json_t **out, const 
 {
     json_t *value = json_object_get(obj, key);
     if (!json_is_object(value))
-        return unexpected(value, key, "an object", where, err);
+        return ram_json_unexpected(value, key, "an object", where, err);
     *out = value;
     return RAM_OK;
 }
@@ -111,7 +107,7 @@ int ram_json_get_array(const json_t *obj, const char *key, json_t **out, const c
 {
     json_t *value = json_object_get(obj, key);
     if (!json_is_array(value))
-        return unexpected(value, key, "an array", where, err);
+        return ram_json_unexpected(value, key, "an array", where, err);
     *out = value;
     return RAM_OK;
 }
@@ -122,8 +118,7 @@ static int append(const char *data, size_t size, void *buf)
     return 0;
 }
 
-int ram_json_text(const json_t *value, size_t indent, bool sorted, char **out,
-                  struct ram_err *err)
+int ram_json_text(const json_t *value, size_t indent, bool sorted, char **out, struct ram_err *err)
 {
     struct ram_buf buf = {0};
     const size_t flags = JSON_ENCODE_ANY | JSON_INDENT(indent) | JSON_REAL_PRECISION(17) |

@@ -20,9 +20,26 @@ int ram_json_parse(json_t **out, const char *text, size_t size, const char *wher
 /* Reads a file of at most max bytes. json_decref the result. */
 int ram_json_read(json_t **out, const char *path, size_t max, struct ram_err *err);
 
-/* The same with every number as a real, for a file that may hold integers beyond 64 bits: Python
- * writes them, and tokenizer_config.json is known to have them. */
-int ram_json_read_reals(json_t **out, const char *path, size_t max, struct ram_err *err);
+/*
+ * Reads JSON as Python's json.loads does, for files that Python writes and the loaders read so:
+ * config.json, tokenizer_config.json. NaN, Infinity, -Infinity and numbers beyond the range of a
+ * double or of 64 bits are kept as they are spelled (ram_json_token); of a key that occurs twice
+ * the last value counts; strings may hold NUL and lone surrogates. All else is as strict as above:
+ * no comments, no trailing commas, no byte order mark.
+ */
+int ram_json_parse_python(json_t **out, const char *text, size_t size, const char *where,
+                          struct ram_err *err);
+int ram_json_read_python(json_t **out, const char *path, size_t max, struct ram_err *err);
+
+/* Bytes of the character at s: 1 to 4, or 0 if it is not UTF-8. */
+size_t ram_utf8_size(const char *s, size_t left);
+
+/* The spelling of a number that JSON or C has no value for ("NaN", "1e999"), else NULL. Jansson
+ * takes it for a string, whose first byte no text of a file can hold. */
+const char *ram_json_token(const json_t *value);
+
+/* Is everything in it what strict JSON can say? */
+bool ram_json_is_plain(const json_t *value);
 
 /* Members of an object; absent, or of another type: RAM_EFORMAT "where: key: ...". Strings are
  * borrowed from the object. An integer may not be given as a real. */
@@ -37,10 +54,13 @@ int ram_json_get_object(const json_t *obj, const char *key, json_t **out, const 
 int ram_json_get_array(const json_t *obj, const char *key, json_t **out, const char *where,
                        struct ram_err *err);
 
+/* Says what a value is (NULL: nothing) and what was expected; RAM_EFORMAT. */
+int ram_json_unexpected(const json_t *value, const char *key, const char *expected,
+                        const char *where, struct ram_err *err);
+
 /* Text of a value: keys in insertion order (sorted: in byte order), indent spaces a level
  * (0: one line), reals with the 17 digits that survive a round trip. Free it. */
-int ram_json_text(const json_t *value, size_t indent, bool sorted, char **out,
-                  struct ram_err *err);
+int ram_json_text(const json_t *value, size_t indent, bool sorted, char **out, struct ram_err *err);
 
 /* A real that JSON can hold: null for NaN and infinities. */
 json_t *ram_json_real(double x);

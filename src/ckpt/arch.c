@@ -123,13 +123,13 @@ const struct ram_slot ram_arch_head = LINEAR("lm_head", VOCAB, HIDDEN, ALWAYS);
 #define LAYER(table) (table), sizeof(table) / sizeof *(table)
 
 static const struct ram_arch archs[] = {
-    {"llama", LAYER(llama), false},
-    {"mistral", LAYER(llama), false},
-    {"qwen2", LAYER(qwen2), false},
-    {"qwen3", LAYER(qwen3), false},
-    {"qwen3_moe", LAYER(qwen3_moe), false},
-    {"glm4_moe", LAYER(glm4_moe), true},
-    {"glm4_moe_lite", LAYER(glm4_moe_lite), true},
+    {"llama", LAYER(llama)},
+    {"mistral", LAYER(llama)},
+    {"qwen2", LAYER(qwen2)},
+    {"qwen3", LAYER(qwen3)},
+    {"qwen3_moe", LAYER(qwen3_moe)},
+    {"glm4_moe", LAYER(glm4_moe)},
+    {"glm4_moe_lite", LAYER(glm4_moe_lite)},
 };
 
 const struct ram_arch *ram_arch_find(const char *model_type)
@@ -207,6 +207,27 @@ bool ram_arch_has(const struct ram_config *c, const struct ram_slot *slot, uint6
         return c->q_lora > 0 && c->attention_bias;
     }
     return false;
+}
+
+static const struct ram_slot *find_slot(const struct ram_arch *arch, const char *module,
+                                        const char *suffix)
+{
+    for (size_t i = 0; arch && i < arch->n_layer; i++)
+        if (!strcmp(arch->layer[i].module, module) && !strcmp(arch->layer[i].suffix, suffix))
+            return &arch->layer[i];
+    return NULL;
+}
+
+bool ram_arch_wants(const struct ram_config *config, const char *module, const char *suffix,
+                    uint64_t layer)
+{
+    const struct ram_slot *slot = find_slot(ram_arch_find(config->model_type), module, suffix);
+    return slot && ram_arch_has(config, slot, layer);
+}
+
+bool ram_arch_knows(const struct ram_arch *arch, const char *module, const char *suffix)
+{
+    return find_slot(arch, module, suffix) != NULL;
 }
 
 static const char *const dim_keys[] = {

@@ -7,7 +7,7 @@
 #ifndef RAM_CKPT_ARCH_H
 #define RAM_CKPT_ARCH_H
 
-#include "ckpt/config.h"
+#include "arch/config.h"
 
 /* A dimension as a function of the configuration. */
 enum ram_dim {
@@ -64,7 +64,6 @@ struct ram_arch {
     const char *model_type;
     const struct ram_slot *layer; /* of one decoder layer */
     size_t n_layer;
-    bool own_head; /* mlx_lm has an lm_head even where transformers ties it to the embedding */
 };
 
 /* NULL for an architecture we do not know. */
@@ -77,6 +76,14 @@ uint64_t ram_arch_dim(const struct ram_config *config, enum ram_dim dim);
 
 /* Does a layer have this slot? */
 bool ram_arch_has(const struct ram_config *config, const struct ram_slot *slot, uint64_t layer);
+
+/* Does a layer have a tensor of this name: "self_attn.q_proj", "bias"? Experts are not asked for.
+ */
+bool ram_arch_wants(const struct ram_config *config, const char *module, const char *suffix,
+                    uint64_t layer);
+
+/* Would it, if config.json said something else? */
+bool ram_arch_knows(const struct ram_arch *arch, const char *module, const char *suffix);
 
 /* What config.json must say before any of this makes sense: RAM_EFORMAT names the key. */
 int ram_arch_check(const struct ram_arch *arch, const struct ram_config *config, const char *where,

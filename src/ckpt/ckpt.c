@@ -195,7 +195,7 @@ static int read_config(struct ram_ckpt *ckpt, struct ram_err *err)
         status = ram_fail(err, RAM_EFORMAT, "%s: no config.json%s", ckpt->dir,
                           ram_ckpt_config_hint(ckpt->dir, hint));
     if (!status)
-        status = ram_json_read(&ckpt->config, path, RAM_CKPT_MAX_CONFIG, err);
+        status = ram_json_read_python(&ckpt->config, path, RAM_CKPT_MAX_CONFIG, err);
     if (!status && !json_is_object(ckpt->config))
         status = ram_fail(err, RAM_EFORMAT, "%s: not a JSON object", path);
     free(path);

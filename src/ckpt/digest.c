@@ -47,16 +47,28 @@ static int digest_tensor(void *ctx, size_t i, unsigned worker, struct ram_err *e
     return RAM_OK;
 }
 
-/* The value of config.json: neither spaces nor the order of its keys count. */
-static int digest_config(const struct ram_ckpt *ckpt, uint64_t *out, struct ram_err *err)
+/* A value of config.json, which may hold what strict JSON cannot say (base/json.h). Neither spaces
+ * nor the order of keys count: the members of an object are added up. */
+static uint64_t digest_value(const json_t *value, uint64_t seed)
 {
-    char *text = json_dumps(ckpt->config, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    const uint64_t type = value ? (uint64_t)json_typeof(value) : 99;
+    uint64_t h = ram_hash64(&type, sizeof type, seed), sum = 0;
+    const json_int_t n = json_integer_value(value);
+    const double x = json_real_value(value);
+    const char *key;
+    json_t *item;
+    size_t i;
 
-    if (!text && ckpt->config)
-        return ram_fail(err, RAM_ENOMEM, "%s: no memory for config.json", ckpt->name);
-    *out = text ? ram_hash64(text, strlen(text), SEED) : 0;
-    free(text);
-    return RAM_OK;
+    if (json_is_string(value))
+        return ram_hash64(json_string_value(value), json_string_length(value), h);
+    if (json_is_integer(value))
+        return ram_hash64(&n, sizeof n, h);
+    if (json_is_real(value))
+        return ram_hash64(&x, sizeof x, h);
+    json_array_foreach(value, i, item) h = digest_value(item, h);
+    json_object_foreach((json_t *)(uintptr_t)value, key, item) sum +=
+        digest_value(item, ram_hash64(key, strlen(key), h));
+    return json_is_object(value) ? ram_hash64(&sum, sizeof sum, h) : h;
 }
 
 int ram_digest_new(struct ram_digest **out, const struct ram_ckpt *ckpt, struct ram_pool *pool,
@@ -72,7 +84,8 @@ int ram_digest_new(struct ram_digest **out, const struct ram_ckpt *ckpt, struct 
     digest->tensors = job.out = ram_calloc(ckpt->n_tensors, sizeof *job.out, err);
     for (size_t i = 0; i < ckpt->n_tensors; i++)
         job.total += ckpt->tensors[i].size;
-    int status = digest->tensors ? digest_config(ckpt, &digest->config, err) : RAM_ENOMEM;
+    int status = digest->tensors ? RAM_OK : RAM_ENOMEM;
+    digest->config = digest_value(ckpt->config, SEED);
     if (!status)
         status = ram_pool_for(pool, ckpt->n_tensors, digest_tensor, &job, err);
     if (!status) {

@@ -20,16 +20,14 @@ static int read_config(struct ram_build *b)
     struct ram_layout *layout = b->layout;
     struct ram_err soft = {0};
 
-    ram_config_parse(&layout->config, b->ckpt->config, b->ckpt->dir, &layout->arena, &soft);
+    ram_config_settle(&layout->config, b->ckpt, &layout->arena, &layout->notes, &soft);
     layout->model_type = layout->config.model_type;
     b->arch = ram_arch_find(layout->model_type);
     layout->known = b->arch != NULL;
     if (soft.status && (b->arch || soft.status == RAM_ENOMEM))
         return ram_fail(b->err, soft.status, "%s", soft.message);
     layout->moe = layout->config.n_experts > 1;
-    layout->tied = layout->config.tied == RAM_TIED_UNSAID
-                       ? !ram_ckpt_find(b->ckpt, "lm_head.weight")
-                       : layout->config.tied == RAM_TIED_YES;
+    layout->tied = layout->config.tied == RAM_TIED_YES;
     layout->quantized = layout->config.has_mlx_quantization || b->ckpt->coding.mlx;
     return RAM_OK;
 }
@@ -38,6 +36,63 @@ static int set_obstacle(struct ram_build *b, const char *text)
 {
     b->layout->obstacle = text;
     return text ? RAM_OK : b->err->status;
+}
+
+/* "self_attn.q_norm.weight" of "model.layers.3.self_attn.q_norm.weight", or NULL. */
+static const char *begins_layer(const char *name)
+{
+    static const char prefix[] = "model.layers.";
+
+    if (strncmp(name, prefix, strlen(prefix)))
+        return NULL;
+    name = strchr(name + strlen(prefix), '.');
+    return name ? name + 1 : NULL;
+}
+
+/* A bias whose matrix is in use: one that config.json does not announce, or that the class never
+ * has. Transformers passes over it. */
+static bool is_unread_bias(const struct ram_build *b, const struct ram_tensor *t)
+{
+    static const char suffix[] = ".bias";
+    const size_t n = strlen(t->name), m = strlen(suffix);
+    const char *module = begins_layer(t->name);
+    char weight[256];
+
+    if (module && t->n_dims == 1 &&
+        ((!strcmp(module, "self_attn.q_norm.weight") &&
+          ram_arch_knows(b->arch, "self_attn.q_norm", "weight")) ||
+         (!strcmp(module, "self_attn.k_norm.weight") &&
+          ram_arch_knows(b->arch, "self_attn.k_norm", "weight"))))
+        return true;
+    if (n <= m || n - m > sizeof weight - sizeof ".weight" || strcmp(t->name + n - m, suffix))
+        return false;
+    snprintf(weight, sizeof weight, "%.*s.weight", (int)(n - m), t->name);
+    const struct ram_tensor *matrix = ram_ckpt_find(b->ckpt, weight);
+    return matrix && b->used[matrix - b->ckpt->tensors];
+}
+
+static int drop_biases(struct ram_build *b)
+{
+    struct ram_layout *layout = b->layout;
+    const char *first = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->ckpt->n_tensors; i++) {
+        struct ram_source *source = &layout->sources[b->first[i]];
+        if (b->used[i] || source->dropped || !is_unread_bias(b, &b->ckpt->tensors[i]))
+            continue;
+        source->dropped = true;
+        source->why_dropped = "no bias of the model's class";
+        source->n_stored = 0;
+        first = first ? first : b->ckpt->tensors[i].name;
+        n++;
+    }
+    return n ? ram_notes_add(
+                   &layout->notes, &layout->arena, b->err,
+                   "%zu biases such as '%s' are left out: by config.json, a model of type "
+                   "%s has none there, and transformers does not read them either",
+                   n, first, layout->model_type)
+             : RAM_OK;
 }
 
 /* Nothing must get lost: a tensor without a place is a reason not to convert. */
@@ -65,19 +120,60 @@ static int check_all_used(struct ram_build *b)
                                             b->layout->model_type, n, homeless));
 }
 
+/* mlx_lm's classes slide only where layer_types says so, and only some of them. */
+static int note_windows(struct ram_build *b)
+{
+    const struct ram_config *config = &b->layout->config;
+
+    if (!config->sliding_window || ram_config_mlx_slides(config))
+        return RAM_OK;
+    return ram_notes_add(&b->layout->notes, &b->layout->arena, b->err,
+                         "mlx_lm attends to all positions, this model to the last %" PRIu64
+                         ": beyond so many tokens mlx_lm computes otherwise",
+                         config->sliding_window);
+}
+
+/* What is there instead of what is missing: where a tensor's name ends as it should, its beginning
+ * is the matter. */
+static const char *describe_names(struct ram_build *b)
+{
+    static const char expected[] = "model.embed_tokens.weight", core[] = "embed_tokens.weight";
+
+    if (!b->ckpt->n_tensors || ram_ckpt_find(b->ckpt, expected))
+        return "";
+    for (size_t i = 0; i < b->ckpt->n_tensors; i++) {
+        const char *name = b->ckpt->tensors[i].name;
+        const size_t n = strlen(name), m = strlen(core);
+        if (n >= m && !strcmp(name + n - m, core))
+            return ram_arena_printf(&b->layout->arena, b->err,
+                                    "; there is '%s' where '%s' is expected: its names have the "
+                                    "prefix '%.*s' in place of 'model.'",
+                                    name, expected, (int)(n - m), name);
+    }
+    return ram_arena_printf(&b->layout->arena, b->err, "; the first of its tensors is '%s'",
+                            b->ckpt->tensors[0].name);
+}
+
 static int lay_out_known(struct ram_build *b)
 {
     const struct ram_config *config = &b->layout->config;
+    char unsaid[RAM_UNSAID_TEXT];
 
     if (ram_arch_check(b->arch, config, b->ckpt->dir, b->err))
         return b->err->status;
     if (ram_build_targets(b))
         return b->err->status;
+    if (!b->n_missing && (drop_biases(b) || note_windows(b)))
+        return b->err->status;
+    if (!b->n_missing && config->mlx_obstacle)
+        return set_obstacle(b, config->mlx_obstacle);
     if (!b->n_missing)
         return check_all_used(b);
-    return ram_fail(b->err, RAM_EFORMAT, "%s: model_type '%s' with %" PRIu64 " layers lacks %s%s",
-                    b->ckpt->dir, b->layout->model_type, config->n_layers, b->missing,
-                    b->n_missing > 3 ? " and perhaps more" : "");
+    return ram_fail(b->err, RAM_EFORMAT,
+                    "%s: model_type '%s' with %" PRIu64 " layers lacks %s%s%s%s", b->ckpt->dir,
+                    b->layout->model_type, config->n_layers, b->missing,
+                    b->n_missing > 3 ? " and perhaps more" : "", describe_names(b),
+                    ram_config_unsaid(config, unsaid));
 }
 
 static int lay_out(struct ram_build *b)

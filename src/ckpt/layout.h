@@ -9,7 +9,7 @@
 #ifndef RAM_CKPT_LAYOUT_H
 #define RAM_CKPT_LAYOUT_H
 
-#include "ckpt/config.h"
+#include "ckpt/settle.h"
 
 struct ram_source {
     const struct ram_tensor *tensor;
@@ -52,6 +52,8 @@ struct ram_layout {
     bool known;               /* of an architecture that we know */
     bool moe;
     bool tied;      /* the head is the embedding */
+    /* What the output leaves out or its reader does otherwise, for whoever converts. */
+    struct ram_notes notes;
     bool quantized; /* MLX codes already: nothing to analyse, nothing to convert */
     /* Why there are no targets, or why they are not the whole checkpoint: one sentence for whoever
      * is asked to convert it. NULL: convert can go ahead. */

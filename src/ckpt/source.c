@@ -1,5 +1,7 @@
 /* source.c - every tensor as the matrices that the method scores; see layout.h. */
 #include "ckpt/build.h"
+
+#include "arch/family.h"
 #include "ckpt/coding.h"
 
 #include <stdio.h>
@@ -61,12 +63,13 @@ static void drop(const struct ram_build *b, const struct ram_name *name, struct 
         source->why_dropped = "zero points of FP8 weights, all 0";
     else if (follows_from_config(t->name))
         source->why_dropped = "follows from config.json";
-    else if (b->layout->tied && begins(t->name, "lm_head.") && !(b->arch && b->arch->own_head))
+    else if (b->layout->tied && begins(t->name, "lm_head.") &&
+             !(config->family && config->family->own_head))
         source->why_dropped = "tied to the embedding";
     else if (ram_coding_is_activation(t->name))
         source->why_dropped = "scales of activations";
     else if (begins(t->name, "mtp.") ||
-             (beyond && (config->n_mtp || !strncmp(config->model_type, "glm4_moe", 8))))
+             (beyond && (config->n_mtp || (config->family && config->family->has_mtp))))
         source->why_dropped = "multi-token prediction";
     else if (beyond)
         source->why_dropped = "layers beyond num_hidden_layers";

@@ -6,6 +6,7 @@
  */
 #include "ckpt/build.h"
 
+#include "arch/family.h"
 #include "ckpt/fp8.h"
 
 #include <inttypes.h>
@@ -29,15 +30,16 @@ static bool miss(struct ram_build *b, const char *name)
 static bool has_shape(struct ram_build *b, const struct ram_tensor *t, const uint64_t *shape,
                       int n_dims)
 {
-    char found[RAM_SHAPE_TEXT], expected[RAM_SHAPE_TEXT];
+    char found[RAM_SHAPE_TEXT], expected[RAM_SHAPE_TEXT], unsaid[RAM_UNSAID_TEXT];
     bool same = t->n_dims == n_dims;
 
     for (int i = 0; same && i < n_dims; i++)
         same = t->shape[i] == shape[i];
     if (!same)
-        ram_fail(b->err, RAM_EFORMAT, "%s: tensor '%s' has shape %s, config.json means %s",
+        ram_fail(b->err, RAM_EFORMAT, "%s: tensor '%s' has shape %s, config.json means %s%s",
                  b->ckpt->dir, t->name, ram_shape_text(t->shape, t->n_dims, found),
-                 ram_shape_text(shape, n_dims, expected));
+                 ram_shape_text(shape, n_dims, expected),
+                 ram_config_unsaid(&b->layout->config, unsaid));
     return same;
 }
 
@@ -58,8 +60,11 @@ static void slot_name(char name[MAX_NAME], const struct ram_slot *slot, int laye
 
 enum ram_dtype ram_build_dtype(const struct ram_config *config, enum ram_dtype dtype)
 {
-    if (ram_dtypes[dtype].is_weight && config->has_dtype)
-        return config->dtype;
+    static const enum ram_dtype casts[] = {
+        [RAM_CAST_F16] = RAM_F16, [RAM_CAST_BF16] = RAM_BF16, [RAM_CAST_F32] = RAM_F32};
+
+    if (ram_dtypes[dtype].is_weight && config->cast != RAM_CAST_NONE)
+        return casts[config->cast];
     return dtype == RAM_F64 ? RAM_F32 : ram_is_fp8(dtype) ? RAM_BF16 : dtype;
 }
 
@@ -351,7 +356,7 @@ static bool build_head(struct ram_build *b)
 {
     const struct ram_tensor *head = ram_ckpt_find(b->ckpt, "lm_head.weight");
 
-    if (b->layout->tied && !b->arch->own_head)
+    if (b->layout->tied && !b->layout->config.family->own_head)
         return true;
     if (b->layout->tied && !head)
         head = ram_ckpt_find(b->ckpt, "model.embed_tokens.weight");

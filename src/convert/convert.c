@@ -230,6 +230,7 @@ int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *pla
     if (!status) {
         ram_notice_left_out(c.layout, how->run);
         ram_carried_notice(&c.carried, how->run);
+        ram_notes_tell(&c.layout->notes, how->run);
         notice_fallbacks(&c, how->run);
     }
     if (!status && !how->opts->dry_run)

@@ -46,11 +46,15 @@ const json_t *ram_plan_calibration(const struct ram_plan *plan);
 const char *ram_profile_name(enum ram_profile profile);
 
 /*
- * config.json: every key of the source's, the published spelling of what stands there only as
- * transformers 5 writes it (mlx_lm wants it), and the two quantization blocks (mlxconfig.c).
+ * config.json: every key of the source's, in the spelling that mlx_lm reads what was computed where
+ * that is another or does not stand there (mlxpublish.c), and the two quantization blocks
+ * (mlxconfig.c).
  */
 int ram_mlx_config(const struct ram_ckpt *ckpt, const struct ram_outline *outline, char **out,
                    struct ram_err *err);
+
+/* States in json, a copy of the source's config.json, what the layout's configuration means. */
+int ram_mlx_publish(json_t *json, const struct ram_outline *outline, struct ram_err *err);
 
 /* JSON for people, with a final newline: the fewest digits that survive, short lists in a line
  * (mlxconfig.c). */

@@ -1,6 +1,7 @@
 /* expect.c - see expect.h. What an architecture consists of is told by ckpt/arch.c. */
 #include "convert/expect.h"
 
+#include "arch/family.h"
 #include "ckpt/arch.h"
 
 #include <stdlib.h>
@@ -105,7 +106,10 @@ int ram_expect_config(struct ram_expectation *out, const json_t *config, const c
     if (!arch)
         return RAM_OK;
     out->known = true;
-    int status = ram_config_parse(&c, config, where, &out->arena, err);
+    int status = ram_config_read(&c, config, where, &out->arena, err);
+    if (!status && ram_config_mlx_lacks(&c, config))
+        status = ram_fail(err, RAM_EFORMAT, "%s: \"%s\" is missing, which mlx_lm needs", where,
+                          ram_config_mlx_lacks(&c, config));
     if (!status)
         status = ram_arch_check(arch, &c, where, err);
     if (!status)
@@ -114,10 +118,10 @@ int ram_expect_config(struct ram_expectation *out, const json_t *config, const c
         status = add_layers(out, arch, &c, err);
     if (!status)
         status = add_slot(out, &c, &ram_arch_norm, "", err);
-    if (!status && (c.tied != RAM_TIED_YES || arch->own_head)) {
+    if (!status && (c.tied != RAM_TIED_YES || c.family->own_head)) {
         status = add_slot(out, &c, &ram_arch_head, "", err);
         if (!status)
-            out->items[out->n - 1].optional = c.tied == RAM_TIED_UNSAID && !arch->own_head;
+            out->items[out->n - 1].optional = c.tied == RAM_TIED_UNSAID && !c.family->own_head;
     }
     if (status)
         ram_expect_release(out);

@@ -1,9 +1,7 @@
 /*
  * mlxconfig.c - config.json and the index of an MLX directory, as mlx_lm's load_model reads them.
  *
- * What a loader needs of a config was read from mlx_lm's ModelArgs (which keys have no default) and
- * from transformers' configuration classes (which value an absent key has there). A key that the
- * source has is never changed.
+ * What a loader needs of a config, mlxpublish.c writes.
  */
 #include "convert/directory.h"
 
@@ -11,119 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- the published spelling ----------------------------------------------------------------- */
-
-static const struct default_key {
-    const char *key;
-    const char *value;      /* JSON: what transformers takes an absent key for */
-    const char *model_type; /* NULL: all */
-} defaults[] = {
-    {"rope_theta", "10000.0", NULL},
-    {"rope_scaling", "null", NULL},
-    {"norm_topk_prob", "false", "qwen3_moe"},
-    {"decoder_sparse_step", "1", "qwen3_moe"},
-    {"mlp_only_layers", "[]", "qwen3_moe"},
-    {"norm_topk_prob", "true", "glm4_moe"},
-    {"attention_bias", "false", "glm4_moe"},
-    {"use_qk_norm", "false", "glm4_moe"},
-    {"partial_rotary_factor", "0.5", "glm4_moe"},
-    {"n_group", "1", "glm4_moe"},
-    {"topk_group", "1", "glm4_moe"},
-    {"n_shared_experts", "1", "glm4_moe"},
-    {"routed_scaling_factor", "1.0", "glm4_moe"},
-    {"first_k_dense_replace", "1", "glm4_moe"},
-};
-
-/* Sets a key that is absent, or null, which transformers takes as absent; value is not consumed. */
-static void set_absent(json_t *config, const char *key, json_t *value)
-{
-    const json_t *present = json_object_get(config, key);
-    if (value && (!present || json_is_null(present)))
-        json_object_set(config, key, value);
-}
-
-static void set_absent_new(json_t *config, const char *key, json_t *value)
-{
-    set_absent(config, key, value);
-    json_decref(value);
-}
-
-/* rope_parameters {rope_theta, rope_type, partial_rotary_factor, ...} as rope_theta and
- * rope_scaling, which is null for the plain rotary embedding. */
-static void publish_rope(json_t *config)
-{
-    json_t *rope = json_object_get(config, "rope_parameters");
-    if (!json_is_object(rope))
-        return;
-    set_absent(config, "rope_theta", json_object_get(rope, "rope_theta"));
-    set_absent(config, "partial_rotary_factor", json_object_get(rope, "partial_rotary_factor"));
-    const char *type = json_string_value(json_object_get(rope, "rope_type"));
-    if (!type || !strcmp(type, "default"))
-        return;
-    json_t *scaling = json_deep_copy(rope);
-    json_object_del(scaling, "rope_theta");
-    json_object_del(scaling, "partial_rotary_factor");
-    set_absent_new(config, "rope_scaling", scaling);
-}
-
-/* mlp_layer_types ["dense", "sparse", ...] as the number of leading dense layers (GLM) or the list
- * of dense ones (Qwen). */
-static void publish_layer_types(json_t *config, const char *model_type)
-{
-    const json_t *types = json_object_get(config, "mlp_layer_types");
-    json_t *dense = json_array();
-    size_t leading = 0;
-
-    for (size_t i = 0; i < json_array_size(types); i++) {
-        const char *type = json_string_value(json_array_get(types, i));
-        if (!type || strcmp(type, "dense"))
-            continue;
-        leading += leading == i;
-        json_array_append_new(dense, json_integer((json_int_t)i));
-    }
-    if (json_array_size(types) && !strcmp(model_type, "qwen3_moe"))
-        set_absent(config, "mlp_only_layers", dense);
-    else if (json_array_size(types))
-        set_absent_new(config, "first_k_dense_replace", json_integer((json_int_t)leading));
-    json_decref(dense);
-}
-
-static const struct ram_out_module *find_module(const struct ram_outline *outline,
-                                                const char *ending)
-{
-    const size_t n = strlen(ending);
-    for (size_t i = 0; i < outline->n_modules; i++) {
-        const char *name = outline->modules[i].target->module;
-        const size_t length = strlen(name);
-        if (length >= n && !strcmp(name + length - n, ending))
-            return &outline->modules[i];
-    }
-    return NULL;
-}
-
-static void publish(json_t *config, const struct ram_outline *outline)
-{
-    const char *model_type = outline->layout->model_type;
-    const json_int_t heads = json_integer_value(json_object_get(config, "num_attention_heads"));
-    const struct ram_out_module *q = find_module(outline, ".self_attn.q_proj");
-
-    set_absent(config, "torch_dtype", json_object_get(config, "dtype"));
-    publish_rope(config);
-    publish_layer_types(config, model_type);
-    if (!strcmp(model_type, "qwen3_moe"))
-        set_absent(config, "num_experts", json_object_get(config, "num_local_experts"));
-    if (!strncmp(model_type, "glm4_moe", 8))
-        set_absent(config, "n_routed_experts", json_object_get(config, "num_local_experts"));
-    /* The tensors say what the loader would otherwise guess. */
-    set_absent_new(config, "tie_word_embeddings", json_boolean(!find_module(outline, "lm_head")));
-    if (q && heads > 0 && strcmp(model_type, "glm4_moe_lite"))
-        set_absent_new(config, "head_dim", json_integer((json_int_t)q->rows / heads));
-    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
-        if (!defaults[i].model_type || !strcmp(defaults[i].model_type, model_type))
-            set_absent_new(config, defaults[i].key,
-                           json_loads(defaults[i].value, JSON_DECODE_ANY, NULL));
-}
 
 /* ---- quantization -----------------------------------------------------------------------------
  */
@@ -172,7 +57,7 @@ static json_t *sort_members(json_t *object, struct ram_err *err)
         json_object_foreach(object, key, value) keys[i++] = key;
         qsort(keys, n, sizeof *keys, compare_keys);
         for (i = 0; i < n; i++)
-            json_object_set(sorted, keys[i], json_object_get(object, keys[i]));
+            json_object_set_nocheck(sorted, keys[i], json_object_get(object, keys[i]));
     }
     free(keys);
     if (!sorted)
@@ -209,7 +94,9 @@ int ram_mlx_config(const struct ram_ckpt *ckpt, const struct ram_outline *outlin
     json_object_del(config, "quantization_config");
     json_object_del(config, "compression_config");
     json_object_del(json_object_get(config, "text_config"), "quantization_config");
-    publish(config, outline);
+    status = ram_mlx_publish(config, outline, err);
+    if (status)
+        goto done;
     if (outline->n_quantized) {
         json_t *block = quantization(outline);
         json_object_set_new(config, "quantization", block);

@@ -1,6 +1,6 @@
 /*
- * hparams.h - the numbers of a transformer, read from config.json in either spelling (published,
- * or transformers 5) and checked; and the table of rotary frequencies that follows from them.
+ * hparams.h - the numbers of a transformer, from its configuration (arch/config.h), checked for
+ * what a forward pass needs; and the table of rotary frequencies that follows from them.
  *
  * Architectures: llama, mistral, qwen2, qwen3, qwen3_moe, glm4_moe, glm4_moe_lite. docs/models.md
  * has the mathematics of each.
@@ -8,17 +8,15 @@
 #ifndef RAM_INFER_HPARAMS_H
 #define RAM_INFER_HPARAMS_H
 
-#include "base/json.h"
+#include "arch/family.h"
 
-enum { RAM_MAX_ROTARY = 512 /* rotary pairs of a head */, RAM_MAX_LAYERS = 4096 };
+enum { RAM_MAX_ROTARY = 512 /* rotary pairs of a head */ };
 
 /* What distinguishes a layer from others of its model. */
 enum ram_layer_kind {
     RAM_LAYER_SPARSE = 1, /* a mixture of experts, where the model has any */
     RAM_LAYER_SLIDES = 2  /* sees the last sliding_window positions only */
 };
-
-enum ram_router { RAM_ROUTER_SOFTMAX, RAM_ROUTER_SIGMOID };
 
 struct ram_rope {
     size_t n_pairs;   /* rotated dimensions / 2 */
@@ -47,15 +45,15 @@ struct ram_hparams {
     bool mla;
     size_t q_rank, kv_rank, nope_dim; /* MLA; q_rank 0: a plain q_proj */
     bool tied;
+    enum ram_act act;
     struct ram_rope rope;
     struct ram_moe moe;
-    uint8_t layers[RAM_MAX_LAYERS]; /* of ram_layer_kind */
+    uint8_t layers[RAM_CONFIG_MAX_LAYERS]; /* of ram_layer_kind */
 };
 
-/* where names the file in messages. RAM_EUNSUPPORTED for an architecture or a kind of rotary
- * scaling that is not ours, RAM_EFORMAT or RAM_ERANGE for a number that is absent or senseless. */
-int ram_hparams_read(struct ram_hparams *out, const json_t *config, const char *where,
-                     struct ram_err *err);
+/* config: as settled (ckpt/settle.h). RAM_EUNSUPPORTED for a family or a key that is not ours,
+ * RAM_EFORMAT or RAM_ERANGE for numbers that are senseless together. */
+int ram_hparams_read(struct ram_hparams *out, const struct ram_config *config, struct ram_err *err);
 
 bool ram_layer_is_sparse(const struct ram_hparams *hp, size_t layer);
 

@@ -7,6 +7,8 @@
  */
 #include "infer/model.h"
 
+#include "ckpt/arch.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -92,24 +94,44 @@ static int find_weight(struct finder *f, const char *name, struct ram_weight *ou
 static int expect_shape(const struct finder *f, const char *name, const struct ram_weight *w,
                         size_t blocks, size_t rows, size_t cols)
 {
+    char unsaid[RAM_UNSAID_TEXT];
+
     if (w->blocks == blocks && w->rows == rows && w->cols == cols)
         return RAM_OK;
     if (w->blocks == 1 && blocks == 1)
         return ram_fail(f->err, RAM_EFORMAT,
-                        "%s: \"%s%s.weight\" is [%zu, %zu], config.json says [%zu, %zu]",
-                        f->model->ckpt->name, f->prefix, name, w->rows, w->cols, rows, cols);
+                        "%s: \"%s%s.weight\" is [%zu, %zu], config.json says [%zu, %zu]%s",
+                        f->model->ckpt->name, f->prefix, name, w->rows, w->cols, rows, cols,
+                        ram_config_unsaid(&f->model->config, unsaid));
     return ram_fail(f->err, RAM_EFORMAT,
-                    "%s: \"%s%s.weight\" is [%zu, %zu, %zu], config.json says [%zu, %zu, %zu]",
+                    "%s: \"%s%s.weight\" is [%zu, %zu, %zu], config.json says [%zu, %zu, %zu]%s",
                     f->model->ckpt->name, f->prefix, name, w->blocks, w->rows, w->cols, blocks,
-                    rows, cols);
+                    rows, cols, ram_config_unsaid(&f->model->config, unsaid));
 }
 
-/* A linear layer [out, in], with its bias if there is one, as part of a unit. */
+/* Its bias, if the class of this family has one there. A bias that is stored without being asked
+ * for is passed over, as transformers passes over it, and counted. */
+static int find_bias(struct finder *f, const char *name, size_t out, struct ram_linear *linear)
+{
+    struct ram_model *model = f->model;
+    const bool wanted =
+        f->layer != SIZE_MAX && ram_arch_wants(&model->config, name, "bias", f->layer);
+    char bias[NAME_MAX_SIZE], full[NAME_MAX_SIZE];
+
+    snprintf(bias, sizeof bias, "%s.bias", name);
+    if (wanted)
+        return find_vector(f, bias, out, true, &linear->bias);
+    const int status = module_name(f, bias, full);
+    const struct ram_tensor *stored = status ? NULL : ram_ckpt_find(model->ckpt, full);
+    if (stored && !model->n_unread++)
+        model->unread = stored->name;
+    return status;
+}
+
+/* A linear layer [out, in], with its bias if it has one, as part of a unit. */
 static int find_member(struct finder *f, const char *name, size_t out, size_t in,
                        struct ram_linear *linear)
 {
-    char bias[NAME_MAX_SIZE];
-
     *linear = (struct ram_linear){.out = out, .in = in};
     int status = find_weight(f, name, &linear->weight);
     if (!status && !is_present(&linear->weight)) {
@@ -119,11 +141,7 @@ static int find_member(struct finder *f, const char *name, size_t out, size_t in
     }
     if (!status)
         status = expect_shape(f, name, &linear->weight, 1, out, in);
-    if (!status) {
-        snprintf(bias, sizeof bias, "%s.bias", name);
-        status = find_vector(f, bias, out, false, &linear->bias);
-    }
-    return status;
+    return status ? status : find_bias(f, name, out, linear);
 }
 
 /* A linear layer that is a unit of its own. */
@@ -357,10 +375,13 @@ static int find_attention(struct finder *f, struct ram_attention_weights *a)
              find_linear(f, "self_attn.k_proj", hp->n_kv_heads * hp->qk_dim, hp->hidden, &a->k)) ||
         (status =
              find_linear(f, "self_attn.v_proj", hp->n_kv_heads * hp->v_dim, hp->hidden, &a->v)) ||
-        (status = find_linear(f, "self_attn.o_proj", hp->hidden, hp->n_heads * hp->v_dim, &a->o)) ||
-        (status = find_vector(f, "self_attn.q_norm.weight", hp->qk_dim, false, &a->q_norm)))
+        (status = find_linear(f, "self_attn.o_proj", hp->hidden, hp->n_heads * hp->v_dim, &a->o)))
         return status;
-    return find_vector(f, "self_attn.k_norm.weight", hp->qk_dim, a->q_norm != NULL, &a->k_norm);
+    if (!ram_arch_wants(&f->model->config, "self_attn.q_norm", "weight", f->layer))
+        return RAM_OK;
+    status = find_vector(f, "self_attn.q_norm.weight", hp->qk_dim, true, &a->q_norm);
+    return status ? status
+                  : find_vector(f, "self_attn.k_norm.weight", hp->qk_dim, true, &a->k_norm);
 }
 
 static int find_layer(struct finder *f, size_t index)
@@ -409,19 +430,30 @@ static int find_ends(struct finder *f)
     return find_linear(f, "lm_head", hp->vocab, hp->hidden, &model->head);
 }
 
+/* Numbers of an unknown family may mean anything: that it is unknown is what is then said. */
+static int settle(struct ram_model *model, struct ram_err *err)
+{
+    struct ram_err found = {0};
+    const int status =
+        ram_config_settle(&model->config, model->ckpt, &model->arena, &model->notes, &found);
+    return status && (model->config.family || status == RAM_ENOMEM)
+               ? ram_fail(err, status, "%s", found.message)
+               : RAM_OK;
+}
+
 int ram_model_open(struct ram_model **out, const struct ram_ckpt *ckpt, struct ram_err *err)
 {
     struct ram_model *model = ram_calloc(1, sizeof *model, err);
     if (!model)
         return RAM_ENOMEM;
     struct finder f = {.model = model, .err = err, .layer = SIZE_MAX};
-    char where[NAME_MAX_SIZE];
 
     model->ckpt = ckpt;
-    snprintf(where, sizeof where, "%s/config.json", ckpt->name);
     int status = ram_ckpt_check_coding(ckpt, err);
     if (!status)
-        status = ram_hparams_read(&model->hp, ckpt->config, where, err);
+        status = settle(model, err);
+    if (!status)
+        status = ram_hparams_read(&model->hp, &model->config, err);
     if (!status) {
         model->layers =
             ram_arena_alloc(&model->arena, model->hp.n_layers * sizeof *model->layers, err);
@@ -429,6 +461,11 @@ int ram_model_open(struct ram_model **out, const struct ram_ckpt *ckpt, struct r
     }
     for (size_t i = 0; !status && i < model->hp.n_layers; i++)
         status = find_layer(&f, i);
+    if (!status && model->n_unread)
+        status = ram_notes_add(&model->notes, &model->arena, err,
+                               "%zu biases such as '%s' are left out: by config.json, a model of "
+                               "type %s has none there, and transformers does not read them either",
+                               model->n_unread, model->unread, model->hp.model_type);
     if (status) {
         ram_model_close(model);
         return status;

@@ -7,6 +7,7 @@
 #ifndef RAM_INFER_MODEL_H
 #define RAM_INFER_MODEL_H
 
+#include "ckpt/settle.h"
 #include "ckpt/weight.h"
 #include "infer/hparams.h"
 
@@ -58,8 +59,12 @@ struct ram_layer {
 
 struct ram_model {
     const struct ram_ckpt *ckpt;
+    struct ram_config config;
     struct ram_hparams hp;
     struct ram_arena arena;
+    struct ram_notes notes;  /* what is stored and not used, for whoever runs the model */
+    size_t n_unread;         /* biases that are stored and that the class does not have ... */
+    const char *unread;      /* ... and the first of them */
     struct ram_weight embed; /* [vocab, hidden] */
     struct ram_layer *layers;
     const float *norm;            /* [hidden] */

@@ -160,7 +160,7 @@ static int read_added(struct ram_tokenizer *tokenizer, const char *dir, const js
     if (!status && json_is_object(decoder))
         status = add_decoder(tokenizer, decoder, known, "tokenizer_config.json", err);
     if (!status && exists(dir, "added_tokens.json", err)) {
-        status = read_json(&list, dir, "added_tokens.json", ram_json_read, err);
+        status = read_json(&list, dir, "added_tokens.json", ram_json_read_python, err);
         if (!status)
             status = add_listed(tokenizer, list, known, "added_tokens.json", err);
     }
@@ -187,7 +187,7 @@ static int read_vocabulary(struct ram_bpe_model *model, const char *dir, struct 
 
     int status = vocab_path && merges_path ? RAM_OK : RAM_ENOMEM;
     if (!status)
-        status = ram_json_read(&ids, vocab_path, RAM_TOK_MAX_FILE, err);
+        status = ram_json_read_python(&ids, vocab_path, RAM_TOK_MAX_FILE, err);
     if (!status && !json_is_object(ids))
         status = ram_fail(err, RAM_EFORMAT, "%s: not an object", vocab_path);
     if (!status)
@@ -262,7 +262,7 @@ static size_t stated_rows(const char *dir)
     json_t *config = NULL;
 
     if (!exists(dir, "config.json", &ignored) ||
-        read_json(&config, dir, "config.json", ram_json_read_reals, &ignored))
+        read_json(&config, dir, "config.json", ram_json_read_python, &ignored))
         return 0;
     const json_t *holder = config;
     for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)
@@ -279,10 +279,9 @@ int ram_tokenizer_read(struct ram_tokenizer **out, const char *dir, struct ram_e
     json_t *config = NULL;
     int status = RAM_OK;
 
-    /* "model_max_length" is 10^30 where transformers knows none; only texts, flags and keys of this
-     * file are needed. */
+    /* "model_max_length" is 10^30 where transformers knows none. */
     if (exists(dir, "tokenizer_config.json", err))
-        status = read_json(&config, dir, "tokenizer_config.json", ram_json_read_reals, err);
+        status = read_json(&config, dir, "tokenizer_config.json", ram_json_read_python, err);
     if (status)
         return status;
     if (exists(dir, "tokenizer.json", err))

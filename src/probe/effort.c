@@ -4,6 +4,7 @@
  */
 #include "probe/effort.h"
 
+#include "arch/config.h"
 #include "kern/gemm.h"
 #include "probe/curve.h"
 
@@ -73,21 +74,16 @@ static int time_machine(double *rate, struct ram_pool *pool, struct ram_err *err
 
 /* ---- the work --------------------------------------------------------------------------- */
 
-static double config_number(const struct ram_manifest *m, const char *key)
-{
-    return json_number_value(json_object_get(m->config, key));
-}
-
 /* What part of the experts a token meets. */
 static double expert_share(const struct ram_manifest *m, double *experts)
 {
-    static const char *const keys[] = {"num_experts", "n_routed_experts", "num_local_experts"};
-    const double chosen = config_number(m, "num_experts_per_tok");
-    double n = 0;
+    struct ram_arena arena = {0};
+    struct ram_config config;
+    struct ram_err ignored = {0}; /* an estimate does without what cannot be read */
 
-    *experts = 0;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys && n == 0; i++)
-        n = config_number(m, keys[i]);
+    ram_config_read(&config, m->config, "manifest", &arena, &ignored);
+    ram_arena_release(&arena);
+    const double n = (double)config.n_experts, chosen = (double)config.top_k;
     *experts = n;
     return n > 0 && chosen > 0 && chosen < n ? chosen / n : 1;
 }

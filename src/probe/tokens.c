@@ -56,24 +56,7 @@ int ram_probe_forward(struct ram_forward **out, const struct ram_model *model,
     return status;
 }
 
-/* Is it a token that marks an end or a filling? Those say nothing as a start. */
-static bool is_marker(const json_t *config, uint32_t token)
-{
-    static const char *const keys[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
-
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-        const json_t *value = json_object_get(config, keys[k]);
-        size_t i;
-        json_t *item;
-        if (json_is_integer(value) && json_integer_value(value) == (json_int_t)token)
-            return true;
-        json_array_foreach(value, i,
-                           item) if (json_is_integer(item) &&
-                                     json_integer_value(item) == (json_int_t)token) return true;
-    }
-    return false;
-}
-
+/* Tokens that mark an end or a filling say nothing as a start. */
 static void draw_uniform(const struct ram_model *model, const struct ram_synthetic *what,
                          uint32_t *tokens)
 {
@@ -83,7 +66,7 @@ static void draw_uniform(const struct ram_model *model, const struct ram_synthet
     for (size_t i = 0; i < what->n * what->length; i++)
         do
             tokens[i] = (uint32_t)(ram_rng_uniform(rng, index++) * (double)model->hp.vocab);
-        while (is_marker(model->ckpt->config, tokens[i]) && model->hp.vocab > 64);
+        while (ram_config_is_marker(model->ckpt->config, tokens[i]) && model->hp.vocab > 64);
 }
 
 struct resample {

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <utf8proc.h>
-
 /* Bytes that stay in one line; levels of nesting that may be broken into lines, which bounds how
  * often a value is written for trial. */
 enum { SHORT_LINE = 110, MAX_LEVELS = 16 };
@@ -27,22 +25,39 @@ void ram_c_locale_leave(struct ram_c_locale *locale)
     freelocale(locale->c);
 }
 
-/* Bytes of the character at s: 1 to 4, or 0 if it is not UTF-8. */
-static size_t utf8_size(const char *s, size_t left)
+/* Half of a pair of surrogates, as json_python.c keeps it: three bytes that are no UTF-8. */
+static unsigned lone_surrogate(const char *s, size_t left)
 {
-    utf8proc_int32_t code;
-    const utf8proc_ssize_t n =
-        utf8proc_iterate((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)left, &code);
-    return n > 0 ? (size_t)n : 0;
+    const unsigned char *u = (const unsigned char *)s;
+
+    return left >= 3 && u[0] == 0xed && u[1] >= 0xa0 && u[1] < 0xc0 && (u[2] & 0xc0) == 0x80
+               ? 0xd000u | (u[1] & 0x3fu) << 6 | (u[2] & 0x3fu)
+               : 0;
 }
 
-void ram_emit_string(struct ram_buf *buf, const char *s)
+/* One character that is not plain ASCII; returns its bytes. */
+static size_t emit_special(struct ram_buf *buf, const char *s, size_t left)
 {
-    if (!s) {
-        ram_buf_puts(buf, "null");
-        return;
-    }
-    const char *const end = s + strlen(s);
+    const size_t size = ram_utf8_size(s, left);
+    const unsigned half = size ? 0 : lone_surrogate(s, left);
+
+    if (*s == '"' || *s == '\\')
+        ram_buf_printf(buf, "\\%c", *s);
+    else if ((unsigned char)*s < 0x20 || *s == 0x7f)
+        ram_buf_printf(buf, "\\u%04x", (unsigned)*s);
+    else if (half)
+        ram_buf_printf(buf, "\\u%04x", half);
+    else if (size)
+        ram_buf_add(buf, s, size);
+    else
+        ram_buf_puts(buf, "\xef\xbf\xbd");
+    return half ? 3 : size ? size : 1;
+}
+
+static void emit_text(struct ram_buf *buf, const char *s, size_t n)
+{
+    const char *const end = s + n;
+
     ram_buf_puts(buf, "\"");
     while (s < end) {
         size_t plain = 0; /* the usual case: a run of bytes that stand for themselves */
@@ -51,20 +66,18 @@ void ram_emit_string(struct ram_buf *buf, const char *s)
             plain++;
         ram_buf_add(buf, s, plain);
         s += plain;
-        if (s == end)
-            break;
-        const size_t size = utf8_size(s, (size_t)(end - s));
-        if (*s == '"' || *s == '\\')
-            ram_buf_printf(buf, "\\%c", *s);
-        else if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            ram_buf_printf(buf, "\\u%04x", (unsigned)*s);
-        else if (size)
-            ram_buf_add(buf, s, size);
-        else
-            ram_buf_puts(buf, "\xef\xbf\xbd");
-        s += size ? size : 1;
+        if (s < end)
+            s += emit_special(buf, s, (size_t)(end - s));
     }
     ram_buf_puts(buf, "\"");
+}
+
+void ram_emit_string(struct ram_buf *buf, const char *s)
+{
+    if (s)
+        emit_text(buf, s, strlen(s));
+    else
+        ram_buf_puts(buf, "null");
 }
 
 void ram_emit_real(struct ram_buf *buf, double x)
@@ -89,7 +102,10 @@ static void emit_scalar(struct ram_buf *buf, const json_t *value)
 {
     switch (value ? json_typeof(value) : JSON_NULL) {
     case JSON_STRING:
-        ram_emit_string(buf, json_string_value(value));
+        if (ram_json_token(value))
+            ram_buf_puts(buf, ram_json_token(value));
+        else
+            emit_text(buf, json_string_value(value), json_string_length(value));
         break;
     case JSON_INTEGER:
         ram_buf_printf(buf, "%" JSON_INTEGER_FORMAT, json_integer_value(value));

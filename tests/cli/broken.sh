@@ -39,7 +39,7 @@ fresh
 rm m/config.json
 expect 3 inspect m
 says err config.json
-for text in '' '{' '[]' '{"model_type": "a", "model_type": "b"}' '{} {}'; do
+for text in '' '{' '[]' '{"model_type": "a",}' '{} {}'; do
     fresh
     printf '%s' "$text" >m/config.json
     expect 3 inspect m

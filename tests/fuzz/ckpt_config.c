@@ -134,7 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const size_t n_config = lines ? (size_t)(lines - text) : strlen(text);
     if (lines)
         ckpt.n_tensors = read_tensors(lines + strlen(mark), ckpt.tensors);
-    if (!ram_json_parse(&ckpt.config, text, n_config, "input", &err) &&
+    if (!ram_json_parse_python(&ckpt.config, text, n_config, "input", &err) &&
         json_is_object(ckpt.config) && !ram_ckpt_seal(&ckpt, &err)) {
         const int status = ram_layout_new(&layout, &ckpt, &err);
         require(status == err.status && (status == RAM_OK) == (layout != NULL));

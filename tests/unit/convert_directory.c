@@ -20,7 +20,9 @@ static json_t *config_of(const struct make_opts *form, const char *edits, struct
     assert_non_null(more);
     json_object_update(c.ckpt->config, more);
     json_decref(more);
-    if (ram_outline_new(&outline, c.layout, c.plan, &opts, &c.err) ||
+    ram_layout_free(c.layout);
+    if (ram_layout_new(&c.layout, c.ckpt, &c.err) ||
+        ram_outline_new(&outline, c.layout, c.plan, &opts, &c.err) ||
         ram_mlx_config(c.ckpt, outline, &text, &c.err))
         fail_msg("%s", c.err.message);
     json_t *config = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
@@ -62,22 +64,34 @@ static void published_spelling(void **state)
     json_decref(config);
 
     config = config_of(&all_forms[11],
-                       "{\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 4.0, "
+                       "{\"rope_parameters\": {\"rope_type\": \"default\", "
                        "\"rope_theta\": 5e5, \"partial_rotary_factor\": 0.25}, "
                        "\"partial_rotary_factor\": null}",
                        (struct width){4, 32});
     expect_member(config, "rope_theta", "500000.0");
     expect_member(config, "partial_rotary_factor", "0.25");
-    expect_member(config, "rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 4.0}");
+    expect_member(config, "rope_scaling", "null");
     expect_member(config, "use_qk_norm", "true");
+    json_decref(config);
+
+    config = config_of(&all_forms[2],
+                       "{\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 4.0, "
+                       "\"rope_theta\": 500000, \"original_max_position_embeddings\": 128}, "
+                       "\"rope_theta\": null}",
+                       (struct width){4, 32});
+    expect_member(config, "rope_theta", "500000");
+    expect_member(config, "rope_scaling",
+                  "{\"rope_type\": \"yarn\", \"factor\": 4.0, "
+                  "\"original_max_position_embeddings\": 128}");
     json_decref(config);
 
     /* What stands there already is not touched. */
     config =
-        config_of(&all_forms[7], "{\"rope_theta\": 7, \"rope_scaling\": {\"type\": \"linear\"}}",
+        config_of(&all_forms[4],
+                  "{\"rope_theta\": 7, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}",
                   (struct width){4, 32});
     expect_member(config, "rope_theta", "7");
-    expect_member(config, "rope_scaling", "{\"type\": \"linear\"}");
+    expect_member(config, "rope_scaling", "{\"type\": \"linear\", \"factor\": 2}");
     json_decref(config);
 }
 

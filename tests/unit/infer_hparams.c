@@ -22,14 +22,20 @@ static int read_config(struct ram_hparams *hp, const char *type, const char *mor
     snprintf(text, sizeof text,
              "{\"model_type\": \"%s\", \"num_hidden_layers\": %d, \"hidden_size\": 64, "
              "\"vocab_size\": 100, \"intermediate_size\": 128, \"num_attention_heads\": 4, "
+             "\"num_key_value_heads\": 2, "
              "\"num_experts\": 8, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 32, "
              "\"kv_lora_rank\": 16, \"qk_rope_head_dim\": 8, \"qk_nope_head_dim\": 8, "
              "\"v_head_dim\": 8%s}",
              type, N_LAYERS, more);
     assert_int_equal(ram_json_parse(&config, text, strlen(text), "config", &err), RAM_OK);
-    const int status = ram_hparams_read(hp, config, "config", &err);
+    struct ram_arena arena = {0};
+    struct ram_config read;
+    int status = ram_config_read(&read, config, "config", &arena, &err);
+    if (!status)
+        status = ram_hparams_read(hp, &read, &err);
     hp->model_type = NULL; /* borrowed */
     json_decref(config);
+    ram_arena_release(&arena);
     return status;
 }
 
@@ -54,9 +60,14 @@ static void layers_with_experts(void **state)
     assert_experts("glm4_moe", "", ".EEEE");
     assert_experts("glm4_moe", ", \"first_k_dense_replace\": 3", "...EE");
     assert_experts("glm4_moe", ", \"first_k_dense_replace\": 0", "EEEEE");
-    assert_experts("glm4_moe", ", \"moe_layer_freq\": 2", "..E.E");
-    const char *words = ", \"mlp_layer_types\": [\"dense\", \"dense\", \"sparse\", \"dense\"]";
+    assert_experts("glm4_moe", ", \"moe_layer_freq\": 2", ".EEEE"); /* not read */
+    assert_experts("glm4_moe_lite", ", \"moe_layer_freq\": 2", "..E.E");
+    assert_experts("glm4_moe_lite", ", \"first_k_dense_replace\": 0", "EEEEE");
+    const char *words =
+        ", \"first_k_dense_replace\": 4, \"mlp_layer_types\": [\"dense\", \"dense\", "
+        "\"sparse\", \"dense\", \"sparse\"]";
     assert_experts("glm4_moe_lite", words, "..E.E");
+    assert_experts("qwen3_moe", words, "EEEEE"); /* no list of its class */
     assert_experts("qwen3", "", ".....");
 }
 
@@ -101,7 +112,9 @@ static void senseless_numbers(void **state)
 
     assert_int_equal(read_config(&hp, "mistral", ", \"sliding_window\": 0"), RAM_ERANGE);
     assert_int_equal(read_config(&hp, "qwen3_moe", ", \"decoder_sparse_step\": 0"), RAM_ERANGE);
-    assert_int_equal(read_config(&hp, "glm4_moe", ", \"moe_layer_freq\": \"1\""), RAM_EFORMAT);
+    assert_int_equal(read_config(&hp, "glm4_moe_lite", ", \"moe_layer_freq\": \"1\""), RAM_EFORMAT);
+    assert_int_equal(read_config(&hp, "glm4_moe_lite", ", \"mlp_layer_types\": [\"dense\"]"),
+                     RAM_EFORMAT);
     assert_int_equal(read_config(&hp, "glm4_moe", ", \"first_k_dense_replace\": -1"), RAM_ERANGE);
 }
 

@@ -1,0 +1,122 @@
+/*
+ * config.h - what config.json says of a model, read once and for every stage: sizes, flags, rotary
+ * embedding and what its layers are, with the defaults of the model's own class.
+ *
+ * A family's table (family.h) says which keys its class reads, what an absent or null key means
+ * there, and what mlx_lm makes of the same key. Keys may be in the published spelling or in that of
+ * transformers 5 (num_local_experts, rope_parameters, dtype); those of "text_config" count where
+ * the top level has none.
+ */
+#ifndef RAM_ARCH_CONFIG_H
+#define RAM_ARCH_CONFIG_H
+
+#include "base/json.h"
+#include "base/mem.h"
+
+enum {
+    RAM_CONFIG_MAX_LAYERS = 4096,
+    RAM_CONFIG_MAX_EXPERTS = 1 << 16,
+    RAM_CONFIG_MAX_WIDTH = 1 << 24 /* any dimension of a matrix, the vocabulary included */
+};
+
+enum ram_tied { RAM_TIED_UNSAID, RAM_TIED_NO, RAM_TIED_YES };
+
+/* The function of the gate in an MLP. Of others a model can be converted by no one who only knows
+ * silu, as mlx_lm's classes of these families do. */
+enum ram_act { RAM_ACT_SILU, RAM_ACT_RELU, RAM_ACT_RELU2, RAM_ACT_GELU, RAM_ACT_GELU_TANH };
+
+/* A type that mlx_lm.convert casts weights to. */
+enum ram_cast { RAM_CAST_NONE, RAM_CAST_F16, RAM_CAST_BF16, RAM_CAST_F32 };
+
+enum ram_rope_kind {
+    RAM_ROPE_DEFAULT,
+    RAM_ROPE_LINEAR,
+    RAM_ROPE_LLAMA3,
+    RAM_ROPE_YARN,
+    RAM_ROPE_OTHER /* not computed here; mlx_lm may know it */
+};
+
+/* Rotary embedding, with every default filled in. */
+struct ram_rope_config {
+    enum ram_rope_kind kind;
+    const char *name;            /* of the kind, as config.json says */
+    double theta;                /* base of the frequencies */
+    double partial;              /* part of the dimensions that is rotated */
+    double factor;               /* linear, llama3, yarn */
+    double context;              /* llama3, yarn: original_max_position_embeddings */
+    double low, high;            /* llama3: low_freq_factor, high_freq_factor */
+    double beta_fast, beta_slow; /* yarn, and the following */
+    double mscale, mscale_all;   /* 0: not said */
+    double attention_factor;     /* by which cosines and sines are multiplied; 1 but for yarn */
+    bool truncate;
+};
+
+struct ram_family;
+
+/* Of an unknown family what is absent leaves 0. */
+struct ram_config {
+    const char *model_type;          /* "qwen3_moe"; "" if config.json does not say */
+    const char *architecture;        /* architectures[0], or "" */
+    const struct ram_family *family; /* NULL: unknown */
+    const char *where;               /* what messages begin with */
+    uint64_t unsaid;                 /* a bit for each row of the family's table without a value */
+    uint64_t hidden, intermediate, vocab, n_layers, max_positions;
+    uint64_t n_heads, n_kv_heads, head_dim;
+    bool kv_heads_unsaid;    /* n_kv_heads is the class's own number */
+    const char *experts_key; /* the key that says n_experts; NULL: none does */
+    uint64_t n_experts, top_k, moe_intermediate, n_shared, n_mtp;
+    uint64_t n_group, topk_group; /* experts are chosen from the best groups */
+    uint64_t q_lora, kv_lora, qk_nope, qk_rope, v_head; /* MLA; q_lora 0: a plain q_proj */
+    double norm_eps, routed_scale;
+    bool attention_bias, mlp_bias, qk_norm, norm_topk, rope_interleave;
+    enum ram_act act;
+    enum ram_tied tied;
+    struct ram_rope_config rope;
+    uint64_t sliding_window; /* 0: no layer has one */
+    bool has_layer_types;    /* config.json says of each layer whether it slides */
+    bool *dense;             /* n_layers: the layer has no experts; in the arena */
+    bool *slides;            /* n_layers: the layer sees the last sliding_window positions only */
+    enum ram_cast cast;
+    bool has_mlx_quantization; /* "quantization": MLX wrote this checkpoint */
+    const char *quant_method;  /* quantization_config.quant_method, or NULL */
+    /* Why the model cannot be computed although its shapes are known: a key that we do not
+     * implement, or a value that makes no sense. status RAM_OK: it can. */
+    struct ram_err refusal;
+    /* What mlx_lm's class of this family would compute otherwise, whatever config.json says: one
+     * sentence; NULL: nothing. In the arena. */
+    const char *mlx_obstacle;
+};
+
+/*
+ * where begins messages and must outlive config; strings are borrowed from json. A size that is not
+ * what its key should hold leaves 0 and is reported (RAM_EFORMAT, RAM_ERANGE), but the rest is read
+ * all the same: of an unknown family, a key may well mean something else.
+ */
+int ram_config_read(struct ram_config *config, const json_t *json, const char *where,
+                    struct ram_arena *arena, struct ram_err *err);
+
+/* Do the layers of mlx_lm's class see the windows that these do? Only by layer_types, and only if
+ * some layer has none. */
+bool ram_config_mlx_slides(const struct ram_config *config);
+
+/* Of a known family: the sizes that json does not say, with what the class takes them for, as
+ * ' (not said, so taken as usual: "vocab_size" 32000)'; "" if all are said. Returns text. */
+enum { RAM_UNSAID_TEXT = 256 };
+const char *ram_config_unsaid(const struct ram_config *config, char text[RAM_UNSAID_TEXT]);
+
+/* A key that mlx_lm's class cannot do without and that json, as mlx_lm reads it, lacks; or NULL. */
+const char *ram_config_mlx_lacks(const struct ram_config *config, const json_t *json);
+
+/* A key's value: the top level's, else that of "text_config" (null counts as absent). */
+const json_t *ram_config_value(const json_t *json, const char *key);
+
+/* The keys that a record of a model keeps, ended by NULL: sizes, layers, types and codings. */
+extern const char *const ram_config_survey[];
+
+/* Is the token one that begins, ends or fills a text (bos, eos, pad; a number or a list)? */
+bool ram_config_is_marker(const json_t *json, uint64_t token);
+
+/* eos_token_id as the n-th number of its list (or the only one); false: there are no more. */
+bool ram_config_end_token(const json_t *json, size_t n, uint64_t *token);
+
+#endif

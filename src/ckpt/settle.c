@@ -1,0 +1,100 @@
+/* settle.c - see settle.h. */
+#include "ckpt/settle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char head_name[] = "lm_head.weight", embed_name[] = "model.embed_tokens.weight";
+
+/* ---- is the head the embedding? ------------------------------------------------------------- */
+
+static void forget(const struct ram_ckpt *ckpt, const struct ram_view views[2])
+{
+    for (int i = 0; i < 2 && ckpt->n_files; i++) /* tensors that were made up have no file */
+        ram_view_forget(ckpt, &views[i], 0, views[i].rows);
+}
+
+/* As values, for two tensors of floating types. Rows are let go of as they are read. */
+static int compare_values(const struct ram_ckpt *ckpt, const struct ram_tensor *a,
+                          const struct ram_tensor *b, bool *same, struct ram_err *err)
+{
+    const struct ram_view views[2] = {ram_view_whole(a), ram_view_whole(b)};
+    const size_t cols = views[0].cols, rows = views[0].rows;
+    float *x = ram_alloc(2 * cols, sizeof *x, err);
+    int status = x ? RAM_OK : RAM_ENOMEM;
+
+    for (size_t row = 0; row < rows && !status && *same; row++) {
+        status = ram_view_read(&views[0], row, 1, x, err);
+        if (!status)
+            status = ram_view_read(&views[1], row, 1, x + cols, err);
+        *same = !status && !memcmp(x, x + cols, cols * sizeof *x);
+    }
+    forget(ckpt, views);
+    free(x);
+    return status;
+}
+
+static int is_same(const struct ram_ckpt *ckpt, const struct ram_tensor *a,
+                   const struct ram_tensor *b, bool *same, struct ram_err *err)
+{
+    *same = a->n_dims == b->n_dims && a->n == b->n;
+    for (int i = 0; *same && i < a->n_dims; i++)
+        *same = a->shape[i] == b->shape[i];
+    if (!*same)
+        return RAM_OK;
+    if (a->dtype == b->dtype && !a->scale && !b->scale) {
+        const struct ram_view views[2] = {ram_view_whole(a), ram_view_whole(b)};
+        *same = !memcmp(a->data, b->data, a->size);
+        forget(ckpt, views);
+        return RAM_OK;
+    }
+    *same = ram_dtypes[a->dtype].is_weight && ram_dtypes[b->dtype].is_weight;
+    return compare_values(ckpt, a, b, same, err);
+}
+
+static int settle_head(struct ram_config *config, const struct ram_ckpt *ckpt,
+                       struct ram_arena *arena, struct ram_notes *notes, struct ram_err *err)
+{
+    const struct ram_tensor *head = ram_ckpt_find(ckpt, head_name);
+    const struct ram_tensor *embed = ram_ckpt_find(ckpt, embed_name);
+    bool same = true;
+
+    if (config->tied == RAM_TIED_UNSAID)
+        config->tied = head ? RAM_TIED_NO : RAM_TIED_YES;
+    if (config->tied == RAM_TIED_NO || !head || !embed || !config->family)
+        return RAM_OK;
+    const int status = is_same(ckpt, head, embed, &same, err);
+    if (status || same)
+        return status;
+    config->tied = RAM_TIED_NO;
+    return ram_notes_add(notes, arena, err,
+                         "'%s' differs from '%s' although tie_word_embeddings is true: the stored "
+                         "head is used, as transformers does",
+                         head_name, embed_name);
+}
+
+/* ---- heads of keys and values --------------------------------------------------------------- */
+
+/* Where neither reader is told how many there are, and both guess differently, the rows of the
+ * first k_proj decide. */
+static void settle_kv_heads(struct ram_config *config, const struct ram_ckpt *ckpt)
+{
+    const struct ram_tensor *k = ram_ckpt_find(ckpt, "model.layers.0.self_attn.k_proj.weight");
+
+    if (config->kv_heads_unsaid && k && k->n_dims == 2 && config->head_dim &&
+        k->shape[0] == config->n_heads * config->head_dim)
+        config->n_kv_heads = config->n_heads;
+}
+
+int ram_config_settle(struct ram_config *config, const struct ram_ckpt *ckpt,
+                      struct ram_arena *arena, struct ram_notes *notes, struct ram_err *err)
+{
+    struct ram_err found = {0};
+
+    const int status = ram_config_read(config, ckpt->config, ckpt->dir, arena, &found);
+    if (config->family)
+        settle_kv_heads(config, ckpt);
+    if (settle_head(config, ckpt, arena, notes, err))
+        return err->status;
+    return status ? ram_fail(err, status, "%s", found.message) : RAM_OK;
+}

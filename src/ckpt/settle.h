@@ -1,0 +1,20 @@
+/*
+ * settle.h - a model's configuration once its tensors have been looked at: what config.json leaves
+ * open follows from them, and where it contradicts them, what transformers does counts.
+ */
+#ifndef RAM_CKPT_SETTLE_H
+#define RAM_CKPT_SETTLE_H
+
+#include "arch/config.h"
+#include "base/notes.h"
+#include "ckpt/ckpt.h"
+
+/*
+ * tied is never RAM_TIED_UNSAID afterwards: without a word, the head is the embedding if no head is
+ * stored; a head that is stored and differs from the embedding is the model's own, whatever
+ * tie_word_embeddings says, and notes say so. Fails as ram_config_read does, with the rest settled.
+ */
+int ram_config_settle(struct ram_config *config, const struct ram_ckpt *ckpt,
+                      struct ram_arena *arena, struct ram_notes *notes, struct ram_err *err);
+
+#endif

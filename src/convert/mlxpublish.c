@@ -1,0 +1,317 @@
+/*
+ * mlxpublish.c - config.json says what was computed, in the spelling that mlx_lm reads.
+ *
+ * A key that mlx_lm's class needs, or takes for something else when it is absent, is written with
+ * the value that the family's table gave it (arch/family.c); one that contradicts what is computed
+ * (rope_scaling in two places, "type" beside "rope_type") is set right. All other keys stay.
+ */
+#include "convert/directory.h"
+
+#include "arch/parts.h"
+
+#include <math.h>
+#include <string.h>
+
+struct publisher {
+    json_t *json;
+    const struct ram_config *config;
+    const struct ram_family *family;
+};
+
+/* Sets a key that is absent, or null, which is taken as absent. */
+static void set_absent(json_t *json, const char *key, json_t *value)
+{
+    const json_t *present = json_object_get(json, key);
+    if (value && (!present || json_is_null(present)))
+        json_object_set(json, key, value);
+}
+
+static void set_absent_new(json_t *json, const char *key, json_t *value)
+{
+    set_absent(json, key, value);
+    json_decref(value);
+}
+
+/* Sets a number unless the same stands there, as an integer or a real. */
+static void set_number(json_t *json, const char *key, double value)
+{
+    const json_t *present = json_object_get(json, key);
+
+    if (!json_is_number(present) || json_number_value(present) != value)
+        json_object_set_new(json, key, json_real(value));
+}
+
+static void set_integer(json_t *json, const char *key, uint64_t value)
+{
+    const json_t *present = json_object_get(json, key);
+
+    if (!json_is_integer(present) || json_integer_value(present) != (json_int_t)value)
+        json_object_set_new(json, key, json_integer((json_int_t)value));
+}
+
+static void set_string(json_t *json, const char *key, const char *value)
+{
+    const char *present = json_string_value(json_object_get(json, key));
+
+    if (!present || strcmp(present, value))
+        json_object_set_new(json, key, json_string(value));
+}
+
+/* ---- the family's keys ---------------------------------------------------------------------- */
+
+static json_t *value_of(const struct ram_param *p, double value)
+{
+    if (p->value == RAM_VALUE_REAL)
+        return json_real(value);
+    if (p->value == RAM_VALUE_FLAG)
+        return json_boolean(value != 0);
+    return value == 0 && p->null == RAM_NULL_ZERO ? json_null() : json_integer((json_int_t)value);
+}
+
+/* Does what stands there mean the value to mlx_lm? */
+static bool means(const struct ram_param *p, const json_t *present, double value)
+{
+    if (p->value == RAM_VALUE_FLAG)
+        return json_is_boolean(present) && json_is_true(present) == (value != 0);
+    if (json_is_null(present))
+        return value == 0 && p->null == RAM_NULL_ZERO;
+    return json_is_number(present) && json_number_value(present) == value &&
+           !(value == 0 && p->null == RAM_NULL_ZERO);
+}
+
+static double mlx_default(const struct publisher *pub, const struct ram_param *p)
+{
+    /* Only num_key_value_heads: as many as there are heads. */
+    return p->mlx_value == RAM_DERIVED ? (double)pub->config->n_heads : p->mlx_value;
+}
+
+static void publish_param(struct publisher *pub, const struct ram_param *p)
+{
+    const json_t *present = json_object_get(pub->json, p->key);
+    const double value = p->mlx == RAM_MLX_ALONE ? p->mlx_value : ram_param_value(pub->config, p);
+    bool write = false;
+
+    if (p->mlx == RAM_MLX_NEEDS || p->mlx == RAM_MLX_WRITTEN)
+        write = !present || !means(p, present, value);
+    else if (p->mlx == RAM_MLX_DEFAULTS)
+        write = present ? !means(p, present, value) : mlx_default(pub, p) != value;
+    else if (p->mlx == RAM_MLX_ALONE)
+        write = present && !means(p, present, value);
+    if (write)
+        json_object_set_new(pub->json, p->key, value_of(p, value));
+}
+
+/* ---- rotary embedding ----------------------------------------------------------------------- */
+
+static double mscale(double factor, double m)
+{
+    return factor <= 1 ? 1 : 0.1 * m * log(factor) + 1;
+}
+
+/* mlx_lm multiplies by mscale(factor, mscale) / mscale(factor, mscale_all_dim), and does not read
+ * attention_factor: mscale is chosen so that it is ours. mscale_all_dim also scales the attention
+ * of MLA, and stays there; elsewhere it counts for transformers only beside mscale. */
+static void state_yarn_factor(const struct publisher *pub, json_t *scaling)
+{
+    const struct ram_rope_config *rope = &pub->config->rope;
+    const double all = pub->family->mla || rope->mscale != 0 ? rope->mscale_all : 0;
+    const json_t *stands = json_object_get(scaling, "mscale");
+    const double m = json_is_number(stands) ? json_number_value(stands) : 1;
+
+    if (all != rope->mscale_all || json_is_null(json_object_get(scaling, "mscale_all_dim")))
+        json_object_set_new(scaling, "mscale_all_dim", json_real(all));
+    const double found = mscale(rope->factor, m) / mscale(rope->factor, all);
+    if (!json_is_null(stands) && fabs(found - rope->attention_factor) <= 1e-12)
+        return;
+    const double wanted = rope->attention_factor * mscale(rope->factor, all) - 1;
+    set_number(scaling, "mscale", rope->factor > 1 ? wanted / (0.1 * log(rope->factor)) : 1);
+}
+
+/* All that mlx_lm reads of a scaled embedding. */
+static void state_scaling(const struct publisher *pub, json_t *scaling)
+{
+    const struct ram_rope_config *rope = &pub->config->rope;
+
+    const bool by_type = json_object_get(scaling, "type") != NULL;
+
+    if (by_type)
+        set_string(scaling, "type", rope->name);
+    if (rope->kind == RAM_ROPE_OTHER)
+        return;
+    if (json_object_get(scaling, "rope_type") || (!by_type && rope->kind != RAM_ROPE_DEFAULT))
+        set_string(scaling, "rope_type", rope->name);
+    if (rope->kind == RAM_ROPE_DEFAULT)
+        return;
+    set_number(scaling, "factor", rope->factor);
+    if (rope->kind == RAM_ROPE_LLAMA3) {
+        set_number(scaling, "low_freq_factor", rope->low);
+        set_number(scaling, "high_freq_factor", rope->high);
+    } else if (rope->kind == RAM_ROPE_YARN) {
+        if (json_object_get(scaling, "beta_fast") || rope->beta_fast != 32)
+            set_number(scaling, "beta_fast", rope->beta_fast);
+        if (json_object_get(scaling, "beta_slow") || rope->beta_slow != 1)
+            set_number(scaling, "beta_slow", rope->beta_slow);
+        state_yarn_factor(pub, scaling);
+    }
+    const json_t *context = json_object_get(scaling, "original_max_position_embeddings");
+    if (rope->kind != RAM_ROPE_LINEAR &&
+        (!json_is_number(context) || json_number_value(context) != rope->context))
+        json_object_set_new(scaling, "original_max_position_embeddings",
+                            rope->context == floor(rope->context)
+                                ? json_integer((json_int_t)rope->context)
+                                : json_real(rope->context));
+}
+
+static bool holds_anything(const json_t *value)
+{
+    return json_is_object(value) && json_object_size(value);
+}
+
+/* rope_parameters {rope_theta, rope_type, partial_rotary_factor, ...} as rope_theta and
+ * rope_scaling, which is null for the plain rotary embedding. */
+static void publish_rope(struct publisher *pub)
+{
+    const struct ram_rope_config *rope = &pub->config->rope;
+    json_t *const json = pub->json;
+    json_t *parameters = json_object_get(json, "rope_parameters");
+    json_t *scaling = json_object_get(json, "rope_scaling");
+    json_t *from = holds_anything(scaling) ? scaling : parameters;
+
+    if (!holds_anything(from))
+        from = (json_t *)(uintptr_t)ram_config_value(json, "rope_scaling");
+    if (!holds_anything(from))
+        from = (json_t *)(uintptr_t)ram_config_value(json, "rope_parameters");
+    if (holds_anything(from) && from != scaling && rope->kind != RAM_ROPE_DEFAULT) {
+        json_t *copy = json_deep_copy(from);
+        json_object_del(copy, "rope_theta");
+        json_object_del(copy, "partial_rotary_factor");
+        json_object_set_new(json, "rope_scaling", copy);
+        scaling = copy;
+    }
+    set_absent(json, "rope_theta", json_object_get(from, "rope_theta"));
+    set_number(json, "rope_theta", rope->theta);
+    if (pub->family->mlx_partial)
+        set_number(json, "partial_rotary_factor", rope->partial);
+    if (holds_anything(scaling))
+        state_scaling(pub, scaling);
+    else if (!scaling)
+        json_object_set_new(json, "rope_scaling", json_null());
+    if (!holds_anything(parameters))
+        return;
+    if (holds_anything(scaling))
+        json_object_update(parameters, scaling);
+    else
+        state_scaling(pub, parameters);
+    if (json_object_get(parameters, "rope_theta"))
+        set_number(parameters, "rope_theta", rope->theta);
+    if (pub->family->reads_partial && json_object_get(parameters, "partial_rotary_factor"))
+        set_number(parameters, "partial_rotary_factor", rope->partial);
+}
+
+/* ---- layers --------------------------------------------------------------------------------- */
+
+static uint64_t leading_dense(const struct ram_config *config)
+{
+    uint64_t n = 0;
+    while (n < config->n_layers && config->dense[n])
+        n++;
+    return n;
+}
+
+static void publish_experts(struct publisher *pub)
+{
+    json_t *const json = pub->json;
+    const json_t *types = ram_config_value(json, "mlp_layer_types");
+    static const char *const listed[] = {"mlp_only_layers", "decoder_sparse_step"};
+
+    switch (pub->family->layers) {
+    case RAM_LAYERS_PLAIN:
+        break;
+    case RAM_LAYERS_LISTED:
+        for (size_t i = 0; i < 2; i++)
+            set_absent(json, listed[i], (json_t *)(uintptr_t)ram_config_value(json, listed[i]));
+        set_absent_new(json, "mlp_only_layers", json_array());
+        set_absent_new(json, "decoder_sparse_step", json_integer(1));
+        break;
+    case RAM_LAYERS_NAMED:
+        if (json_is_array(types)) {
+            set_integer(json, "first_k_dense_replace", leading_dense(pub->config));
+            if (json_object_get(json, "moe_layer_freq"))
+                set_integer(json, "moe_layer_freq", 1);
+        }
+        set_absent(json, "moe_layer_freq",
+                   (json_t *)(uintptr_t)ram_config_value(json, "moe_layer_freq"));
+        __attribute__((fallthrough));
+    case RAM_LAYERS_LEADING:
+        set_absent(json, "first_k_dense_replace",
+                   (json_t *)(uintptr_t)ram_config_value(json, "first_k_dense_replace"));
+        set_absent_new(json, "first_k_dense_replace", json_integer(1));
+        break;
+    }
+}
+
+/* mlx_lm's llama slides where layer_types says so, whatever the class of transformers does. */
+static void publish_windows(struct publisher *pub)
+{
+    const struct ram_config *config = pub->config;
+    const json_t *types = json_object_get(pub->json, "layer_types");
+
+    if (ram_config_mlx_slides(config)) {
+        set_absent(pub->json, "layer_types",
+                   (json_t *)(uintptr_t)ram_config_value(pub->json, "layer_types"));
+        set_integer(pub->json, "sliding_window", config->sliding_window);
+        return;
+    }
+    if (!pub->family->mlx_layer_types || !json_is_array(types))
+        return;
+    json_t *plain = json_array();
+    for (uint64_t i = 0; i < config->n_layers; i++)
+        json_array_append_new(plain, json_string("full_attention"));
+    if (!json_equal(types, plain))
+        json_object_set(pub->json, "layer_types", plain);
+    json_decref(plain);
+}
+
+/* ---- all ------------------------------------------------------------------------------------ */
+
+static bool has_head(const struct ram_outline *outline)
+{
+    for (size_t i = 0; i < outline->n_modules; i++)
+        if (!strcmp(outline->modules[i].target->module, "lm_head"))
+            return true;
+    return false;
+}
+
+/* The tensors say what is tied; a GLM class of mlx_lm has a head of its own in any case. */
+static void publish_head(struct publisher *pub, const struct ram_outline *outline)
+{
+    const json_t *present = json_object_get(pub->json, "tie_word_embeddings");
+    const bool tied = pub->family->own_head
+                          ? json_is_true(present) && pub->config->tied == RAM_TIED_YES
+                          : !has_head(outline);
+
+    if (!json_is_boolean(present) || json_is_true(present) != tied)
+        json_object_set_new(pub->json, "tie_word_embeddings", json_boolean(tied));
+}
+
+int ram_mlx_publish(json_t *json, const struct ram_outline *outline, struct ram_err *err)
+{
+    const struct ram_config *config = &outline->layout->config;
+    struct publisher pub = {json, config, config->family};
+
+    if (!config->family)
+        return ram_fail(err, RAM_EINTERNAL, "model_type '%s' has no table", config->model_type);
+    set_absent(json, "torch_dtype", json_object_get(json, "dtype"));
+    for (size_t i = 0; i < pub.family->n_params; i++)
+        publish_param(&pub, &pub.family->params[i]);
+    publish_rope(&pub);
+    publish_experts(&pub);
+    publish_windows(&pub);
+    publish_head(&pub, outline);
+    /* mlx_lm takes one method of choosing experts, which is the one that we compute; and code
+     * beside the weights in place of its own class only if it is trusted. */
+    if (json_object_get(json, "topk_method") && pub.family->router == RAM_ROUTER_SIGMOID)
+        set_string(json, "topk_method", "noaux_tc");
+    json_object_del(json, "model_file");
+    return RAM_OK;
+}
