@@ -16,9 +16,10 @@ struct args {
 static const struct opt table[] = {
     {"output", 'o', OPT_TEXT, offsetof(struct args, output), "PLAN", "the file to write", NULL},
     {"encoder", 0, OPT_TEXT, offsetof(struct args, alloc.opts.encoder), "E",
-     "budget: the encoder that will convert, on which errors depend (default: rtn)", NULL},
+     "budget: the encoder that will be used for the conversion, on which errors depend", NULL},
     {"pareto", 0, OPT_FLAG, offsetof(struct args, pareto), NULL,
-     "budget: a table of many sizes, bytes against predicted divergence; no plan is written", NULL},
+     "budget: print a table of many sizes with their predicted divergence, and write no plan",
+     NULL},
     {0},
 };
 
@@ -29,8 +30,8 @@ static const struct opt_usage usage = {
                 "       ram allocate MANIFEST --method budget --pareto",
     .about = "Decides from a manifest how many bits each tensor gets, and writes the plan. The\n"
              "plan is JSON; `bits` and `group` of a unit may be edited by hand before\n"
-             "ram convert. --method all prints every method's distribution, bits and bytes\n"
-             "beside each other, and writes nothing: methods compare only at equal bytes.",
+             "ram convert. --method all prints a table of all methods and writes nothing;\n"
+             "methods can only be compared at equal size.",
     .examples = "ram allocate qwen3-8b.json --method all\n"
                 "ram allocate qwen3-8b.json -o plan.json\n"
                 "ram allocate qwen3-8b.json -o plan.json --method v2 --set 'down_proj=6g64'",

@@ -19,17 +19,18 @@ static const char *const tiers[] = {[RAM_TIER_KL] = "kl", [RAM_TIER_LOCAL] = "lo
 static const struct opt table[] = {
     {"output", 'o', OPT_TEXT, offsetof(struct args, output), "MANIFEST", "the file to write", NULL},
     {"probe", 0, OPT_FLAG, offsetof(struct args, probe), NULL,
-     "also run the model on tokens it makes itself, and measure what each matrix costs it: what "
-     "the budget method wants",
+     "also measure how much each matrix matters, by running the model on text that it generates "
+     "itself; for the budget method",
      NULL},
     {"tier", 0, OPT_CHOICE, offsetof(struct args, probing.tier), "T",
-     "with --probe: kl (default), the divergence of the model with one matrix coarse, or local, "
-     "what its layer then gives, which takes less time",
+     "with --probe: kl (default) measures the divergence of the model with one matrix stored "
+     "coarsely; local compares only the output of its layer, which takes less time",
      tiers},
     {"curves", 0, OPT_FLAG, offsetof(struct args, probing.curves), NULL,
-     "with --probe: also what every width costs under the encoder gptq", NULL},
+     "with --probe: also measure the error of every width with the encoder gptq", NULL},
     {"calibration", 0, OPT_TEXT, offsetof(struct args, probing.text), "FILE",
-     "with --probe: a text instead of tokens of the model's own; not data-free, and not needed",
+     "with --probe: use this text instead of text that the model generates; the result is then no "
+     "longer data-free; rarely needed",
      NULL},
     {"resume", 0, OPT_FLAG, offsetof(struct args, resume), NULL,
      "continue an interrupted run: take what it finished from MANIFEST.ram-partial", NULL},
@@ -39,9 +40,9 @@ static const struct opt table[] = {
 static const struct opt_usage usage = {
     .verb = "analyze",
     .synopsis = "MODEL -o MANIFEST [options]",
-    .about = "Reads every weight once and writes what was measured of each tensor: the four\n"
+    .about = "Reads every weight once and writes the measurements of each tensor: the four\n"
              "metrics of the method, statistics, and the squared error of every bit width and\n"
-             "group. Bits can then be decided, and decided anew, in an instant (ram allocate).\n\n"
+             "group. ram allocate makes plans from them without reading the weights again.\n\n"
              "While it runs, finished work is kept in MANIFEST.ram-partial: after ^C, a crash\n"
              "or a full disk the same command with --resume continues from there.",
     .examples = "ram analyze Qwen/Qwen3-8B -o qwen3-8b.json\n"
@@ -50,7 +51,7 @@ static const struct opt_usage usage = {
     .max_operands = 1,
 };
 
-/* Prints what is about to be read, so that nobody waits for something else than was meant. */
+/* Prints what is about to be read before the work begins, so that a mistake is noticed early. */
 static int announce(const struct ram_ckpt *ckpt, const struct job *job, struct ram_err *err)
 {
     struct ram_manifest *survey = NULL;

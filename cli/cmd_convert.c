@@ -13,7 +13,7 @@ struct args {
 
 static const struct opt table[] = {
     {"plan", 0, OPT_TEXT, offsetof(struct args, plan), "PLAN",
-     "what ram allocate decided, edited by hand or not", NULL},
+     "the plan, as written by ram allocate or edited by hand", NULL},
     {0},
 };
 
@@ -21,14 +21,14 @@ static const struct opt_usage usage = {
     .verb = "convert",
     .synopsis = "MODEL --plan PLAN -o DIR [options]",
     .about = "Writes the quantised checkpoint that a plan describes, for mlx_lm to load. DIR\n"
-             "is whole or absent: everything is written beside it first and then renamed.",
+             "appears only when it is complete; an interrupted run leaves nothing half-written.",
     .examples = "ram convert Qwen/Qwen3-8B --plan plan.json -o qwen3-8b-ram --dry-run\n"
                 "ram convert Qwen/Qwen3-8B --plan plan.json -o qwen3-8b-ram",
     .min_operands = 1,
     .max_operands = 1,
 };
 
-/* Prints what the plan comes to, so that nobody waits for something else than was meant. */
+/* Prints the plan before the work begins, so that a mistake is noticed early. */
 static int announce(const struct ram_plan *plan, const struct job *job, struct ram_err *err)
 {
     char *text = NULL;

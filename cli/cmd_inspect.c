@@ -10,17 +10,17 @@ struct args {
 };
 
 static const struct opt table[] = {
-    {"tensors", 0, OPT_FLAG, offsetof(struct args, tensors), NULL, "a line for each tensor too",
-     NULL},
+    {"tensors", 0, OPT_FLAG, offsetof(struct args, tensors), NULL,
+     "also print a line for each tensor", NULL},
     {0},
 };
 
 static const struct opt_usage usage = {
     .verb = "inspect",
     .synopsis = "MODEL [options]",
-    .about = "Prints what a checkpoint holds: architecture, tensors, dtypes, parameters,\n"
-             "bytes, and the sizes it could have. Headers are read and checked, weights are\n"
-             "not.",
+    .about = "Prints what a checkpoint contains: architecture, tensors, dtypes, parameters and\n"
+             "bytes, and its sizes under uniform quantisation. Headers are read and checked;\n"
+             "weights are not read.",
     .examples = "ram inspect Qwen/Qwen3-8B\n"
                 "ram inspect ./my-model --tensors --json",
     .min_operands = 1,

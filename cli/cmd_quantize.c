@@ -1,4 +1,5 @@
-/* cmd_quantize.c - all stages in one command; what each did is printed as soon as it is known. */
+/* cmd_quantize.c - all stages in one command; the result of each is printed as soon as it is known.
+ */
 #include "alloc_args.h"
 #include "analyze_args.h"
 #include "cmd.h"
@@ -23,15 +24,16 @@ static const char *const efforts[] = {"auto", "fast", "normal", "best", NULL};
 
 static const struct opt effort_table[] = {
     {"effort", 0, OPT_CHOICE, offsetof(struct args, effort), "E",
-     "budget: fast, normal or best; each says how long it takes (default: best for small models, "
-     "else normal)",
+     "budget: fast, normal or best; the expected times are printed first (default, or auto: best "
+     "for small models, normal for others)",
      efforts},
     {0},
 };
 
 static const struct opt table[] = {
     {"keep-manifest", 0, OPT_FLAG, offsetof(struct args, keep_manifest), NULL,
-     "leave what was measured in DIR/ram-manifest.json, to decide anew without weights", NULL},
+     "keep the measurements in DIR/ram-manifest.json, so that ram allocate can make other plans",
+     NULL},
     {"resume", 0, OPT_FLAG, offsetof(struct args, resume), NULL,
      "continue an interrupted run or a dry run: take what it finished from DIR.ram-partial", NULL},
     {0},
@@ -40,13 +42,13 @@ static const struct opt table[] = {
 static const struct opt_usage usage = {
     .verb = "quantize",
     .synopsis = "MODEL -o DIR [--bpw B | --size S | --fit S | --method M]",
-    .about = "Quantises a checkpoint: measures its weights, runs it on tokens of its own,\n"
-             "decides how many bits each tensor gets, prints that plan, writes DIR, and checks\n"
-             "what was written against the original. DIR is whole or absent; mlx_lm loads it.\n"
-             "Without a size it is --method budget --bpw 4.5.\n\n"
+    .about = "Quantises a checkpoint: measures its weights, runs it on text that it generates\n"
+             "itself, chooses the bits of each tensor, prints that plan, writes DIR, and\n"
+             "verifies the result. DIR appears only when it is complete; mlx_lm loads it.\n"
+             "Without a size or method, it uses --method budget --bpw 4.5.\n\n"
              "MODEL is a directory with config.json and *.safetensors, or org/name[@revision]\n"
              "in the Hugging Face cache. Finished work is kept in DIR.ram-partial: after ^C, a\n"
-             "crash or a full disk the same command with --resume continues from there.",
+             "crash or a full disk, the same command with --resume continues from there.",
     .examples = "ram quantize Qwen/Qwen3-8B -o qwen3-8b-ram\n"
                 "ram quantize Qwen/Qwen3-30B-A3B -o out --fit 24GiB --context 32768\n"
                 "ram quantize ./my-model -o out --size 5GB --dry-run\n"

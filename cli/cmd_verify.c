@@ -1,4 +1,4 @@
-/* cmd_verify.c - is a quantised checkpoint whole, loadable, and what its plan says? */
+/* cmd_verify.c - checks that a quantised checkpoint is complete and matches its plan. */
 #include "cmd.h"
 #include "job.h"
 #include "message.h"
@@ -12,10 +12,10 @@ struct args {
 #define AT(member) offsetof(struct args, member)
 static const struct opt table[] = {
     {"against", 0, OPT_TEXT, AT(against), "MODEL",
-     "compare with the checkpoint it was made from: relative error of each tensor, and its "
-     "worst group",
+     "compare with the original checkpoint: relative error of each tensor, and its worst group",
      NULL},
-    {"plan", 0, OPT_TEXT, AT(plan), "PLAN", "compare with this plan", NULL},
+    {"plan", 0, OPT_TEXT, AT(plan), "PLAN", "compare with this plan instead of the one in ram.json",
+     NULL},
     {0},
 };
 #undef AT
@@ -23,9 +23,9 @@ static const struct opt table[] = {
 static const struct opt_usage usage = {
     .verb = "verify",
     .synopsis = "DIR [--against MODEL] [--plan PLAN] [options]",
-    .about = "Opens a quantised checkpoint as a loader would and checks headers, shapes, sizes\n"
-             "and config against each other; with --plan against what was decided, with\n"
-             "--against weight by weight against the original. Exit code 5: a difference.",
+    .about = "Checks that a quantised checkpoint is complete and matches its plan: headers,\n"
+             "shapes, sizes, config.json and checksums. With --against it also compares every\n"
+             "weight with the original. The exit code is 5 if something differs.",
     .examples = "ram verify qwen3-8b-ram\n"
                 "ram verify qwen3-8b-ram --against Qwen/Qwen3-8B --plan plan.json",
     .min_operands = 1,

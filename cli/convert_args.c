@@ -5,23 +5,23 @@ static const char *const profiles[] = {[RAM_PROFILE_GPU] = "gpu", [RAM_PROFILE_C
 
 #define AT(member) offsetof(struct convert_args, member)
 const struct opt convert_args_table[] = {
-    {"output", 'o', OPT_TEXT, AT(output), "DIR", "the directory to make", NULL},
+    {"output", 'o', OPT_TEXT, AT(output), "DIR", "the directory to write", NULL},
     {"dry-run", 0, OPT_FLAG, AT(dry_run), NULL,
-     "print what would be written, bytes for each file, and stop", NULL},
-    {"format", 0, OPT_TEXT, AT(format), "F", "mlx, the default", NULL},
+     "print what would be written, with the size of each file, and stop", NULL},
+    {"format", 0, OPT_TEXT, AT(format), "F", "output format: mlx (default)", NULL},
     {"profile", 0, OPT_CHOICE, AT(profile), "P",
-     "which of MLX's two rounding rules: gpu (default) or cpu", profiles},
+     "which of MLX's two rounding rules to use: gpu (default) or cpu", profiles},
     {"encoder", 0, OPT_TEXT, AT(encoder), "E",
-     "rtn: round to nearest, as MLX itself does; search: scales and biases searched for the least "
-     "error, some 30 times as long; gptq: the least error of what a layer gives, on text of the "
-     "model's own making (default: a budget's effort decides; rtn otherwise)",
+     "rtn rounds to nearest, as MLX does; search finds the scales and biases of least error, in "
+     "some 30 times as long; gptq minimises the error of each layer's output, on text that the "
+     "model generates (default: that of the effort or the plan; otherwise rtn)",
      NULL},
     {"calibration", 0, OPT_TEXT, AT(text), "FILE",
-     "a text instead of tokens of the model's own, for what runs the model; not data-free, and "
-     "not needed",
+     "use this text instead of text that the model generates; the result is then no longer "
+     "data-free; rarely needed",
      NULL},
     {"shard-size", 0, OPT_SIZE, AT(shard_size), "SIZE",
-     "most bytes in one weight file (default: 5GiB)", NULL},
+     "largest size of one weight file (default: 5GiB)", NULL},
     {0},
 };
 #undef AT

@@ -15,23 +15,24 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"quantize", cmd_quantize, "everything: analyze, allocate, convert, verify"},
-    {"inspect", cmd_inspect, "what a checkpoint holds, and the sizes it could have"},
-    {"analyze", cmd_analyze, "weights -> manifest: what was measured of every tensor"},
-    {"allocate", cmd_allocate, "manifest -> plan: how many bits each tensor gets"},
-    {"convert", cmd_convert, "weights + plan -> quantised checkpoint"},
-    {"verify", cmd_verify, "is a quantised checkpoint whole, and what its plan says?"},
+    {"quantize", cmd_quantize, "do everything: analyze, allocate, convert, verify"},
+    {"inspect", cmd_inspect,
+     "show what a checkpoint contains, and its sizes if quantised uniformly"},
+    {"analyze", cmd_analyze, "weights -> manifest: measure every tensor"},
+    {"allocate", cmd_allocate, "manifest -> plan: choose the bits of each tensor"},
+    {"convert", cmd_convert, "weights + plan -> write the quantised checkpoint"},
+    {"verify", cmd_verify, "check that a quantised checkpoint is complete and matches its plan"},
     {"evaluate", cmd_evaluate, "evaluate a checkpoint: perplexity, KL divergence, accuracy"},
-    {"compare", cmd_compare, "scores of several models as one table"},
+    {"compare", cmd_compare, "print scores of several models as one table"},
     {"generate", cmd_generate, "generate text, as a quick sanity check"},
-    {"tokenize", cmd_tokenize, "the token ids of a text, or their number"},
+    {"tokenize", cmd_tokenize, "print the token ids of a text, or their number"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_overview(FILE *out)
 {
     fputs("usage: ram <verb> [arguments] [options]\n\n"
-          "Quantises LLM checkpoints to mixed precision, deciding from the weights alone.\n\n"
+          "Quantises LLM checkpoints to mixed precision, without calibration data.\n\n"
           "Most people need one command:\n\n"
           "  ram quantize MODEL -o DIR\n\n"
           "MODEL is a directory with config.json and *.safetensors, or org/name[@revision]\n"
@@ -42,9 +43,9 @@ static void print_overview(FILE *out)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
     fputs("\nEach stage reads a record and writes a record (JSON) that you may read and edit:\n\n"
           "  checkpoint --analyze--> manifest --allocate--> plan --convert--> checkpoint'\n\n"
-          "ram <verb> --help tells more; so does the manual page, ram(1).\n"
-          "Exit codes: 0 done, 1 failed, 2 misused, 3 bad input, 4 cannot be met, 5 verify\n"
-          "found a difference, 130 interrupted (resumable).\n",
+          "See ram <verb> --help and the manual page ram(1) for more.\n"
+          "Exit codes: 0 done, 1 failed, 2 usage error, 3 invalid input, 4 request cannot\n"
+          "be met, 5 verify found a difference, 130 interrupted (can be resumed).\n",
           out);
 }
 

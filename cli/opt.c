@@ -14,17 +14,19 @@
 #define AT(member) offsetof(struct opt_common, member)
 const struct opt opt_common_table[] = {
     {"threads", 0, OPT_UNSIGNED, AT(threads), "N",
-     "how many threads work (default: one for each processor); results do not depend on it", NULL},
+     "number of threads (default: one for each processor); results do not depend on it", NULL},
     {"max-memory", 0, OPT_SIZE, AT(max_memory), "SIZE",
-     "memory to stay within, such as 512M, 6GiB or 6GB (default: 2GiB)", NULL},
-    {"json", 0, OPT_FLAG, AT(json), NULL, "the result as JSON, and nothing else on stdout", NULL},
-    {"markdown", 0, OPT_FLAG, AT(markdown), NULL, "the result as Markdown tables", NULL},
+     "upper limit of memory, such as 512M, 6GiB or 6GB (default: 2GiB)", NULL},
+    {"json", 0, OPT_FLAG, AT(json), NULL, "print the result as JSON, and nothing else on stdout",
+     NULL},
+    {"markdown", 0, OPT_FLAG, AT(markdown), NULL, "print the result as Markdown tables", NULL},
     {"quiet", 'q', OPT_FLAG, AT(quiet), NULL,
-     "errors only: no progress, no notes, no account of what was written", NULL},
-    {"verbose", 'v', OPT_FLAG, AT(verbose), NULL, "more: a line for each unit, every note", NULL},
-    {"force", 0, OPT_FLAG, AT(force), NULL, "replace an output that exists", NULL},
-    {"help", 'h', OPT_FLAG, AT(help), NULL, "this text", NULL},
-    {"version", 0, OPT_FLAG, AT(version), NULL, "the version of ram", NULL},
+     "print errors only: no progress, no notes, no list of files", NULL},
+    {"verbose", 'v', OPT_FLAG, AT(verbose), NULL,
+     "print more: a line for each unit, and every note", NULL},
+    {"force", 0, OPT_FLAG, AT(force), NULL, "replace existing output", NULL},
+    {"help", 'h', OPT_FLAG, AT(help), NULL, "print this text", NULL},
+    {"version", 0, OPT_FLAG, AT(version), NULL, "print the version of ram", NULL},
     {0},
 };
 #undef AT

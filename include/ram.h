@@ -1,21 +1,21 @@
 /*
- * ram.h - the public face of libram: mixed-precision quantisation of LLM checkpoints, decided
- * from the weights alone.
+ * ram.h - the public interface of libram: mixed-precision quantisation of LLM checkpoints without
+ * calibration data.
  *
- * The library is five stages that meet only in records:
+ * The library consists of stages that are connected only by records:
  *
  *               analyze             allocate           convert
  *   checkpoint ----------> MANIFEST ----------> PLAN ----------> checkpoint'  --verify--> verdict
  *
- * A manifest says what was measured of every tensor, a plan what was decided. Both are JSON
- * files that a person may read and edit between stages.
+ * A manifest contains the measurements of every tensor, a plan the decisions. Both are JSON files
+ * that a user may read and edit between stages.
  *
  * Conventions. Functions return RAM_OK (0) or a negative status and write the reason to *err
- * (never NULL) the first time something fails. Objects come from _open, _new, _read or a stage
- * and go with _close or _free, which accept NULL. Strings are UTF-8; those that a function
- * hands out through a char ** belong to the caller and go with free(). The library prints
- * nothing and never exits. Option structs are meant to be zeroed: zero means the default.
- * Objects may be shared between threads for reading.
+ * (never NULL) the first time something fails. Objects are created by _open, _new, _read or a
+ * stage and released by _close or _free, which accept NULL. Strings are UTF-8; those that a
+ * function returns through a char ** belong to the caller, who releases them with free(). The
+ * library prints nothing and never exits. Option structs are meant to be zeroed: zero means the
+ * default. Objects may be shared between threads for reading.
  */
 #ifndef RAM_H
 #define RAM_H
@@ -34,14 +34,15 @@ extern "C" {
 
 enum ram_status {
     RAM_OK = 0,
-    RAM_EIO = -1,          /* the operating system refused to read, write, map or rename */
-    RAM_ENOMEM = -2,       /* no memory, or max_memory is too small for the work */
-    RAM_EINTERNAL = -3,    /* a broken promise inside the library */
-    RAM_EUSAGE = -4,       /* an argument makes no sense: unknown method, bad regex, ... */
-    RAM_EFORMAT = -5,      /* an input file is not what it claims to be */
-    RAM_ERANGE = -6,       /* a number in an input file is beyond a stated limit */
-    RAM_EBUDGET = -7,      /* what was asked for cannot be met; the message says the smallest */
-    RAM_EDIFF = -8,        /* verify found a difference */
+    RAM_EIO = -1,       /* the operating system refused to read, write, map or rename */
+    RAM_ENOMEM = -2,    /* no memory, or max_memory is too small for the work */
+    RAM_EINTERNAL = -3, /* a fault of the library itself */
+    RAM_EUSAGE = -4,    /* an invalid argument: unknown method, bad regex, ... */
+    RAM_EFORMAT = -5,   /* an input file is not valid */
+    RAM_ERANGE = -6,    /* a number in an input file is beyond a stated limit */
+    RAM_EBUDGET =
+        -7,         /* the request cannot be met; the message states the smallest possible value */
+    RAM_EDIFF = -8, /* verify found a difference */
     RAM_EINTERRUPT = -9,   /* the caller's cancelled() said so; the work can be resumed */
     RAM_EEXIST = -10,      /* the output exists and force was not given */
     RAM_EUNSUPPORTED = -11 /* a valid input of a kind this version cannot process */
@@ -60,8 +61,8 @@ int ram_exit_code(int status);
 struct ram_progress {
     const char *stage; /* "analyze", "convert", "verify", ... */
     const char *item;  /* what is being worked on: a tensor's name */
-    uint64_t done;     /* bytes of input behind us ... */
-    uint64_t total;    /* ... of so many */
+    uint64_t done;     /* bytes of input that were processed */
+    uint64_t total;    /* bytes of input in all */
 };
 
 struct ram_store;
@@ -72,8 +73,9 @@ struct ram_run {
     uint64_t max_memory; /* resident bytes a stage may use; 0: 2 GiB */
     /* Called from the thread that called the stage; any of the three may be NULL. */
     void (*progress)(void *user, const struct ram_progress *p);
-    void (*notice)(void *user, const char *line); /* what a user ought to know: a fallback */
-    bool (*cancelled)(void *user);                /* polled between tensors */
+    void (*notice)(void *user,
+                   const char *line); /* something the user should know, such as a fallback */
+    bool (*cancelled)(void *user);    /* polled between tensors */
     void *user;
     struct ram_store *store; /* where finished work is kept, and found again; NULL: nowhere */
 };
@@ -99,12 +101,12 @@ struct ram_ckpt;
 int ram_ckpt_open(struct ram_ckpt **out, const char *model, struct ram_err *err);
 void ram_ckpt_close(struct ram_ckpt *ckpt);
 
-/* What opening found that a user ought to know, such as weight files that were passed over: line i,
- * or NULL behind the last. The line lives as long as the checkpoint. */
+/* Notes from opening that the user should see, such as weight files that were skipped: line i, or
+ * NULL after the last one. The line lives as long as the checkpoint. */
 const char *ram_ckpt_note(const struct ram_ckpt *ckpt, size_t i);
 
-/* Does a model's directory hold the files that a tokenizer is made of, of any kind? Whatever
- * generates text needs one. */
+/* Whether a model's directory has the files of a tokenizer of any kind. Generating text needs one.
+ */
 bool ram_has_tokenizer(const char *dir);
 
 /* ---- finished work ---------------------------------------------------------------------- */
@@ -143,13 +145,15 @@ int ram_check_output(const char *path, bool force, const struct ram_ckpt *source
 struct ram_manifest;
 
 struct ram_analyze_opts {
-    unsigned expert_sample; /* score only so many experts of a stack, spread evenly; 0: all */
+    unsigned expert_sample; /* measure only so many experts of each stack, evenly spaced; 0: all */
     unsigned output_probes; /* columns of the sampled `output` metric; 0: closed form */
-    uint64_t seed;          /* of every random draw; 0: 42 */
-    bool no_svd; /* leave out that metric, which takes most of the time; budget does without */
+    uint64_t seed;          /* random seed; 0: 42 */
+    bool no_svd; /* leave out that metric, which takes most of the time and which budget does not
+                    use */
 };
 
-/* What a checkpoint holds, with nothing measured: every tensor's role, unit and stored form. */
+/* A manifest of what a checkpoint contains, without measurements: every tensor's role, unit and
+ * stored form. */
 int ram_survey(const struct ram_ckpt *ckpt, struct ram_manifest **out, struct ram_err *err);
 
 /* Reads every weight once; metrics and statistics as docs/metrics.md defines them. */
@@ -161,15 +165,15 @@ int ram_manifest_write(const struct ram_manifest *manifest, const char *path, bo
                        struct ram_err *err);
 void ram_manifest_free(struct ram_manifest *manifest);
 
-/* What the model is: architecture, tensors, parameters, bytes, sizes it could have.
- * tensors: a line for each of them too. */
+/* Describes the model: architecture, tensors, parameters, bytes, and sizes under uniform
+ * quantisation. tensors: also a line for each tensor. */
 int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_form form, bool tensors,
                           char **out, struct ram_err *err);
 
-/* How what a unit costs the model is measured. */
+/* How the sensitivity of a unit is measured. */
 enum ram_tier {
-    RAM_TIER_KL,   /* by the divergence of the model with that unit alone stored coarsely */
-    RAM_TIER_LOCAL /* by what its own layer then gives: a few forward passes, whatever the depth */
+    RAM_TIER_KL,   /* the divergence of the model with only that unit stored coarsely */
+    RAM_TIER_LOCAL /* the change of its layer's output: a few forward passes, whatever the depth */
 };
 
 struct ram_probe_opts {
@@ -179,35 +183,37 @@ struct ram_probe_opts {
     unsigned sequences, length;
     unsigned rounds;
     uint64_t seed;    /* 0: 42 */
-    bool curves;      /* also what every width costs under the encoder gptq */
-    const char *text; /* a file of text instead of the model's own: what data would change */
+    bool curves;      /* also measure the error of every width with the encoder gptq */
+    const char *text; /* a file of text that replaces text generated by the model */
 };
 
 /*
- * Adds to a manifest what each unit costs the model, in nats a token, when it alone is stored
- * coarsely: measured on tokens that the model itself makes, so that no data is read. Needs an
+ * Adds to a manifest the sensitivity of each unit: the divergence of the model, in nats per token,
+ * when only that unit is stored coarsely. It is measured on text that the model generates itself,
+ * so that no data is read. Needs an
  * architecture that can be run (RAM_EUNSUPPORTED otherwise).
  */
 int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
               const struct ram_probe_opts *opts, const struct ram_run *run, struct ram_err *err);
 
-/* Could ram_probe do its work? Nothing is run: RAM_EUNSUPPORTED for an architecture that cannot be,
- * RAM_EIO, RAM_EFORMAT or RAM_EUSAGE for a calibration text that cannot be read or is too short. */
+/* Checks whether ram_probe can work, without running anything: RAM_EUNSUPPORTED for an architecture
+ * that cannot be, RAM_EIO, RAM_EFORMAT or RAM_EUSAGE for a calibration text that cannot be read or
+ * is too short. */
 int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *opts,
                     struct ram_err *err);
 
-/* How much time a budget is given. */
+/* How much time the measurements for a budget may take. */
 enum ram_effort_level { RAM_EFFORT_FAST, RAM_EFFORT_NORMAL, RAM_EFFORT_BEST, RAM_N_EFFORTS };
 
 struct ram_effort {
-    const char *name, *what; /* a line for a person */
+    const char *name, *what; /* name, and a description in one line */
     struct ram_probe_opts probe;
     const char *encoder;
-    double seconds; /* that all stages take here, about; reading the files is left aside */
+    double seconds; /* expected time of all stages on this machine, without reading the files */
 };
 
-/* What each effort means for a model, and which is usual for it: best for small ones, else normal;
- * that depends on the model alone. manifest: of ram_survey at least. */
+/* What each effort means for a model, and which one is the default for it: best for small models,
+ * otherwise normal. The default depends only on the model. manifest: of ram_survey at least. */
 int ram_efforts(const struct ram_manifest *manifest, const struct ram_run *run,
                 struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
                 struct ram_err *err);
@@ -235,9 +241,9 @@ struct ram_allocate_opts {
     const char *expert_rule; /* mean, max or p90; NULL: mean */
     /* budget only; at most one of size, bpw and fit. Every byte of the weight files counts. */
     uint64_t size;    /* bytes */
-    double bpw;       /* bits a weight; if all three are 0: 4.5 */
-    uint64_t fit;     /* bytes of memory of a machine: room is left for keys, values and itself */
-    uint64_t context; /* tokens that fit then leaves room for; 0: 8192 */
+    double bpw;       /* bits per weight; if all three are 0: 4.5 */
+    uint64_t fit;     /* bytes of memory of the machine that will run the model */
+    uint64_t context; /* with fit: tokens of the KV cache; 0: 8192 */
     /* That will convert: what a width costs depends on it, and the plan records it. NULL: for
      * method budget the one whose error curves the manifest holds, "search" if it was probed
      * without them; otherwise "rtn". */
@@ -250,19 +256,20 @@ struct ram_plan_totals {
     double nominal_bits;   /* mean code width */
     double effective_bits; /* bytes x 8 / parameters */
     double compression;    /* 16-bit bytes / bytes */
-    double predicted_kld;  /* nats a token; NAN: the method foretells none */
+    double predicted_kld;  /* nats per token; NAN: the method predicts none */
 };
 
 /* Decides bits and group of every unit. Pure: no weights, no files, no clock. */
 int ram_allocate(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
                  struct ram_plan **out, struct ram_err *err);
 
-/* Every method's distribution, bits and bytes for one manifest, beside each other. */
+/* A table of every method's distribution, bits and bytes for one manifest. */
 int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
                          enum ram_form form, char **out, struct ram_err *err);
 
-/* What method budget would make of 2 to 9 bits a weight, and of all it can use: bytes, predicted
- * divergence, and the best uniform width in no more bytes. Sizes in opts are ignored. */
+/* A table of the plans of method budget for 2 to 9 bits per weight, and for as many as it can use:
+ * bytes, predicted divergence, and the best uniform width of no more bytes. Sizes in opts are
+ * ignored. */
 int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
                         enum ram_form form, char **out, struct ram_err *err);
 
@@ -271,7 +278,8 @@ int ram_plan_write(const struct ram_plan *plan, const char *path, bool force, st
 void ram_plan_free(struct ram_plan *plan);
 void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out);
 
-/* What was decided: totals, a table per role, the reasons; units: a line for each of them too. */
+/* Describes the decisions: totals, a table per role, the reasons; units: also a line for each unit.
+ */
 int ram_plan_describe(const struct ram_plan *plan, enum ram_form form, bool units, char **out,
                       struct ram_err *err);
 
@@ -286,7 +294,7 @@ struct ram_convert_opts {
     uint64_t shard_size; /* bytes; 0: 5 GiB */
     bool force;          /* replace an existing directory */
     bool dry_run;        /* describe only; nothing is written */
-    const char *text;    /* for gptq: a file of text instead of what the model makes itself */
+    const char *text;    /* for gptq: a file of text that replaces text generated by the model */
     /* For gptq, of the same checkpoint: if ram_probe measured error curves into it, the tokens it
      * made for them are not made again; the bytes written are the same. NULL: they are made. */
     const struct ram_manifest *measured;
@@ -294,8 +302,8 @@ struct ram_convert_opts {
 
 /*
  * Writes the checkpoint that the plan describes into a temporary directory beside dir and renames
- * it when every byte is on disk, so that dir is whole or absent. *out (may be NULL) receives what
- * was or would be written: bytes per file, fallbacks.
+ * it when every byte is on disk, so that dir appears only when it is complete. *out (may be NULL)
+ * receives a description of what was or would be written: bytes per file, fallbacks.
  */
 int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
                 const struct ram_convert_opts *opts, const struct ram_run *run, enum ram_form form,
@@ -309,8 +317,8 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
 int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
                const struct ram_run *run, enum ram_form form, char **out, struct ram_err *err);
 
-/* What a conversion is worth, on tokens that the model makes itself and that nothing was decided
- * by. Nats a token. */
+/* The divergence of a conversion from its source, measured on text that the model generates and
+ * that was not used for any decision; in nats per token. */
 struct ram_self_check {
     uint64_t tokens;
     double kld;         /* of the directory from its source */
@@ -358,7 +366,7 @@ struct ram_quantize_opts {
     void *user; /* of step */
 };
 
-/* What came of it: as far as it got, also after a failure. ram_quantized_release frees it. */
+/* The result, as far as the run got, also after a failure. ram_quantized_release frees it. */
 struct ram_quantized {
     bool to_budget;                           /* the method is budget: the next two count */
     struct ram_effort efforts[RAM_N_EFFORTS]; /* what each would be, and the seconds it takes */
@@ -399,7 +407,7 @@ struct ram_evaluate_opts {
     int shots;                /* of the choice tasks; 0: the task's default; -1: none */
     uint64_t limit;           /* only the first windows or documents; 0: all */
     uint64_t seq_len;         /* tokens of a window; 0: 2048 */
-    uint64_t windows;         /* at most so many; 0: 256 */
+    uint64_t windows;         /* the number of windows at most; 0: 256 */
     unsigned seed;            /* of the choice of windows; 0: 42 */
     bool f32;                 /* everything in f32, to compare engines */
 };
@@ -433,7 +441,7 @@ struct ram_generate_opts {
     bool f32;
 };
 
-/* Continues a prompt, to see that a model still speaks. text is called with the bytes of every
+/* Continues a prompt, as a quick sanity check of a model. text is called with the bytes of every
  * token as it comes; a character may be split between two calls. Stops at an end token. */
 int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *opts,
                  const struct ram_run *run, void (*text)(void *user, const char *bytes, size_t n),
