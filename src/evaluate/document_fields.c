@@ -343,8 +343,9 @@ int ram_document_from_json(const struct ram_document_source *source, const json_
         status = read_ready(source, object, out, answered, err);
     else
         status = refuse(source, object, err);
-    if (!status)
-        status = ram_json_text(object, 0, true, &canonical, err);
+    if (status || !ram_json_is_plain(object))
+        return status;
+    status = ram_json_text(object, 0, true, &canonical, err);
     if (!status)
         ram_sha256(canonical, strlen(canonical), out->sha256);
     free(canonical);

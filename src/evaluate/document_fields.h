@@ -12,8 +12,9 @@ struct ram_document_source {
     const char *where;
 };
 
-/* *answered: false if the file keeps the answer to itself, as test splits do; the document is then
- * of no use. RAM_EFORMAT names the member that is missing or wrong, and what is there. */
+/* out->sha256 stays empty where strict JSON cannot say what the object holds (NaN). *answered:
+ * false if the file keeps the answer to itself, as test splits do; the document is then of no use.
+ * RAM_EFORMAT names the member that is missing or wrong, and what is there. */
 int ram_document_from_json(const struct ram_document_source *source, const json_t *object,
                            struct ram_document *out, bool *answered, struct ram_err *err);
 

@@ -89,6 +89,40 @@ static int refuse_json(struct reader *reader, const json_error_t *at, bool whole
                     at->column, at->text, begun);
 }
 
+/* Bytes of the object that a text begins with, up to its closing bracket; 0 if it has none. */
+static size_t object_size(const char *text, size_t size)
+{
+    size_t depth = 0;
+    bool quoted = false;
+
+    for (size_t i = 0; i < size; i++) {
+        if (quoted && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && (text[i] == '{' || text[i] == '['))
+            depth++;
+        else if (!quoted && (text[i] == '}' || text[i] == ']') && depth && --depth == 0)
+            return i + 1;
+    }
+    return 0;
+}
+
+/* What strict JSON has no number for, and Python writes: NaN, or an integer of any size. */
+static json_t *read_as_python(const char *text, size_t size, json_error_t *at)
+{
+    const enum json_error_code code = json_error_code(at);
+    const size_t n = object_size(text, size);
+    struct ram_err ignored = {0};
+    json_t *object = NULL;
+
+    if ((code != json_error_invalid_syntax && code != json_error_numeric_overflow) || !n ||
+        ram_json_parse_python(&object, text, n, "", &ignored))
+        return NULL;
+    at->position = (int)n;
+    return object;
+}
+
 /* The document that begins at text[at], on one line or several. */
 static int read_json(struct reader *reader, struct ram_err *err)
 {
@@ -102,12 +136,16 @@ static int read_json(struct reader *reader, struct ram_err *err)
     json_t *object = json_loadb(reader->text + reader->at, size,
                                 JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &at);
     if (!object)
+        object = read_as_python(reader->text + reader->at, size, &at);
+    if (!object)
         return refuse_json(reader, &at, size == left, err);
     snprintf(where, sizeof where, "%s: line %zu", reader->where, line_at(reader, reader->at));
     const struct ram_document_source source = {&reader->documents->arena, reader->opts->task,
                                                where};
     int status = ram_document_from_json(&source, object, &document, &answered, err);
     json_decref(object);
+    if (!document.sha256[0])
+        ram_sha256(reader->text + reader->at, (size_t)at.position, document.sha256);
     reader->at += (size_t)at.position;
     if (!status && answered)
         status = add(reader, &document, err);

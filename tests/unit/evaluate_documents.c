@@ -217,6 +217,8 @@ static void two_documents_in_many_guises(void **state)
         "\n [ \n" FIRST " ,\n" SECOND "\n]\n\n",
         "{\n    \"label\": 1,\n    " ASKED "\n}\n{\n    " ASKED ",\n\n    \"label\": 0.0\n}\n",
         "[{" ASKED ", \"label\": \" 1 \"}, {" ASKED ", \"label\": 0}]",
+        "{\"score\": NaN, \"ind\": 1000000000000000000000, \"x\": \"}\\\"{\", " ASKED
+        ", \"label\": 1}\n{\"y\": [-Infinity], " ASKED ", \"label\": 0}\n",
         FIRST "\n{" ASKED "}\n{" ASKED ", \"label\": \"\"}\n{" ASKED ", \"label\": null}\n" SECOND
               "\n",
     };
