@@ -173,8 +173,9 @@ int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_form for
     static const struct ram_allocate_opts defaults;
     struct candidates candidates = {0};
 
-    int status = add_ladder(&candidates, manifest, &defaults, err);
-    if (!status)
+    /* What is coded already has the size it has. */
+    int status = manifest->coded ? RAM_OK : add_ladder(&candidates, manifest, &defaults, err);
+    if (!status && !manifest->coded)
         status = add_methods(&candidates, manifest, &defaults, err);
     if (status == RAM_EFORMAT) { /* measured in part: no reason not to look at it */
         *err = (struct ram_err){0};

@@ -3,6 +3,8 @@
  */
 #include "analyze/analyze.h"
 
+#include "ckpt/coding.h"
+
 #include <string.h>
 
 /* Under this many weights a matrix is not worth a score (docs/metrics.md). */
@@ -50,6 +52,24 @@ static enum ram_skip skip_of(const struct ram_source *source, const struct ram_e
     return entry->parameters < TINY ? RAM_SKIP_TINY : RAM_SKIP_NONE;
 }
 
+/* What the source's tensor stands for; of a stack, this expert's share of it. */
+static void fill_source(const struct ram_ckpt *ckpt, const struct ram_source *source,
+                        struct ram_entry *entry)
+{
+    const struct ram_tensor *t = source->tensor;
+    const uint64_t share = entry->parameters;
+    struct ram_coded coded;
+
+    entry->source.part = !ram_coding_weights(ckpt, t, &coded);
+    entry->source.bits = coded.bits;
+    entry->source.group = coded.group;
+    entry->source.bytes = share * (uint64_t)ram_dtypes[t->dtype].bits / 8;
+    if (ckpt->coding.mlx || ckpt->coding.problem)
+        entry->parameters = entry->source.part || !t->n ? 0
+                                                        : coded.weights / t->n * share +
+                                                              coded.weights % t->n * share / t->n;
+}
+
 static int fill_entry(const struct ram_ckpt *ckpt, const struct ram_source *source,
                       struct ram_arena *arena, struct ram_entry *entry, struct ram_err *err)
 {
@@ -79,19 +99,21 @@ static int fill_entry(const struct ram_ckpt *ckpt, const struct ram_source *sour
         entry->stored[i].cols = stored->view.cols;
     }
     entry->skip = skip_of(source, entry);
+    fill_source(ckpt, source, entry);
     return err->status;
 }
 
-/* Weights of all files; scales of FP8 weights are not weights. */
+/* Weights of all files, decoded; scales of FP8 weights are not weights. */
 static uint64_t count_parameters(const struct ram_ckpt *ckpt)
 {
+    struct ram_coded coded;
     uint64_t n = 0;
 
     for (size_t i = 0; i < ckpt->n_tensors; i++) {
         const struct ram_tensor *t = &ckpt->tensors[i];
-        if (ram_dtypes[t->dtype].is_weight)
-            n += t->n;
-        if (t->scale)
+        if (ram_coding_weights(ckpt, t, &coded))
+            n += coded.weights;
+        if (t->scale && ram_dtypes[t->scale->dtype].is_weight)
             n -= t->scale->n;
     }
     return n;
@@ -116,6 +138,11 @@ static int fill_model(const struct ram_ckpt *ckpt, const struct ram_layout *layo
         m->bytes += file->map.size;
     }
     m->n_files = ckpt->n_files;
+    m->coded = ckpt->coding.mlx || ckpt->coding.problem;
+    if (ckpt->coding.name)
+        m->coding = ram_arena_strdup(&m->arena, ckpt->coding.name, err);
+    if (layout->obstacle)
+        m->obstacle = ram_arena_strdup(&m->arena, layout->obstacle, err);
     return err->status ? err->status : copy_config(ckpt->config, m->config, err);
 }
 

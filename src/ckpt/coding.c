@@ -6,6 +6,7 @@
 #include "ckpt/coding.h"
 
 #include "ckpt/fp8.h"
+#include "ckpt/weight.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,68 +55,74 @@ static unsigned kind_of(enum ram_dtype dtype)
 
 /* A tensor whose name ends so, of such a type, and with such a companion, shows the coding. The
  * first row that fits any tensor counts, so the special ones stand before the general ones. */
+enum { BY_CONFIG = -1 };
 static const struct mark {
     const char *suffix;
     unsigned kinds;
     const char *beside; /* in place of the suffix; NULL: nothing is needed */
     const char *coding;
+    int bits; /* of a code; 0: not known, or told by the function that names the coding */
 } marks[] = {
-    {".quant_map", ANY, ".absmax", "bitsandbytes 4-bit"},
-    {".SCB", ANY, ".weight", "bitsandbytes 8-bit (LLM.int8)"},
-    {".pre_quant_scale", ANY, ".weight_scale_2", "ModelOpt AWQ (W4A8 or NVFP4)"},
-    {".pre_quant_scale", ANY, NULL, "ModelOpt AWQ"},
-    {".weight_packed", ANY, ".scale_packed", "compressed-tensors marlin-24"},
-    {".weight_packed", ANY, ".weight_global_scale", "NVFP4 (compressed-tensors)"},
-    {".weight_packed", BYTE, ".weight_scale", "MXFP4 (compressed-tensors)"},
-    {".weight_packed", ANY, NULL, "compressed-tensors pack-quantized integer"},
-    {".scale_packed", ANY, NULL, "compressed-tensors marlin-24"},
-    {".bitmask", BYTE, ".compressed", "compressed-tensors sparse"},
-    {".weight_scale_2", ANY, ".weight", "NVFP4 (ModelOpt)"},
-    {"_blocks", BYTE, "_scales", "MXFP4"},
-    {".W_q", ANY, NULL, "HQQ or SINQ"},
-    {".codebooks", ANY, ".codes", "AQLM"},
-    {".dense_weights", ANY, ".row_offsets", "SpQR"},
-    {".indices", WORD, ".centroids.weight", "VPTQ"},
-    {"._data", ANY, "._scale", "quanto"},
-    {"weight_qdata", ANY, "weight_scale", "torchao"},
-    {".Qidxs", WORD, NULL, "QuIP#"},
-    {".q_weight", WORD, NULL, "EXL2"},
-    {".trellis", WORD, NULL, "EXL3"},
-    {".tables2", ANY, ".scales", "HIGGS"},
-    {".forward_hadamard_matrix", ANY, ".scales", "FP-Quant"},
-    {".qweight", BYTE, ".weight_scales", "EETQ"},
-    {".qweight", BYTE, ".weight_scale", "EETQ"},
-    {".qweight", ANY, ".lookup_table", "SqueezeLLM"},
-    {".qweight", ANY, ".g_idx", "GPTQ"},
-    {".qweight", ANY, NULL, NULL}, /* GPTQ or AWQ: see packed_columns */
-    {".weight", BYTE, ".weight_scales", "EETQ"},
-    {".weight", BYTE, ".weight_scale", NULL}, /* see small_integers */
-    {".weight", WORD, ".scales", NULL},       /* see mlx_mode */
-    {".weight", CODES, NULL, NULL},
+    {".quant_map", ANY, ".absmax", "bitsandbytes 4-bit", 4},
+    {".SCB", ANY, ".weight", "bitsandbytes 8-bit (LLM.int8)", 8},
+    {".pre_quant_scale", ANY, ".weight_scale_2", "ModelOpt AWQ (W4A8 or NVFP4)", 4},
+    {".pre_quant_scale", ANY, NULL, "ModelOpt AWQ", 0},
+    {".weight_packed", ANY, ".scale_packed", "compressed-tensors marlin-24", 0},
+    {".weight_packed", ANY, ".weight_global_scale", "NVFP4 (compressed-tensors)", 4},
+    {".weight_packed", BYTE, ".weight_scale", "MXFP4 (compressed-tensors)", 4},
+    {".weight_packed", ANY, NULL, "compressed-tensors pack-quantized integer", BY_CONFIG},
+    {".scale_packed", ANY, NULL, "compressed-tensors marlin-24", 0},
+    {".bitmask", BYTE, ".compressed", "compressed-tensors sparse", 0},
+    {".weight_scale_2", ANY, ".weight", "NVFP4 (ModelOpt)", 4},
+    {"_blocks", BYTE, "_scales", "MXFP4", 4},
+    {".W_q", ANY, NULL, "HQQ or SINQ", 0},
+    {".codebooks", ANY, ".codes", "AQLM", 0},
+    {".dense_weights", ANY, ".row_offsets", "SpQR", 0},
+    {".indices", WORD, ".centroids.weight", "VPTQ", 0},
+    {"._data", ANY, "._scale", "quanto", 0},
+    {"weight_qdata", ANY, "weight_scale", "torchao", 0},
+    {".Qidxs", WORD, NULL, "QuIP#", 0},
+    {".q_weight", WORD, NULL, "EXL2", 0},
+    {".trellis", WORD, NULL, "EXL3", 0},
+    {".tables2", ANY, ".scales", "HIGGS", 0},
+    {".forward_hadamard_matrix", ANY, ".scales", "FP-Quant", 0},
+    {".qweight", BYTE, ".weight_scales", "EETQ", 8},
+    {".qweight", BYTE, ".weight_scale", "EETQ", 8},
+    {".qweight", ANY, ".lookup_table", "SqueezeLLM", 0},
+    {".qweight", ANY, ".g_idx", "GPTQ", BY_CONFIG},
+    {".qweight", ANY, NULL, NULL, 0}, /* GPTQ or AWQ: see packed_columns */
+    {".weight", BYTE, ".weight_scales", "EETQ", 8},
+    {".weight", BYTE, ".weight_scale", NULL, 0}, /* see small_integers */
+    {".weight", WORD, ".scales", NULL, 0},       /* see mlx_mode */
+    {".weight", CODES, NULL, NULL, 0},
 };
 
 /* AutoAWQ packs neighbouring columns of the transposed matrix, AutoGPTQ neighbouring rows, so only
  * one of the two has as many columns as there are scales. */
-static const char *packed_columns(const struct ram_ckpt *ckpt, const struct ram_tensor *t)
+static const char *packed_columns(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
+                                  int *bits)
 {
     const struct ram_tensor *scales = beside(ckpt, t, ".qweight", ".scales");
 
+    *bits = BY_CONFIG;
     if (!scales || !scales->n_dims || t->n_dims != 2)
         return "a coding like GPTQ's or AWQ's";
     return t->shape[1] == scales->shape[scales->n_dims - 1] ? "GPTQ" : "AWQ";
 }
 
-static const char *small_integers(const struct ram_ckpt *ckpt, const struct ram_tensor *t)
+static const char *small_integers(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
+                                  int *bits)
 {
     const struct ram_tensor *scale = beside(ckpt, t, ".weight", ".weight_scale");
 
+    *bits = t->dtype == RAM_I8 ? 8 : scale->n == 1 ? 2 : 4;
     if (t->dtype == RAM_I8)
         return "INT8 (as compressed-tensors and ModelOpt write it)";
     return scale->n == 1 ? "BitNet" : "4-bit codes, two in a byte";
 }
 
 /* MLX affine codes, which are read, have biases; NULL for them. */
-static const char *mlx_mode(const struct ram_ckpt *ckpt, const struct ram_tensor *t)
+static const char *mlx_mode(const struct ram_ckpt *ckpt, const struct ram_tensor *t, int *bits)
 {
     const struct ram_tensor *scales = beside(ckpt, t, ".weight", ".scales");
 
@@ -125,6 +132,7 @@ static const char *mlx_mode(const struct ram_ckpt *ckpt, const struct ram_tensor
         return NULL;
     const json_t *block = json_object_get(ckpt->config, "quantization");
     const char *mode = json_string_value(json_object_get(block, "mode"));
+    *bits = mode && !strcmp(mode, "mxfp8") ? 8 : 4;
     return mode && !strcmp(mode, "nvfp4")   ? "MLX nvfp4"
            : mode && !strcmp(mode, "mxfp8") ? "MLX mxfp8"
            : mode && !strcmp(mode, "mxfp4") ? "MLX mxfp4"
@@ -153,17 +161,19 @@ static bool fits(const struct ram_ckpt *ckpt, const struct ram_tensor *t, const 
            (!mark->beside || beside(ckpt, t, mark->suffix, mark->beside));
 }
 
-/* The coding that a mark shows, given that it fits; NULL: none that is foreign. */
+/* The coding that a mark shows, given that it fits, and the bits of its codes; NULL: none that is
+ * foreign. */
 static const char *coding_of(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
-                             const struct mark *mark)
+                             const struct mark *mark, int *bits)
 {
+    *bits = mark->bits;
     if (mark->coding)
         return mark->coding;
     if (!strcmp(mark->suffix, ".qweight"))
-        return packed_columns(ckpt, t);
+        return packed_columns(ckpt, t, bits);
     if (mark->kinds == BYTE)
-        return small_integers(ckpt, t);
-    return mark->kinds == WORD ? mlx_mode(ckpt, t) : any_codes(ckpt, t);
+        return small_integers(ckpt, t, bits);
+    return mark->kinds == WORD ? mlx_mode(ckpt, t, bits) : any_codes(ckpt, t);
 }
 
 /* Could a mark end so? Most names end in ".weight" and are floats, and need no more than this. */
@@ -172,7 +182,8 @@ static bool is_plain(const struct ram_tensor *t)
     return kind_of(t->dtype) == FLOAT && (ends(t->name, ".weight") || ends(t->name, ".bias"));
 }
 
-static const char *find_foreign(const struct ram_ckpt *ckpt, const struct ram_tensor **example)
+static const char *find_foreign(const struct ram_ckpt *ckpt, const struct ram_tensor **example,
+                                int *bits)
 {
     enum { N_MARKS = sizeof marks / sizeof *marks };
     const char *coding = NULL;
@@ -181,10 +192,13 @@ static const char *find_foreign(const struct ram_ckpt *ckpt, const struct ram_te
     for (size_t i = 0; i < ckpt->n_tensors; i++) {
         const struct ram_tensor *t = &ckpt->tensors[i];
         for (size_t m = 0; m < best && !is_plain(t); m++) {
-            const char *found = fits(ckpt, t, &marks[m]) ? coding_of(ckpt, t, &marks[m]) : NULL;
+            int own = 0;
+            const char *found =
+                fits(ckpt, t, &marks[m]) ? coding_of(ckpt, t, &marks[m], &own) : NULL;
             if (!found)
                 continue;
             coding = found;
+            *bits = own;
             *example = t;
             best = m;
         }
@@ -206,6 +220,21 @@ const json_t *ram_coding_config(const json_t *config)
             return block;
     }
     return NULL;
+}
+
+/* Bits of packed integers: GPTQ and AWQ write "bits", older AWQ "w_bit", compressed-tensors
+ * "num_bits" of a group; nearly all have 4. */
+static int bits_of_config(const json_t *config)
+{
+    json_t *groups = json_object_get(config, "config_groups"), *group;
+    json_int_t bits = json_integer_value(json_object_get(config, "bits"));
+    const char *key;
+
+    if (!bits)
+        bits = json_integer_value(json_object_get(config, "w_bit"));
+    json_object_foreach(groups, key, group) if (!bits) bits =
+        json_integer_value(json_object_get(json_object_get(group, "weights"), "num_bits"));
+    return bits > 0 && bits <= 8 ? (int)bits : 4;
 }
 
 /* compressed-tensors: is any group of modules coded other than as floats of 8 bits? */
@@ -285,9 +314,12 @@ int ram_coding_find(struct ram_ckpt *ckpt, struct ram_err *err)
     struct ram_coding *coding = &ckpt->coding;
 
     *coding = (struct ram_coding){0};
-    const char *foreign = find_foreign(ckpt, &example);
-    if (foreign)
+    const char *foreign = find_foreign(ckpt, &example, &coding->bits);
+    if (foreign) {
+        if (coding->bits == BY_CONFIG)
+            coding->bits = bits_of_config(config);
         return refuse_foreign(ckpt, foreign, example, err);
+    }
     for (size_t i = 0; i < ckpt->n_tensors && !coding->mlx; i++)
         coding->mlx = ckpt->tensors[i].dtype == RAM_U32 && ends(ckpt->tensors[i].name, ".weight") &&
                       beside(ckpt, &ckpt->tensors[i], ".weight", ".scales");
@@ -319,6 +351,50 @@ bool ram_coding_is_activation(const char *name)
             return true;
     /* TensorRT Model Optimizer before its export: "q_bmm_quantizer._amax". */
     return strstr(name, "_quantizer._") != NULL;
+}
+
+/* ---- counting ---------------------------------------------------------------------------- */
+
+/* Does a tensor hold weights, in whatever form, rather than scales and tables of a coding? */
+static bool holds_weights(const struct ram_tensor *t)
+{
+    static const char *const suffixes[] = {".weight", ".bias",  ".qweight", ".weight_packed",
+                                           "_blocks", "._data", ".W_q",     "weight_qdata",
+                                           "_proj",   "_bias"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (ends(t->name, suffixes[i]))
+            return true;
+    return false;
+}
+
+bool ram_coding_weights(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
+                        struct ram_coded *out)
+{
+    static const char own[] = ".weight";
+    const bool codes = kind_of(t->dtype) != FLOAT;
+    struct ram_weight weight;
+    struct ram_err ignored = {0};
+    char module[MAX_NAME];
+
+    *out = (struct ram_coded){.weights = t->n, .bits = ram_dtypes[t->dtype].bits};
+    if (!ckpt->coding.mlx && !ckpt->coding.problem)
+        return !codes && !ram_coding_is_activation(t->name);
+    if (!holds_weights(t))
+        return false;
+    if (codes && ckpt->coding.bits > 0) {
+        out->bits = ckpt->coding.bits;
+        out->weights = t->size / (size_t)out->bits * 8;
+    }
+    if (t->dtype != RAM_U32 || !ckpt->coding.mlx || !ends(t->name, own) ||
+        strlen(t->name) >= sizeof module)
+        return true;
+    snprintf(module, sizeof module, "%.*s", (int)(strlen(t->name) - strlen(own)), t->name);
+    if (ram_weight_find(&weight, ckpt, module, &ignored) || !weight.affine.bits)
+        return true;
+    out->weights = weight.blocks * weight.rows * weight.cols;
+    out->bits = weight.affine.bits;
+    out->group = weight.affine.group;
+    return true;
 }
 
 int ram_ckpt_check_coding(const struct ram_ckpt *ckpt, struct ram_err *err)

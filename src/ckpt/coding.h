@@ -21,4 +21,15 @@ const json_t *ram_coding_config(const json_t *config);
  * packagings store beside the weights: true for "model.layers.0.self_attn.q_proj.input_scale". */
 bool ram_coding_is_activation(const char *name);
 
+/* What a tensor stands for. */
+struct ram_coded {
+    size_t weights;  /* of codes: what they decode to */
+    int bits, group; /* of a code or a float; group 0: none, or not known */
+};
+
+/* False for what holds no weights: scales, zero points and tables of a coding, integers. Of a
+ * coding whose codes' bits are not known the elements are counted as they are stored. */
+bool ram_coding_weights(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
+                        struct ram_coded *out);
+
 #endif

@@ -104,6 +104,9 @@ struct ram_name ram_arch_name(const char *name)
                                                NULL};
     static const char *const towers[] = {"visual",      "vision_tower",          "vision_model",
                                          "audio_tower", "multi_modal_projector", NULL};
+    /* The last three are how GPTQ and AWQ, compressed-tensors, and MLX name codes and scales. */
+    static const char *const weights[] = {"weight", "qweight", "weight_packed",
+                                          "scales", "biases",  NULL};
     struct ram_name out = {.role = "other", .layer = -1, .expert = -1};
     struct part parts[MAX_PARTS];
     bool shared = false, tower = false, stacked = false;
@@ -123,7 +126,7 @@ struct ram_name ram_arch_name(const char *name)
         tower = tower || is_one_of(parts[i], towers);
     }
     const struct part last = parts[n - 1];
-    const bool weight = is(last, "weight");
+    const bool weight = is_one_of(last, weights);
     const struct part module = n > 1 && (weight || is(last, "bias")) ? parts[n - 2] : last;
     out.is_bias = is(last, "bias") || contains(last, "correction_bias");
     if (out.is_bias)

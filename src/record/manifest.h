@@ -68,6 +68,12 @@ struct ram_entry {
     struct ram_metrics metrics;
     struct ram_stats stats;
     double errors[RAM_N_BITS][RAM_N_GROUPS]; /* sum of squared errors; NAN: group does not fit */
+    /* Not written, for a look at coded checkpoints: what it is in the source. */
+    struct {
+        uint64_t bytes;
+        int bits, group; /* of a code or a float; group 0: none */
+        bool part;       /* scales, biases or tables of another tensor: no weights of its own */
+    } source;
 };
 
 /* Whether it has everything that scores are computed from. */
@@ -100,6 +106,10 @@ struct ram_manifest {
     json_t *sensitivities;
     struct ram_entry *entries; /* checkpoint order: by natural order of names */
     size_t n_entries;
+    /* Not written: how the source is coded (NULL: floats), whether it is so that nothing can be
+     * decided for it, and why it cannot be converted (NULL: it can). */
+    const char *coding, *obstacle;
+    bool coded;
     /* Not written: the tokens [n_tokens, token_length] that error curves were measured on, so that
      * a conversion in the same process need not make them again. */
     uint32_t *tokens;

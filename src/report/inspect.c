@@ -17,6 +17,7 @@ struct digest {
     const char *dtypes[MAX_DTYPES];
     struct ram_share by_dtype[MAX_DTYPES];
     size_t n_dtypes, n_measured, n_scored;
+    uint64_t bytes; /* of all tensors in the source */
     int layers, experts;
     uint64_t expert_parameters;
 };
@@ -35,6 +36,18 @@ static void count_dtype(struct digest *digest, const struct ram_entry *entry)
     digest->by_dtype[i].tensors++;
 }
 
+/* Weights by the bits of their codes; all floats count as 16. */
+static void count_width(struct ram_role *role, const struct ram_entry *entry)
+{
+    const int bits = entry->source.bits > 8 ? 16 : entry->source.bits;
+    const int i = ram_share_index(bits);
+
+    if (i < 0 || entry->source.part)
+        return;
+    role->shares[i].parameters += entry->parameters;
+    role->shares[i].tensors++;
+}
+
 static int digest_manifest(const struct ram_manifest *manifest, struct digest *digest,
                            struct ram_err *err)
 {
@@ -45,9 +58,12 @@ static int digest_manifest(const struct ram_manifest *manifest, struct digest *d
             role = ram_roles_at(&digest->roles, entry->role, entry->expert >= 0, err);
         if (!role)
             return RAM_ENOMEM;
-        role->tensors++;
+        role->tensors += !(manifest->coded && entry->source.part);
         role->parameters += entry->parameters;
-        role->bytes += entry->parameters * (uint64_t)entry->stored_size;
+        role->bytes += manifest->coded ? entry->source.bytes
+                                       : entry->parameters * (uint64_t)entry->stored_size;
+        digest->bytes += entry->source.bytes;
+        count_width(role, entry);
         count_dtype(digest, entry);
         digest->n_measured += entry->measured;
         digest->n_scored += entry->skip == RAM_SKIP_NONE;
@@ -61,8 +77,34 @@ static int digest_manifest(const struct ram_manifest *manifest, struct digest *d
     return RAM_OK;
 }
 
+/* "4 and 8 bits, groups of 64" is what a person wants to know first of coded weights. */
+static void put_widths(const struct ram_role *role, struct ram_buf *out)
+{
+    uint64_t all = 0;
+    size_t n = 0;
+
+    for (int i = 0; i <= RAM_N_BITS; i++)
+        all += role->shares[i].parameters;
+    for (int i = 0; i <= RAM_N_BITS && all; i++) {
+        const uint64_t own = role->shares[i].parameters;
+        if (!own)
+            continue;
+        ram_buf_printf(out, "%s%d", n++ ? ", " : "", i == RAM_N_BITS ? 16 : ram_bits_grid[i]);
+        if (own != all)
+            ram_buf_printf(out, " (%s %%)", ram_format_percent((double)own, (double)all).s);
+    }
+}
+
 /* ---- text and Markdown --------------------------------------------------------------------------
  */
+
+/* Of a survey: scales and biases included, headers not, as plans count. A manifest that was read
+ * from a file does not know; then the files are divided. */
+static double bits_per_weight(const struct ram_manifest *m, const struct digest *digest)
+{
+    const uint64_t bytes = digest->bytes ? digest->bytes : m->bytes;
+    return m->parameters ? (double)bytes * 8 / (double)m->parameters : 0;
+}
 
 static void put_facts(const struct ram_manifest *m, const struct digest *digest, enum ram_form form,
                       struct ram_buf *out)
@@ -77,6 +119,14 @@ static void put_facts(const struct ram_manifest *m, const struct digest *digest,
     ram_table_cell(&table, "parameters");
     ram_table_cell(&table, "%s (%s)", ram_format_count(m->parameters).s,
                    ram_format_short(m->parameters).s);
+    if (m->coding) {
+        ram_table_cell(&table, "coding");
+        ram_table_cell(&table, "%s", m->coding);
+    }
+    if (m->coded && m->parameters) {
+        ram_table_cell(&table, "bits a weight");
+        ram_table_cell(&table, "%.2f", bits_per_weight(m, digest));
+    }
     ram_table_cell(&table, "weight files");
     ram_table_cell(&table, "%s (%s), %s bytes in %zu file%s", ram_format_binary(m->bytes).s,
                    ram_format_decimal(m->bytes).s, ram_format_count(m->bytes).s, m->n_files,
@@ -102,16 +152,20 @@ static void put_facts(const struct ram_manifest *m, const struct digest *digest,
                        ram_format_count(digest->dropped.tensors).s,
                        ram_format_short(digest->dropped.parameters).s);
     }
-    ram_table_cell(&table, "measured");
-    ram_table_cell(&table, "%s of %s matrices", ram_format_count(digest->n_measured).s,
-                   ram_format_count(digest->n_scored).s);
+    if (digest->n_measured) { /* a survey measures nothing, and that is no finding */
+        ram_table_cell(&table, "measured");
+        ram_table_cell(&table, "%s of %s matrices", ram_format_count(digest->n_measured).s,
+                       ram_format_count(digest->n_scored).s);
+    }
     ram_table_print(&table, form, out);
     ram_table_release(&table);
 }
 
-static void put_roles(const struct digest *digest, enum ram_form form, struct ram_buf *out)
+/* coded: a column of widths, too. */
+static void put_roles(const struct digest *digest, bool coded, enum ram_form form,
+                      struct ram_buf *out)
 {
-    const char *heads[] = {"role", ">tensors", ">parameters", ">%", NULL};
+    const char *heads[] = {"role", ">tensors", ">parameters", ">%", NULL, ">bits"};
     struct ram_table table = {0};
     struct ram_role all = {.name = "all"};
     char size[8];
@@ -120,10 +174,12 @@ static void put_roles(const struct digest *digest, enum ram_form form, struct ra
         all.tensors += digest->roles.items[i].tensors;
         all.parameters += digest->roles.items[i].parameters;
         all.bytes += digest->roles.items[i].bytes;
+        for (int k = 0; k <= RAM_N_BITS; k++)
+            all.shares[k].parameters += digest->roles.items[i].shares[k].parameters;
     }
     snprintf(size, sizeof size, ">%s", ram_format_unit(all.bytes));
     heads[4] = size;
-    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+    for (size_t i = 0; i < sizeof heads / sizeof *heads - !coded; i++)
         ram_table_column(&table, heads[i]);
     for (size_t i = 0; i <= digest->roles.n; i++) {
         const struct ram_role *const r = i < digest->roles.n ? &digest->roles.items[i] : &all;
@@ -135,6 +191,12 @@ static void put_roles(const struct digest *digest, enum ram_form form, struct ra
         ram_table_cell(&table, "%s",
                        ram_format_percent((double)r->parameters, (double)all.parameters).s);
         ram_table_cell(&table, "%s", ram_format_in_unit(r->bytes, all.bytes).s);
+        if (coded) {
+            struct ram_buf widths = {0};
+            put_widths(r, &widths);
+            ram_table_cell(&table, "%s", widths.data ? widths.data : "");
+            ram_buf_release(&widths);
+        }
     }
     ram_table_heading(out, form, "By role");
     ram_table_print(&table, form, out);
@@ -256,6 +318,11 @@ static json_t *manifest_json(const struct ram_manifest *m, const struct digest *
         "bytes", (json_int_t)m->bytes, "files", (json_int_t)m->n_files, "tensors",
         (json_int_t)m->n_entries, "layers", digest->layers, "experts", digest->experts, "measured",
         (json_int_t)digest->n_measured, "dtypes", dtypes, "roles", roles, "sizes", sizes);
+    if (root) {
+        json_object_set_new(root, "coding", m->coding ? json_string(m->coding) : json_null());
+        json_object_set_new(root, "bits_per_weight", ram_json_real(bits_per_weight(m, digest)));
+        json_object_set_new(root, "obstacle", m->obstacle ? json_string(m->obstacle) : json_null());
+    }
     json_t *const list = root && tensors ? json_array() : NULL;
     for (size_t i = 0; list && i < m->n_entries; i++)
         json_array_append_new(list, tensor_json(&m->entries[i]));
@@ -281,8 +348,11 @@ int ram_report_manifest(const struct ram_manifest *manifest, const struct ram_ca
     }
     ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
     put_facts(manifest, digest, form, &text);
-    put_roles(digest, form, &text);
-    put_sizes(candidates, n_candidates, form, &text);
+    put_roles(digest, manifest->coded, form, &text);
+    if (n_candidates)
+        put_sizes(candidates, n_candidates, form, &text);
+    if (manifest->obstacle)
+        ram_buf_printf(&text, "\nIt cannot be converted: %s.\n", manifest->obstacle);
     if (tensors)
         put_tensors(manifest, digest->n_measured > 0, form, &text);
     status = ram_buf_take(&text, out, err);

@@ -69,6 +69,13 @@ says out model.safetensors
 absent dir
 expect 0 convert "$tiny" --plan auto.json -o dir
 present dir/config.json dir/model.safetensors dir/ram.json dir/README.md dir/tokenizer.json
+expect 0 inspect dir
+says out 'parameters *4,984,192 ' # what the codes stand for, as of the source
+says out 'coding *MLX affine'
+says out 'It cannot be converted: its weights are MLX codes already'
+expect 0 inspect "$tiny"
+says out 'parameters *4,984,192 '
+if grep -q -e measured -e coding "$tmp/out"; then bad "a survey speaks of what it has not"; else good; fi
 json dir/config.json quantization
 json dir/ram.json
 expect 2 convert "$tiny" --plan auto.json -o dir

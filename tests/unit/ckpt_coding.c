@@ -245,6 +245,83 @@ static void every_coding_has_its_name(void **state)
     free(zeros);
 }
 
+/* What codes stand for, whatever they are packed in; scales and tables stand for nothing. */
+static void weights_behind_codes(void **state)
+{
+    static const struct {
+        struct test_case c;
+        size_t weights;
+        int bits, group;
+    } counts[] = {
+        {{"{}", NULL, NULL, {{".weight", RAM_BF16, {64, 64}}}}, 4096, 16, 0},
+        {{"{\"quantization\": {\"bits\": 4, \"group_size\": 64}}",
+          NULL,
+          NULL,
+          {{".weight", RAM_U32, {64, 8}},
+           {".scales", RAM_BF16, {64, 1}},
+           {".biases", RAM_BF16, {64, 1}}}},
+         4096,
+         4,
+         64},
+        {{"{\"quantization\": {\"bits\": 6, \"group_size\": 32}}",
+          NULL,
+          NULL,
+          {{".weight", RAM_U32, {4, 16, 12}},
+           {".scales", RAM_F16, {4, 16, 2}},
+           {".biases", RAM_F16, {4, 16, 2}}}},
+         4096,
+         6,
+         32},
+        {{"{\"quantization_config\": {\"bits\": 8}}",
+          NULL,
+          NULL,
+          {{".qweight", RAM_I32, {16, 64}},
+           {".scales", RAM_F16, {2, 64}},
+           {".qzeros", RAM_I32, {2, 16}}}},
+         4096,
+         8,
+         0},
+        {{"{}",
+          NULL,
+          NULL,
+          {{".weight", RAM_U8, {2048, 1}},
+           {".weight.absmax", RAM_F32, {64}},
+           {".weight.quant_map", RAM_F32, {16}}}},
+         4096,
+         4,
+         0},
+        {{"{}",
+          NULL,
+          NULL,
+          {{".weight_packed", RAM_I32, {64, 8}},
+           {".weight_scale", RAM_BF16, {64, 1}},
+           {".weight_shape", RAM_I64, {2}}}},
+         4096,
+         4,
+         0},
+    };
+    uint8_t *zeros = calloc(1, 1 << 16);
+    (void)state;
+
+    assert_non_null(zeros);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        struct ram_ckpt ckpt;
+        size_t weights = 0;
+        build(&ckpt, &counts[i].c, zeros);
+        for (size_t t = 0; t < ckpt.n_tensors; t++) {
+            struct ram_coded coded;
+            if (!ram_coding_weights(&ckpt, &ckpt.tensors[t], &coded))
+                continue;
+            weights += coded.weights;
+            assert_int_equal(coded.bits, counts[i].bits);
+            assert_int_equal(coded.group, counts[i].group);
+        }
+        assert_int_equal(weights, counts[i].weights);
+        release(&ckpt);
+    }
+    free(zeros);
+}
+
 /* Zero points that are not 0 would have to be subtracted. */
 static void zero_points(void **state)
 {
@@ -283,6 +360,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_coding_has_its_name),
+        cmocka_unit_test(weights_behind_codes),
         cmocka_unit_test(zero_points),
         cmocka_unit_test(names_of_activation_scales),
     };
