@@ -21,7 +21,7 @@ static const struct opt_usage usage = {
     .verb = "convert",
     .synopsis = "MODEL --plan PLAN -o DIR [options]",
     .about = "Writes the quantised checkpoint that a plan describes, for mlx_lm to load. DIR\n"
-             "appears only when it is complete; an interrupted run leaves nothing half-written.",
+             "appears only when it is complete: an interrupted run leaves no partial DIR.",
     .examples = "ram convert Qwen/Qwen3-8B --plan plan.json -o qwen3-8b-ram --dry-run\n"
                 "ram convert Qwen/Qwen3-8B --plan plan.json -o qwen3-8b-ram",
     .min_operands = 1,
