@@ -34,6 +34,7 @@ struct make_opts {
     bool mtp;  /* a layer for multi-token prediction (GLM) */
     bool tied; /* and no lm_head.weight, unless spare_head */
     bool spare_head; /* one that is the embedding once more */
+    int prefix;      /* of "model." in names: -1 it is absent, 1 it stands there twice */
     bool other_head; /* one of its own, although config.json says that it is tied */
     bool bias;         /* attention_bias (llama, glm4_moe) */
     bool split_kv;     /* embed_q and unembed_out instead of kv_b_proj */
@@ -202,6 +203,16 @@ static inline struct make_tensor *make_find(struct make_set *set, const char *na
             return &set->tensors[i];
     make_fail(name);
     return NULL;
+}
+
+static inline void make_rename(struct make_tensor *t, int prefix)
+{
+    const bool inside = !strncmp(t->name, "model.", 6);
+    char name[sizeof t->name];
+
+    snprintf(name, sizeof name, "%s%.150s", prefix > 0 ? "model." : "",
+             prefix < 0 && inside ? t->name + 6 : t->name);
+    memcpy(t->name, name, sizeof name);
 }
 
 /* Gives one tensor the bytes of another of its size. */
@@ -540,6 +551,8 @@ static inline struct make_set make_tensors(const struct make_opts *opts)
         make_matrix(&set, MAKE_VOCAB, MAKE_HIDDEN, "lm_head.weight");
     if (opts->spare_head)
         make_copy(&set, "model.embed_tokens.weight", "lm_head.weight");
+    for (size_t i = 0; opts->prefix && i < set.n; i++)
+        make_rename(&set.tensors[i], opts->prefix);
     return set;
 }
 

@@ -60,10 +60,16 @@ static const struct ram_slot qwen2[] = {
     NORMS,
 };
 
+/* mlx_lm's classes have no biases here, so a model with any can be run but not converted. */
 #define QWEN3_ATTENTION                                                                            \
-    LINEAR("self_attn.q_proj", Q, HIDDEN, ALWAYS), LINEAR("self_attn.k_proj", KV, HIDDEN, ALWAYS), \
+    LINEAR("self_attn.q_proj", Q, HIDDEN, ALWAYS),                                                 \
+        VECTOR("self_attn.q_proj", "bias", Q, IF_ATTENTION_BIAS),                                  \
+        LINEAR("self_attn.k_proj", KV, HIDDEN, ALWAYS),                                            \
+        VECTOR("self_attn.k_proj", "bias", KV, IF_ATTENTION_BIAS),                                 \
         LINEAR("self_attn.v_proj", KV, HIDDEN, ALWAYS),                                            \
+        VECTOR("self_attn.v_proj", "bias", KV, IF_ATTENTION_BIAS),                                 \
         LINEAR("self_attn.o_proj", HIDDEN, Q, ALWAYS),                                             \
+        VECTOR("self_attn.o_proj", "bias", HIDDEN, IF_ATTENTION_BIAS),                             \
         VECTOR("self_attn.q_norm", "weight", HEAD, ALWAYS),                                        \
         VECTOR("self_attn.k_norm", "weight", HEAD, ALWAYS)
 

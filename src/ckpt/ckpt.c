@@ -7,6 +7,7 @@
 #include "ckpt/coding.h"
 #include "ckpt/files.h"
 #include "ckpt/hub.h"
+#include "ckpt/prefix.h"
 #include "ckpt/safetensors.h"
 
 #include <errno.h>
@@ -176,6 +177,8 @@ static int open_files(struct ram_ckpt *ckpt, struct ram_err *err)
         status = open_file(ckpt, (unsigned)i, &list, err);
     ckpt->tensors = list.tensors;
     ckpt->n_tensors = list.n;
+    if (!status)
+        status = ram_prefix_settle(ckpt, &index, err);
     if (!status)
         status = ram_ckpt_seal(ckpt, err);
     if (!status && index.n_entries)

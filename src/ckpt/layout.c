@@ -2,6 +2,7 @@
 #include "ckpt/layout.h"
 
 #include "ckpt/build.h"
+#include "ckpt/prefix.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -82,15 +83,15 @@ static int drop_biases(struct ram_build *b)
         if (b->used[i] || source->dropped || !is_unread_bias(b, &b->ckpt->tensors[i]))
             continue;
         source->dropped = true;
-        source->why_dropped = "no bias of the model's class";
+        source->why_dropped = "not read: config.json does not announce it";
         source->n_stored = 0;
         first = first ? first : b->ckpt->tensors[i].name;
         n++;
     }
     return n ? ram_notes_add(
                    &layout->notes, &layout->arena, b->err,
-                   "%zu biases such as '%s' are left out: by config.json, a model of type "
-                   "%s has none there, and transformers does not read them either",
+                   "%zu tensors such as '%s' are left out: config.json does not announce them, so "
+                   "the class of %s in transformers does not read them",
                    n, first, layout->model_type)
              : RAM_OK;
 }
@@ -133,31 +134,10 @@ static int note_windows(struct ram_build *b)
                          config->sliding_window);
 }
 
-/* What is there instead of what is missing: where a tensor's name ends as it should, its beginning
- * is the matter. */
-static const char *describe_names(struct ram_build *b)
-{
-    static const char expected[] = "model.embed_tokens.weight", core[] = "embed_tokens.weight";
-
-    if (!b->ckpt->n_tensors || ram_ckpt_find(b->ckpt, expected))
-        return "";
-    for (size_t i = 0; i < b->ckpt->n_tensors; i++) {
-        const char *name = b->ckpt->tensors[i].name;
-        const size_t n = strlen(name), m = strlen(core);
-        if (n >= m && !strcmp(name + n - m, core))
-            return ram_arena_printf(&b->layout->arena, b->err,
-                                    "; there is '%s' where '%s' is expected: its names have the "
-                                    "prefix '%.*s' in place of 'model.'",
-                                    name, expected, (int)(n - m), name);
-    }
-    return ram_arena_printf(&b->layout->arena, b->err, "; the first of its tensors is '%s'",
-                            b->ckpt->tensors[0].name);
-}
-
 static int lay_out_known(struct ram_build *b)
 {
     const struct ram_config *config = &b->layout->config;
-    char unsaid[RAM_UNSAID_TEXT];
+    char unsaid[RAM_UNSAID_TEXT], there[RAM_PREFIX_TEXT];
 
     if (ram_arch_check(b->arch, config, b->ckpt->dir, b->err))
         return b->err->status;
@@ -172,8 +152,8 @@ static int lay_out_known(struct ram_build *b)
     return ram_fail(b->err, RAM_EFORMAT,
                     "%s: model_type '%s' with %" PRIu64 " layers lacks %s%s%s%s", b->ckpt->dir,
                     b->layout->model_type, config->n_layers, b->missing,
-                    b->n_missing > 3 ? " and perhaps more" : "", describe_names(b),
-                    ram_config_unsaid(config, unsaid));
+                    b->n_missing > 3 ? " and perhaps more" : "",
+                    ram_prefix_describe(b->ckpt, there), ram_config_unsaid(config, unsaid));
 }
 
 static int lay_out(struct ram_build *b)

@@ -41,6 +41,7 @@ struct ram_target {
     uint64_t shape[RAM_CKPT_MAX_DIMS];
     struct ram_view *views; /* their rows, one after the other, are the tensor's rows */
     size_t n_views;
+    bool copy;            /* holds once more what another target holds: the head of a tied GLM */
     bool quantizable;     /* the loader has a quantised form for this module */
     enum ram_dtype dtype; /* when it is stored as it is */
 };

@@ -360,7 +360,13 @@ static bool build_head(struct ram_build *b)
         return true;
     if (b->layout->tied && !head)
         head = ram_ckpt_find(b->ckpt, "model.embed_tokens.weight");
-    return head ? put_plain(b, &ram_arch_head, -1, head) : miss(b, "lm_head.weight");
+    if (!head)
+        return miss(b, "lm_head.weight");
+    const bool copy = b->used[head - b->ckpt->tensors];
+    if (!put_plain(b, &ram_arch_head, -1, head))
+        return false;
+    b->layout->targets[b->layout->n_targets - 1].copy = copy;
+    return true;
 }
 
 int ram_build_targets(struct ram_build *b)

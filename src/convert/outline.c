@@ -61,6 +61,8 @@ static int check_units(const struct ram_layout *layout, const struct ram_plan *p
         }
         for (int k = 0; k < target->n_dims; k++)
             n *= target->shape[k];
+        if (target->copy)
+            continue;
         stored[unit - plan->units] += n;
     }
     for (size_t i = 0; i < plan->n_units && !status; i++) {

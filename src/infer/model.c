@@ -8,6 +8,7 @@
 #include "infer/model.h"
 
 #include "ckpt/arch.h"
+#include "ckpt/prefix.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,8 +50,11 @@ static int add_unit(struct finder *f, const char *name, unsigned *out)
 
 static int missing(const struct finder *f, const char *name)
 {
-    return ram_fail(f->err, RAM_EFORMAT, "%s: no tensor \"%s.weight\", which a %s model needs",
-                    f->model->ckpt->name, name, f->model->hp.model_type);
+    char there[RAM_PREFIX_TEXT];
+
+    return ram_fail(f->err, RAM_EFORMAT, "%s: no tensor \"%s.weight\", which a %s model needs%s",
+                    f->model->ckpt->name, name, f->model->hp.model_type,
+                    ram_prefix_describe(f->model->ckpt, there));
 }
 
 static bool is_present(const struct ram_weight *weight)
@@ -462,10 +466,11 @@ int ram_model_open(struct ram_model **out, const struct ram_ckpt *ckpt, struct r
     for (size_t i = 0; !status && i < model->hp.n_layers; i++)
         status = find_layer(&f, i);
     if (!status && model->n_unread)
-        status = ram_notes_add(&model->notes, &model->arena, err,
-                               "%zu biases such as '%s' are left out: by config.json, a model of "
-                               "type %s has none there, and transformers does not read them either",
-                               model->n_unread, model->unread, model->hp.model_type);
+        status = ram_notes_add(
+            &model->notes, &model->arena, err,
+            "%zu tensors such as '%s' are left out: config.json does not announce them, so "
+            "the class of %s in transformers does not read them",
+            model->n_unread, model->unread, model->hp.model_type);
     if (status) {
         ram_model_close(model);
         return status;

@@ -330,6 +330,29 @@ static void obstacles_are_told(void **state)
     }
 }
 
+/* Names as transformers reads them beside those of the whole model. */
+static void names_without_prefix(void **state)
+{
+    (void)state;
+    for (int prefix = -1; prefix <= 1; prefix += 2)
+        for (int shards = 0; shards <= 2; shards += 2) {
+            const struct make_opts opts = {.arch = "qwen3", .shards = shards, .prefix = prefix};
+            struct ram_err err = {0};
+            struct ram_ckpt *ckpt;
+            struct ram_layout *layout;
+            const char *dir = make_temp_dir();
+            make_ckpt(dir, &opts);
+            if (ram_ckpt_open(&ckpt, dir, &err) || ram_layout_new(&layout, ckpt, &err))
+                fail_msg("%s", err.message);
+            assert_null(layout->obstacle);
+            assert_non_null(ram_ckpt_find(ckpt, "model.layers.0.mlp.up_proj.weight"));
+            assert_non_null(ram_ckpt_find(ckpt, "lm_head.weight"));
+            assert_int_equal(ckpt->n_notes, 1);
+            assert_non_null(strstr(ckpt->notes[0], "prefix 'model.'"));
+            close_both(layout, ckpt, dir);
+        }
+}
+
 /* What the class would not read is left out with a word, not refused. */
 static void what_no_class_reads(void **state)
 {
@@ -348,10 +371,10 @@ static void what_no_class_reads(void **state)
         {{.arch = "llama", .bias = true},
          "\"attention_bias\": true",
          "\"attention_bias\":false",
-         "12 biases such as 'model.layers.0.self_attn.k_proj.bias' are left out",
+         "12 tensors such as 'model.layers.0.self_attn.k_proj.bias' are left out",
          12,
          false},
-        {{.arch = "mistral", .bias = true}, "", "", "9 biases", 9, false},
+        {{.arch = "mistral", .bias = true}, "", "", "9 tensors", 9, false},
         {{.arch = "llama", .tied = true, .other_head = true},
          "",
          "",
@@ -404,6 +427,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(targets_are_those_of_mlx_lm), cmocka_unit_test(experts_share_units),
         cmocka_unit_test(roles_and_what_is_dropped),   cmocka_unit_test(contradictions_are_named),
         cmocka_unit_test(obstacles_are_told),          cmocka_unit_test(what_no_class_reads),
+        cmocka_unit_test(names_without_prefix),
     };
 
     for (size_t c = 0; argc == 3 && !strcmp(argv[1], "--write") && c < N_CASES; c++) {

@@ -8,7 +8,8 @@
  */
 
 /* The configuration that a model of this form gets, whose source's members are `edits` besides. */
-static json_t *config_of(const struct make_opts *form, const char *edits, struct width w)
+static json_t *written_of(bool kept, const struct make_opts *form, const char *edits,
+                          struct width w)
 {
     static const struct ram_convert_opts opts;
     struct ram_outline *outline = NULL;
@@ -30,13 +31,19 @@ static json_t *config_of(const struct make_opts *form, const char *edits, struct
     /* Nothing of the source's is lost but how FP8 was coded. */
     const char *key;
     json_t *value;
-    json_object_foreach(c.ckpt->config, key,
-                        value) if (strcmp(key, "quantization_config") && !json_is_null(value))
+    json_object_foreach(c.ckpt->config, key, value) if (kept &&
+                                                        strcmp(key, "quantization_config") &&
+                                                        !json_is_null(value))
         assert_true(json_equal(value, json_object_get(config, key)));
     free(text);
     ram_outline_free(outline);
     case_close(&c);
     return config;
+}
+
+static json_t *config_of(const struct make_opts *form, const char *edits, struct width w)
+{
+    return written_of(true, form, edits, w);
 }
 
 static void expect_member(const json_t *config, const char *key, const char *value)
@@ -93,6 +100,56 @@ static void published_spelling(void **state)
     expect_member(config, "rope_theta", "7");
     expect_member(config, "rope_scaling", "{\"type\": \"linear\", \"factor\": 2}");
     json_decref(config);
+}
+
+/* What mlx_lm would compute otherwise than we do is set right; the sliding_window of llama, which
+ * no class has, stays. */
+static void what_is_computed_is_stated(void **state)
+{
+    static const struct {
+        int form;
+        const char *edits, *key, *value;
+    } cases[] = {
+        {4, "{\"rope_theta\": 7, \"rope_parameters\": {\"rope_theta\": 9}}", "rope_theta", "9.0"},
+        {4, "{\"rope_scaling\": {\"type\": \"linear\", \"rope_type\": \"default\", \"factor\": 2}}",
+         "rope_scaling", "{\"type\": \"default\", \"rope_type\": \"default\", \"factor\": 2}"},
+        {4,
+         "{\"rope_theta\": null, \"rope_parameters\": {\"type\": \"linear\", \"rope_type\": "
+         "\"default\", \"rope_theta\": 9}}",
+         "rope_parameters",
+         "{\"type\": \"default\", \"rope_type\": \"default\", \"rope_theta\": 9}"},
+        {2,
+         "{\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"beta_fast\": null, "
+         "\"attention_factor\": 1.0}}",
+         "rope_scaling",
+         "{\"rope_type\": \"yarn\", \"factor\": 4, \"beta_fast\": 32.0, \"attention_factor\": 1.0, "
+         "\"mscale\": 0.0, \"original_max_position_embeddings\": 512}"},
+        {2, "{\"attention_bias\": true}", "attention_bias", "false"},
+        {2, "{\"rope_traditional\": true}", "rope_traditional", "false"},
+        {0,
+         "{\"sliding_window\": 8, \"layer_types\": [\"full_attention\", \"sliding_attention\", "
+         "\"sliding_attention\"]}",
+         "layer_types", "[\"full_attention\", \"full_attention\", \"full_attention\"]"},
+        {2,
+         "{\"sliding_window\": 8, \"layer_types\": [\"full_attention\", \"sliding_attention\", "
+         "\"sliding_attention\"]}",
+         "layer_types", "[\"full_attention\", \"sliding_attention\", \"sliding_attention\"]"},
+        {6, "{\"mlp_only_layers\": null}", "mlp_only_layers", "[]"},
+        {12,
+         "{\"rope_theta\": null, \"topk_method\": \"greedy\", \"rope_parameters\": "
+         "{\"rope_theta\": 5}}",
+         "topk_method", "\"noaux_tc\""},
+        {12, "{\"mlp_layer_types\": [\"dense\", \"sparse\", \"sparse\"]}", "first_k_dense_replace",
+         "1"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *config =
+            written_of(false, &all_forms[cases[i].form], cases[i].edits, (struct width){4, 32});
+        expect_member(config, cases[i].key, cases[i].value);
+        json_decref(config);
+    }
 }
 
 static void quantization_blocks(void **state)
@@ -231,11 +288,9 @@ static void checksum_in_any_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_spelling),
-        cmocka_unit_test(quantization_blocks),
-        cmocka_unit_test(model_card),
-        cmocka_unit_test(checksum_by_hand),
-        cmocka_unit_test(checksum_in_any_parts),
+        cmocka_unit_test(published_spelling),  cmocka_unit_test(what_is_computed_is_stated),
+        cmocka_unit_test(quantization_blocks), cmocka_unit_test(model_card),
+        cmocka_unit_test(checksum_by_hand),    cmocka_unit_test(checksum_in_any_parts),
     };
     return cmocka_run_group_tests_name("convert/directory", tests, NULL, NULL);
 }

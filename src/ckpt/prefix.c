@@ -1,0 +1,89 @@
+/* prefix.c - see prefix.h. */
+#include "ckpt/prefix.h"
+
+#include "arch/family.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum change { KEEP, ADD, TAKE };
+
+static const char prefix[] = "model.";
+
+static bool begins(const char *s, const char *with)
+{
+    return !strncmp(s, with, strlen(with));
+}
+
+/* Told by the embedding, which every model has. */
+static enum change find_change(const struct ram_ckpt *ckpt)
+{
+    enum change change = KEEP;
+
+    for (size_t i = 0; i < ckpt->n_tensors; i++) {
+        const char *name = ckpt->tensors[i].name;
+        if (begins(name, "model.embed_tokens."))
+            return KEEP;
+        if (begins(name, "embed_tokens."))
+            change = ADD;
+        else if (begins(name, "model.model.embed_tokens."))
+            change = TAKE;
+    }
+    return change;
+}
+
+static const char *changed(const char *name, enum change change, struct ram_arena *arena,
+                           struct ram_err *err)
+{
+    if (change == TAKE)
+        return begins(name, prefix) ? name + strlen(prefix) : name;
+    return begins(name, "lm_head.") || begins(name, "mtp.")
+               ? name
+               : ram_arena_printf(arena, err, "%s%s", prefix, name);
+}
+
+int ram_prefix_settle(struct ram_ckpt *ckpt, struct ram_index *index, struct ram_err *err)
+{
+    const json_t *type = ram_config_value(ckpt->config, "model_type");
+    const bool known = json_is_string(type) && ram_family_find(json_string_value(type));
+    const enum change change = known ? find_change(ckpt) : KEEP;
+
+    if (change == KEEP)
+        return RAM_OK;
+    for (size_t i = 0; i < ckpt->n_tensors && !err->status; i++)
+        ckpt->tensors[i].name = changed(ckpt->tensors[i].name, change, &ckpt->arena, err);
+    for (size_t i = 0; i < index->n_entries && !err->status; i++)
+        index->entries[i].name = changed(index->entries[i].name, change, &index->arena, err);
+    return err->status ? err->status
+           : change == ADD
+               ? ram_ckpt_note_add(ckpt, err,
+                                   "the names of the tensors lack the prefix 'model.'; they are "
+                                   "read as if they had it, as transformers does")
+               : ram_ckpt_note_add(ckpt, err,
+                                   "the names of the tensors have the prefix 'model.' once more "
+                                   "than usual; they are read without it, as transformers does");
+}
+
+const char *ram_prefix_describe(const struct ram_ckpt *ckpt, char text[RAM_PREFIX_TEXT])
+{
+    static const char expected[] = "model.embed_tokens.weight", core[] = "embed_tokens.weight";
+
+    *text = '\0';
+    if (!ckpt->n_tensors || ram_ckpt_find(ckpt, expected))
+        return text;
+    snprintf(text, RAM_PREFIX_TEXT, "; the first of its tensors is '%.200s'",
+             ckpt->tensors[0].name);
+    for (size_t i = 0; i < ckpt->n_tensors; i++) {
+        const char *name = ckpt->tensors[i].name;
+        const size_t n = strlen(name), m = strlen(core);
+        if (n < m || n > 200 || strcmp(name + n - m, core))
+            continue;
+        snprintf(
+            text, RAM_PREFIX_TEXT,
+            "; there is '%s' where '%s' is expected: its names have the prefix '%.*s' in place "
+            "of 'model.'",
+            name, expected, (int)(n - m), name);
+        break;
+    }
+    return text;
+}

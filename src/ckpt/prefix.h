@@ -1,0 +1,20 @@
+/* prefix.h - names that transformers reads although they are not those of the whole model. */
+#ifndef RAM_CKPT_PREFIX_H
+#define RAM_CKPT_PREFIX_H
+
+#include "ckpt/index.h"
+
+/*
+ * A model that was saved without its head names its tensors without "model." ("layers.0. ..."), and
+ * some tools write it twice ("model.model.layers.0. ..."). Transformers reads both. Of a known
+ * family they get the names of the whole model, here and in the index, and a note says so. Before
+ * ram_ckpt_seal.
+ */
+int ram_prefix_settle(struct ram_ckpt *ckpt, struct ram_index *index, struct ram_err *err);
+
+/* For a message about a tensor that is missing: a name that is there, and its prefix if that is the
+ * matter; "" if the names are as usual. Returns text. */
+enum { RAM_PREFIX_TEXT = 512 };
+const char *ram_prefix_describe(const struct ram_ckpt *ckpt, char text[RAM_PREFIX_TEXT]);
+
+#endif
