@@ -12,7 +12,8 @@
 
 static volatile sig_atomic_t interrupted;
 
-/* A stage asks between tensors, and a tensor may be large: somebody who waits is told at once. */
+/* A stage checks for cancellation between tensors only, and a tensor may take long: the message is
+ * printed at once. */
 static void on_signal(int number)
 {
     static const char text[] = "\nram: stopping when this tensor is done; again to stop at once\n";

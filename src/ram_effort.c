@@ -1,4 +1,4 @@
-/* ram_effort.c - ram.h: how much time a budget is given, and whether it was worth it. */
+/* ram_effort.c - the functions of ram.h for efforts and for the self-check of a conversion. */
 #include "allocate/allocate.h"
 #include "probe/check.h"
 #include "probe/effort.h"

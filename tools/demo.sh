@@ -1,6 +1,6 @@
 #!/bin/sh
-# demo.sh RAM DIR - the main job on the model that ships with the sources, into DIR; then what it is
-# worth, beside plain 4 bits and the published methods.
+# demo.sh RAM DIR - quantises the model that comes with the sources into DIR, and compares the result
+# with plain 4 bits and with the published methods.
 set -eu
 ram=$1 out=$2
 root=$(dirname "$0")/..
@@ -18,8 +18,8 @@ cat <<END
 
 (mlx_lm is a Python package: pip install "mlx-lm". It runs on Macs, and on Linux with mlx[cpu].)
 
-The same model at other sizes and by other methods, each scored on a text beside the original: perplexity,
-and divergence from it in nats a token.
+The same model at other sizes and by other methods, each evaluated on a text against the original:
+perplexity, and KL divergence in nats per token.
 
 END
 
@@ -71,9 +71,9 @@ esac
 "$ram" compare "$@"
 cat <<END
 
-budget-as-X has at most the bytes of X. The plans of all sizes, from the manifest that was kept:
+budget-as-X takes at most as many bytes as X. To see the plans of all sizes, from the kept manifest:
 ram allocate $out/ram-manifest.json --method budget --pareto --encoder gptq
-The result lies in $out:
+The result is in $out:
 END
 cd "$OLDPWD"
 ls -l "$out" | awk 'NR > 1 { printf "  %10d  %s\n", $5, $9 }'

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* Under this many weights a matrix is not worth a score (docs/metrics.md). */
+/* Matrices with fewer weights are not scored (docs/metrics.md). */
 enum { TINY = 1024 };
 
 /* The keys of config.json that matter to later stages, in both spellings. */

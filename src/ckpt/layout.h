@@ -52,12 +52,12 @@ struct ram_layout {
     const char *model_type;   /* as config.json says */
     bool known;               /* of an architecture that we know */
     bool moe;
-    bool tied;      /* the head is the embedding */
-    /* What the output leaves out or its reader does otherwise, for whoever converts. */
+    bool tied; /* the head is the embedding */
+    /* Notes for conversions: what the output leaves out, or what its reader does differently. */
     struct ram_notes notes;
     bool quantized; /* MLX codes already: nothing to analyse, nothing to convert */
-    /* Why there are no targets, or why they are not the whole checkpoint: one sentence for whoever
-     * is asked to convert it. NULL: convert can go ahead. */
+    /* Why there are no targets, or why they are not the whole checkpoint: one sentence for the
+     * message of a conversion. NULL: it can be converted. */
     const char *obstacle;
     struct ram_source *sources; /* order of ckpt->tensors, experts of a fused stack in turn */
     size_t n_sources;

@@ -12,11 +12,11 @@ int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, co
                     const struct ram_convert_opts *opts, const struct ram_run *run,
                     enum ram_form form, char **out, struct ram_err *err);
 
-/* The same by somebody who can say what flows into the matrices, for the encoders that ask. */
+/* The same with a provider of Hessian factors, for the encoders that use them. */
 struct ram_convert_how {
     const struct ram_convert_opts *opts;
     const struct ram_run *run;
-    const struct ram_weight_inputs *inputs; /* NULL: nobody can say */
+    const struct ram_weight_inputs *inputs; /* NULL: no factors are known */
 };
 
 int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,

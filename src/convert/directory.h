@@ -29,7 +29,7 @@ struct ram_conversion {
     const struct ram_plan *plan;
     const struct ram_convert_opts *opts;
     const struct ram_weight_encoder *encoder;
-    const struct ram_weight_inputs *inputs; /* NULL: nobody can say */
+    const struct ram_weight_inputs *inputs; /* NULL: no factors are known */
     const char *dir;                        /* where the output will be ... */
     char *output_name;                      /* ... and the last part of that */
     struct ram_layout *layout;

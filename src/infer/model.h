@@ -62,7 +62,7 @@ struct ram_model {
     struct ram_config config;
     struct ram_hparams hp;
     struct ram_arena arena;
-    struct ram_notes notes;  /* what is stored and not used, for whoever runs the model */
+    struct ram_notes notes;  /* notes for the user: what is stored and not used */
     size_t n_unread;         /* biases that are stored and that the class does not have ... */
     const char *unread;      /* ... and the first of them */
     struct ram_weight embed; /* [vocab, hidden] */

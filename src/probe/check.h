@@ -1,5 +1,5 @@
-/* check.h - what a conversion is worth: its divergence from the original, beside that of the
- * original as if it were stored in other forms. */
+/* check.h - the divergence of a conversion from the original, and that of the original with its
+ * units stored in other forms. */
 #ifndef RAM_PROBE_CHECK_H
 #define RAM_PROBE_CHECK_H
 

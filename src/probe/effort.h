@@ -1,10 +1,10 @@
 /*
- * effort.h - how much work a budget is worth: what is probed, on how many tokens, and which encoder
- * follows; and how long each takes.
+ * effort.h - the efforts: what is probed, on how many tokens, with which encoder, and how long it
+ * takes.
  *
  * Work is counted from the shapes in a manifest and divided by this machine's speed, which a matrix
- * product of a few milliseconds measures. What is chosen when nobody says depends on the model
- * alone, so that the same command gives the same bytes on every machine.
+ * product of a few milliseconds measures. The default effort depends only on the
+ * model, so that the same command gives the same bytes on every machine.
  */
 #ifndef RAM_PROBE_EFFORT_H
 #define RAM_PROBE_EFFORT_H

@@ -17,12 +17,13 @@ enum {
     LEAST_UNSEEN = 16
 };
 
-/* Few tokens say little of many columns: what their moments happen to be small in, an encoder would
- * pour its errors into. So a token damps by at least this for each column (docs/notebook.md). */
+/* With few tokens and many columns, some directions do not occur in the tokens by chance. Errors in
+ * them would seem to cost nothing, and the encoder would move its errors there. The damping is
+ * therefore at least this x columns / tokens (docs/notebook.md, Hessians from few tokens). */
 #define COLUMN_DAMP 0.5
 
-/* Of an embedding that is also the head: looked up, all columns count the same, and it may not be
- * bent as far towards what the head alone would like (docs/notebook.md, Encoders). */
+/* The damping of an embedding that is also the head. A lookup gives all columns the same
+ * importance, so that H of the head must not decide alone (docs/notebook.md, Encoders). */
 #define TIED_DAMP 0.5
 
 /* What a thread of a forward pass packs matrices into, while it runs. */
@@ -54,7 +55,7 @@ struct rows {
     size_t room; /* floats: the next layer may have other columns */
 };
 
-/* A factor that somebody may be using. */
+/* A factor that was handed out. */
 struct made {
     size_t layer;
     enum input input;
@@ -153,7 +154,8 @@ static size_t expert_of(const struct ram_layer *layer, size_t n_experts,
     return (at - first) / sizeof *layer->experts;
 }
 
-/* Of matrices that share an input one is looked at; all tokens of a sparse MLP pass the router. */
+/* Of matrices that have the same input, one is observed. All tokens of a sparse MLP pass the
+ * router, so that its input is that of the MLP. */
 static int see(void *ctx, const struct ram_linear *linear, const float *x, size_t n,
                struct ram_err *err)
 {
@@ -263,7 +265,7 @@ static int go_to(struct ram_hessians *h, size_t layer, struct ram_err *err)
 
 /* ---- moments ---------------------------------------------------------------------------- */
 
-/* Rows that moments are made of: the first ones. */
+/* The number of rows that moments are computed from: the first ones. */
 static size_t n_seen(const struct ram_hessians *h, const struct rows *rows)
 {
     const bool all = h->use == RAM_HESSIAN_ENCODE || rows->n >= FEW_TOKENS * rows->cols;
@@ -314,7 +316,8 @@ static int average_moments(struct ram_hessians *h, enum input input, size_t cols
     return status;
 }
 
-/* *tokens: as many of one kind would vary as much as these sums do. */
+/* *tokens: the number of equally weighted tokens whose sum would have the same variance; the
+ * damping depends on it. */
 static int expert_moments(struct ram_hessians *h, enum input input, size_t expert, size_t cols,
                           float *out, double *tokens, struct ram_err *err)
 {

@@ -1,17 +1,19 @@
 /*
- * hessian.h - what flows into a model's matrices on tokens of its own making: the second moments
- * H = sum x x^T that codec/gptq.h wants, layer by layer.
+ * hessian.h - the second moments H = sum x x^T of the inputs of a model's matrices, on text that
+ * the model generates itself, layer by layer, for codec/gptq.h.
  *
- * The model runs forward on synthetic tokens with its clean weights as far as the layer that is
- * asked for; the inputs of that one layer are kept, and a factor is made of them when somebody
- * needs it. Going back to an earlier layer starts again, so ask in the order of layers.
+ * The model runs forward on synthetic tokens with its original weights, as far as the layer that is
+ * asked for. The inputs of that one layer are kept, and a factor is computed from them when it is
+ * needed. Going back to an earlier layer starts again from the first, so callers should ask in the
+ * order of layers.
  *
- * Matrices that share an input share a factor: q, k, v; gate and up. An expert sees few tokens, so
- * that its moments are those of the rows it was given plus kappa tokens' worth of what the layer's
- * experts see on average, kappa being an eighth of its columns; an expert that no token chose has
- * the average. An embedding that is also the head has the head's moments, damped more. Known by
- * their diagonal only: inputs whose factor would not fit in memory. Unknown: those of an embedding
- * of its own, and of the half of kv_b_proj that is stored turned.
+ * Matrices that have the same input share a factor: q, k, v; gate and up. An expert sees few
+ * tokens. Its moments are therefore those of its own rows, plus the average moments of the layer's
+ * experts with the weight of kappa tokens, where kappa is an eighth of its columns; an expert that
+ * no token chose has the average. An embedding that is also the head has the head's moments, with
+ * more damping. If a factor would not fit in memory, only the diagonal is known. Nothing is known
+ * of the inputs of an embedding that is not the head, and of the half of kv_b_proj that is stored
+ * transposed.
  */
 #ifndef RAM_PROBE_HESSIAN_H
 #define RAM_PROBE_HESSIAN_H
