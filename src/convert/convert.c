@@ -22,13 +22,15 @@ static int check_source(const struct ram_ckpt *ckpt, struct ram_err *err)
 {
     const json_t *mlx = json_object_get(ckpt->config, "quantization");
 
+    if (ram_ckpt_check_coding(ckpt, err)) /* names MLX's modes without biases, too */
+        return err->status;
     if (ckpt->coding.mlx || json_is_object(mlx))
         return ram_fail(err, RAM_EUNSUPPORTED,
                         "%s: is already quantised (%s); convert the original checkpoint instead",
                         ckpt->dir,
                         ckpt->coding.mlx ? "its weights are MLX codes"
                                          : "config.json has an MLX quantization block");
-    return ram_ckpt_check_coding(ckpt, err);
+    return RAM_OK;
 }
 
 /* Is path a directory that was made by a conversion, ours or another to MLX? */
