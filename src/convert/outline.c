@@ -31,14 +31,16 @@ static int check_model(const struct ram_layout *layout, const struct ram_plan *p
     return RAM_OK;
 }
 
-/* Every unit of the plan exists in the checkpoint, and has as many weights as the plan says. */
+/* Every unit of the plan exists in the checkpoint, and has as many weights as the plan says; the
+ * copy of an embedding that is a head of its own may count or not. */
 static int check_units(const struct ram_layout *layout, const struct ram_plan *plan,
                        struct ram_err *err)
 {
     int status = RAM_OK;
     bool *seen = ram_calloc(plan->n_units, sizeof *seen, err);
     uint64_t *stored = ram_calloc(plan->n_units, sizeof *stored, err);
-    if (!seen || !stored) {
+    uint64_t *copies = ram_calloc(plan->n_units, sizeof *copies, err);
+    if (!seen || !stored || !copies) {
         status = RAM_ENOMEM;
         goto done;
     }
@@ -61,9 +63,7 @@ static int check_units(const struct ram_layout *layout, const struct ram_plan *p
         }
         for (int k = 0; k < target->n_dims; k++)
             n *= target->shape[k];
-        if (target->copy)
-            continue;
-        stored[unit - plan->units] += n;
+        (target->copy ? copies : stored)[unit - plan->units] += n;
     }
     for (size_t i = 0; i < plan->n_units && !status; i++) {
         const struct ram_unit *unit = &plan->units[i];
@@ -71,12 +71,14 @@ static int check_units(const struct ram_layout *layout, const struct ram_plan *p
             status =
                 ram_fail(err, RAM_EFORMAT,
                          "the plan decides \"%s\", which the checkpoint does not have", unit->name);
-        else if (stored[i] && stored[i] != unit->parameters)
+        else if (stored[i] && stored[i] != unit->parameters &&
+                 stored[i] + copies[i] != unit->parameters)
             status = ram_fail(err, RAM_EFORMAT,
                               "%s: %llu weights in the plan, %llu in the checkpoint", unit->name,
                               (unsigned long long)unit->parameters, (unsigned long long)stored[i]);
     }
 done:
+    free(copies);
     free(stored);
     free(seen);
     return status;
