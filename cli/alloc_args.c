@@ -8,49 +8,56 @@
 #include <string.h>
 
 #define AT(member) offsetof(struct alloc_args, member)
+const struct opt alloc_size_table[] = {
+    {"bpw", 0, OPT_POSITIVE, AT(opts.bpw), "BITS",
+     "average bits per weight, counting every byte of the weight files (default: 4.5)", NULL},
+    {"size", 0, OPT_SIZE, AT(opts.size), "SIZE",
+     "at most this size of all weight files together, such as 5GB or 6GiB", NULL},
+    {"fit", 0, OPT_SIZE, AT(opts.fit), "SIZE",
+     "memory of the machine that will run the model, such as 16GiB: 75 % of it, less the KV cache "
+     "for --context tokens and activations, is left for the weights",
+     NULL},
+    {"context", 0, OPT_COUNT, AT(opts.context), "N",
+     "with --fit: the number of tokens that the KV cache must hold (default: 8192)", NULL},
+    {0},
+};
+
 const struct opt alloc_args_table[] = {
     {"method", 0, OPT_TEXT, AT(opts.method), "M",
-     "budget, uniform, v1, v2, v3, v2-opt, v3-opt or auto, which takes v2 for mixtures of experts "
-     "and v3-opt for dense models (default: budget if a size is given, and of quantize; else auto)",
+     "budget: the least predicted divergence at a given size; uniform: one width; v1, v2, v3, "
+     "v2-opt, v3-opt: by scores and thresholds; auto: v2 for mixtures of experts, else v3-opt "
+     "(default: budget if a size is given, and of quantize; else auto)",
      NULL},
-    {"bpw", 0, OPT_REAL, AT(opts.bpw), "BITS",
-     "budget: average bits per weight, counting every byte of the weight files (default: 4.5)",
-     NULL},
-    {"size", 0, OPT_SIZE, AT(opts.size), "SIZE",
-     "budget: total size of the weight files, such as 6GB or 6GiB", NULL},
-    {"fit", 0, OPT_SIZE, AT(opts.fit), "SIZE",
-     "budget: memory of the machine that will run the model, such as 16GiB; the size follows from "
-     "three quarters of it, less the KV cache for --context and a reserve for activations",
-     NULL},
-    {"context", 0, OPT_U64, AT(opts.context), "N",
-     "with --fit: tokens of the KV cache (default: 8192)", NULL},
-    {"bits", 0, OPT_INT, AT(opts.bits), "B", "uniform only: 2, 3, 4, 5, 6 or 8 (default: 4)", NULL},
+    {"bits", 0, OPT_INT, AT(opts.bits), "B", "uniform: 2, 3, 4, 5, 6 or 8 (default: 4)", NULL},
     {"group", 0, OPT_INT, AT(opts.group), "G",
-     "uniform only: number of weights that share a scale: 32, 64 or 128 (default: 128)", NULL},
+     "uniform: how many weights share a scale: 32, 64 or 128 (default: 128)", NULL},
     {"keep-embeddings", 0, OPT_FLAG, AT(opts.keep_embeddings), NULL,
-     "uniform only: keep embeddings and head at 16 bits", NULL},
-    {"t2", 0, OPT_THRESHOLD, AT(opts.t2), "T",
-     "a matrix with a score of at most T gets 2 bits; or off", NULL},
-    {"t8", 0, OPT_THRESHOLD, AT(opts.t8), "T",
-     "a matrix with a score of at least T gets 8 bits; or off", NULL},
-    {"t16", 0, OPT_THRESHOLD, AT(opts.t16), "T",
-     "a matrix with a score of at least T stays at 16 bits; or off", NULL},
-    {"search", 0, OPT_FLAG, AT(opts.search), NULL,
-     "choose the thresholds by a grid search for the least predicted error at no more bytes", NULL},
-    {"weights", 0, OPT_TEXT, AT(weights), "LIST",
-     "weights of the metrics in the score; metrics not listed get 0 (default: "
-     "svd=.20,kurtosis=.45,output=.15,error=.20)",
+     "uniform: keep embeddings and head at 16 bits", NULL},
+    {"set", 0, OPT_LIST, AT(set), "RULE",
+     "REGEX=BITS[gGROUP], such as 'down_proj=6g64': takes precedence over every other rule; the "
+     "first match counts (repeatable)",
      NULL},
     {"protect", 0, OPT_LIST, AT(protect), "REGEX",
-     "names of tensors that stay at 16 bits; replaces the default list (repeatable)", NULL},
+     "names that stay at 16 bits; replaces the default list (repeatable)", NULL},
     {"sensitive", 0, OPT_LIST, AT(sensitive), "REGEX",
-     "names of tensors that get at least 8 bits (repeatable)", NULL},
-    {"set", 0, OPT_LIST, AT(set), "RULE",
-     "REGEX=BITS[gGROUP], such as 'down_proj=6g64': overrides every other rule; the first match "
-     "counts (repeatable)",
+     "names that get at least 8 bits (repeatable)", NULL},
+    {"t2", 0, OPT_THRESHOLD, AT(opts.t2), "T",
+     "v1 to v3-opt: a score at or below T gives 2 bits; or off", NULL},
+    {"t8", 0, OPT_THRESHOLD, AT(opts.t8), "T",
+     "v1 to v3-opt: a score of at least T gives 8 bits; or off", NULL},
+    {"t16", 0, OPT_THRESHOLD, AT(opts.t16), "T",
+     "v1 to v3-opt: a score of at least T keeps 16 bits; or off", NULL},
+    {"search", 0, OPT_FLAG, AT(opts.search), NULL,
+     "v1 to v3-opt: choose the thresholds by a grid search for the least predicted error at no "
+     "larger size",
+     NULL},
+    {"weights", 0, OPT_TEXT, AT(weights), "LIST",
+     "v1 to v3-opt: weights of the metrics in the score; those left out count 0 (default: "
+     "svd=.20,kurtosis=.45,output=.15,error=.20)",
      NULL},
     {"expert-rule", 0, OPT_TEXT, AT(opts.expert_rule), "R",
-     "how the scores of the experts in a stack are combined: mean, max or p90 (default: mean)",
+     "v1 to v3-opt: how the scores of a layer's experts are combined: mean, max or p90 (default: "
+     "mean)",
      NULL},
     {0},
 };

@@ -11,6 +11,8 @@ struct alloc_args {
     const char *weights; /* "svd=.2,kurtosis=.45" */
 };
 
+/* How large the result may be; and how to decide. Both of a struct alloc_args. */
+extern const struct opt alloc_size_table[];
 extern const struct opt alloc_args_table[];
 
 /* Completes opts from the lists and the weights; OPT_GO, or 2 after a message. */

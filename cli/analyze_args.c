@@ -6,11 +6,13 @@
 #define AT(member) offsetof(struct ram_analyze_opts, member)
 const struct opt analyze_args_table[] = {
     {"expert-sample", 0, OPT_UNSIGNED, AT(expert_sample), "N",
-     "measure only N experts of each stack, evenly spaced (default: all)", NULL},
+     "measure only N experts of each layer, spread evenly (default: all)", NULL},
     {"output-probes", 0, OPT_UNSIGNED, AT(output_probes), "N",
-     "compute the `output` metric by sampling N random columns instead of in closed form", NULL},
+     "estimate the metric output from N random columns instead of computing it exactly", NULL},
     {"no-svd", 0, OPT_FLAG, AT(no_svd), NULL,
-     "leave out the `svd` metric, which takes most of the time; budget and uniform do not use it",
+     "leave out the metric svd, which takes most of the time; methods budget and uniform do not "
+     "use "
+     "it",
      NULL},
     {"seed", 0, OPT_U64, AT(seed), "S", "random seed (default: 42)", NULL},
     {0},

@@ -13,7 +13,7 @@ struct args {
 
 static const struct opt table[] = {
     {"plan", 0, OPT_TEXT, offsetof(struct args, plan), "PLAN",
-     "the plan, as written by ram allocate or edited by hand", NULL},
+     "the plan that ram allocate wrote, edited by hand or not", NULL},
     {0},
 };
 
@@ -28,7 +28,7 @@ static const struct opt_usage usage = {
     .max_operands = 1,
 };
 
-/* Prints the plan before the work begins, so that a mistake is noticed early. */
+/* Prints what the plan amounts to, so that a wrong one is noticed before the work. */
 static int announce(const struct ram_plan *plan, const struct job *job, struct ram_err *err)
 {
     char *text = NULL;
@@ -74,12 +74,13 @@ int cmd_convert(char **argv, size_t n)
     struct opt_common common = {0};
     struct args args = {0};
     const struct opt_group groups[] = {{"Options", table, &args},
-                                       {"Writing", convert_args_table, &args.convert},
+                                       {"Output", convert_args_table, &args.convert},
+                                       {"How to write", convert_more_table, &args.convert},
                                        {"Options of every verb", opt_common_table, &common}};
     struct ram_err err = {0};
     struct job job;
 
-    int status = opt_parse(&usage, groups, 3, argv, n, &n);
+    int status = opt_parse(&usage, groups, 4, argv, n, &n);
     if (status == OPT_GO)
         status = opt_require(&usage, "--plan PLAN", args.plan);
     if (status == OPT_GO)

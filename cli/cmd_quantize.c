@@ -24,16 +24,15 @@ static const char *const efforts[] = {"auto", "fast", "normal", "best", NULL};
 
 static const struct opt effort_table[] = {
     {"effort", 0, OPT_CHOICE, offsetof(struct args, effort), "E",
-     "budget: fast, normal or best; the expected times are printed first (default, or auto: best "
-     "for small models, normal for others)",
+     "time against quality: fast, normal, best, or auto, which is best for small models and normal "
+     "for others (default: auto). How long each takes is printed at the start",
      efforts},
     {0},
 };
 
 static const struct opt table[] = {
     {"keep-manifest", 0, OPT_FLAG, offsetof(struct args, keep_manifest), NULL,
-     "keep the measurements in DIR/ram-manifest.json, so that ram allocate can make other plans",
-     NULL},
+     "also write what was measured to DIR/ram-manifest.json, for ram allocate", NULL},
     {"resume", 0, OPT_FLAG, offsetof(struct args, resume), NULL,
      "continue an interrupted run or a dry run: take what it finished from DIR.ram-partial", NULL},
     {0},
@@ -42,19 +41,20 @@ static const struct opt table[] = {
 static const struct opt_usage usage = {
     .verb = "quantize",
     .synopsis = "MODEL -o DIR [--bpw B | --size S | --fit S | --method M]",
-    .about = "Quantises a checkpoint: measures its weights, runs it on text that it generates\n"
-             "itself, chooses the bits of each tensor, prints that plan, writes DIR, and\n"
-             "verifies the result. DIR appears only when it is complete; mlx_lm loads it.\n"
-             "Without a size or method, it uses --method budget --bpw 4.5.\n\n"
+    .about = "Quantises a checkpoint for mlx_lm: measures the weights, runs the model on text\n"
+             "that it generates itself, chooses bit widths for the least predicted divergence\n"
+             "at the size you ask for (default: --bpw 4.5), prints that plan, writes DIR, and\n"
+             "checks it against the original. No data is needed. DIR appears only when it is\n"
+             "complete.\n\n"
              "MODEL is a directory with config.json and *.safetensors, or org/name[@revision]\n"
-             "in the Hugging Face cache. Finished work is kept in DIR.ram-partial: after ^C, a\n"
-             "crash or a full disk, the same command with --resume continues from there.",
+             "in the Hugging Face cache. After ^C, repeat the command with --resume.",
     .examples = "ram quantize Qwen/Qwen3-8B -o qwen3-8b-ram\n"
                 "ram quantize Qwen/Qwen3-30B-A3B -o out --fit 24GiB --context 32768\n"
                 "ram quantize ./my-model -o out --size 5GB --dry-run\n"
-                "ram quantize ./my-model -o out --method uniform --bits 6 --group 64",
+                "ram quantize ./my-model -o out --bpw 4 --effort fast",
     .min_operands = 1,
     .max_operands = 1,
+    .n_rare = 3,
 };
 
 struct work {
@@ -79,7 +79,7 @@ static const char *duration(double seconds, char text[32])
 static void say_effort(const struct work *w, const struct ram_quantized *q)
 {
     const struct ram_effort *e = q->efforts;
-    char time[RAM_N_EFFORTS][32];
+    char time[RAM_N_EFFORTS + 1][32];
 
     if (w->job->progress.quiet)
         return;
@@ -87,13 +87,12 @@ static void say_effort(const struct work *w, const struct ram_quantized *q)
         message("calibration text: %s; the result is not data-free", q->calibration);
     if (!q->to_budget)
         return;
-    message("effort %s: %s; about %s here (%s)", e[q->effort].name, e[q->effort].what,
-            duration(e[q->effort].seconds, time[0]),
-            w->args->effort ? "as asked for" : "usual for a model of this size");
-    message("--effort fast takes about %s, normal %s, best %s",
-            duration(e[RAM_EFFORT_FAST].seconds, time[0]),
-            duration(e[RAM_EFFORT_NORMAL].seconds, time[1]),
-            duration(e[RAM_EFFORT_BEST].seconds, time[2]));
+    message("effort: %s (%s), about %s. --effort fast takes about %s, normal %s, best %s",
+            e[q->effort].name, w->args->effort ? "as asked for" : "default for this size",
+            duration(e[q->effort].seconds, time[0]), duration(e[RAM_EFFORT_FAST].seconds, time[1]),
+            duration(e[RAM_EFFORT_NORMAL].seconds, time[2]),
+            duration(e[RAM_EFFORT_BEST].seconds, time[3]));
+    message("%s means: %s", e[q->effort].name, e[q->effort].what);
 }
 
 static void on_step(void *user, enum ram_quantize_step step, const struct ram_quantized *q)
@@ -150,22 +149,34 @@ static void print_json(const struct work *w, const struct ram_quantized *q)
     printf("}\n");
 }
 
+/* "10x worse", "the same", "1.2x better" */
+static const char *against(double uniform, double ours, char text[32])
+{
+    if (!(ours > 0) || !(uniform > 0) || fabs(uniform / ours - 1) < 0.05)
+        return "about the same";
+    snprintf(text, 32, uniform > ours ? "%.2gx worse" : "%.2gx better",
+             uniform > ours ? uniform / ours : ours / uniform);
+    return text;
+}
+
 static void print_check(const struct ram_quantized *q)
 {
     const struct ram_self_check *c = &q->check;
     struct ram_plan_totals totals;
+    char ratio[32];
 
     if (!q->checked)
         return;
     ram_plan_totals(q->plan, &totals);
-    printf("\nDivergence from the original on %llu held-out tokens of its own: %.3g nats a token",
-           (unsigned long long)c->tokens, c->kld);
+    printf("\nKL divergence on %llu unseen tokens: %.3g nats/token", (unsigned long long)c->tokens,
+           c->kld);
     if (!q->fell_back && isfinite(totals.predicted_kld))
-        printf(", predicted %.3g", totals.predicted_kld);
+        printf(" (predicted %.3g)", totals.predicted_kld);
     if (isfinite(c->kld_uniform))
-        printf(";\nuniform %d-bit g%d, the best in no more bytes: %.3g", c->uniform_bits,
-               c->uniform_group, c->kld_uniform);
-    printf(".%s\n", q->fell_back ? " So the uniform one was written." : "");
+        printf(".\nPlain %d-bit g%d, the best uniform option of this size: %.3g, %s",
+               c->uniform_bits, c->uniform_group, c->kld_uniform,
+               against(c->kld_uniform, c->kld, ratio));
+    printf(".%s\n", q->fell_back ? " Therefore the uniform option was written instead." : "");
 }
 
 static void print_outcome(const struct work *w, const struct ram_quantized *q)
@@ -236,16 +247,20 @@ int cmd_quantize(char **argv, size_t n)
 {
     struct opt_common common = {0};
     struct args args = {.analyze = ANALYZE_ARGS_DEFAULT};
-    const struct opt_group groups[] = {{"Writing", convert_args_table, &args.convert},
-                                       {"Deciding", alloc_args_table, &args.alloc},
-                                       {"Effort", effort_table, &args},
-                                       {"Measuring", analyze_args_table, &args.analyze},
-                                       {"Keeping", table, &args},
-                                       {"Options of every verb", opt_common_table, &common}};
+    const struct opt_group groups[] = {
+        {"How large the result may be (at most one of bpw, size and fit)", alloc_size_table,
+         &args.alloc},
+        {"Time and quality", effort_table, &args},
+        {"Output", convert_args_table, &args.convert},
+        {"Keeping", table, &args},
+        {"Other methods, and exceptions", alloc_args_table, &args.alloc},
+        {"Writing", convert_more_table, &args.convert},
+        {"For experiments", analyze_args_table, &args.analyze},
+        {"Options of every verb", opt_common_table, &common}};
     struct ram_err err = {0};
     struct job job;
 
-    int status = opt_parse(&usage, groups, 6, argv, n, &n);
+    int status = opt_parse(&usage, groups, 8, argv, n, &n);
     if (status == OPT_GO)
         status = alloc_args_finish(&args.alloc, usage.verb);
     if (status == OPT_GO)

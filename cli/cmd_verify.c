@@ -12,10 +12,10 @@ struct args {
 #define AT(member) offsetof(struct args, member)
 static const struct opt table[] = {
     {"against", 0, OPT_TEXT, AT(against), "MODEL",
-     "compare with the original checkpoint: relative error of each tensor, and its worst group",
+     "compare with the checkpoint that it was made from: the relative error of each tensor, and of "
+     "its worst group",
      NULL},
-    {"plan", 0, OPT_TEXT, AT(plan), "PLAN", "compare with this plan instead of the one in ram.json",
-     NULL},
+    {"plan", 0, OPT_TEXT, AT(plan), "PLAN", "check that it matches this plan", NULL},
     {0},
 };
 #undef AT
@@ -23,9 +23,10 @@ static const struct opt table[] = {
 static const struct opt_usage usage = {
     .verb = "verify",
     .synopsis = "DIR [--against MODEL] [--plan PLAN] [options]",
-    .about = "Checks that a quantised checkpoint is complete and matches its plan: headers,\n"
-             "shapes, sizes, config.json and checksums. With --against it also compares every\n"
-             "weight with the original. The exit code is 5 if something differs.",
+    .about = "Checks that a quantised checkpoint is complete: that headers, shapes, sizes and\n"
+             "config agree with each other; with --plan, that it matches the plan; with\n"
+             "--against, weight by weight, how far it is from the original. The exit code is 5\n"
+             "if there is a difference.",
     .examples = "ram verify qwen3-8b-ram\n"
                 "ram verify qwen3-8b-ram --against Qwen/Qwen3-8B --plan plan.json",
     .min_operands = 1,

@@ -5,23 +5,27 @@ static const char *const profiles[] = {[RAM_PROFILE_GPU] = "gpu", [RAM_PROFILE_C
 
 #define AT(member) offsetof(struct convert_args, member)
 const struct opt convert_args_table[] = {
-    {"output", 'o', OPT_TEXT, AT(output), "DIR", "the directory to write", NULL},
+    {"output", 'o', OPT_TEXT, AT(output), "DIR", "the directory to create", NULL},
     {"dry-run", 0, OPT_FLAG, AT(dry_run), NULL,
-     "print what would be written, with the size of each file, and stop", NULL},
-    {"format", 0, OPT_TEXT, AT(format), "F", "output format: mlx (default)", NULL},
-    {"profile", 0, OPT_CHOICE, AT(profile), "P",
-     "which of MLX's two rounding rules to use: gpu (default) or cpu", profiles},
+     "show the plan and the size of each file, but write nothing", NULL},
+    {0},
+};
+
+const struct opt convert_more_table[] = {
     {"encoder", 0, OPT_TEXT, AT(encoder), "E",
-     "rtn rounds to nearest, as MLX does; search finds the scales and biases of least error, in "
-     "some 30 times as long; gptq minimises the error of each layer's output, on text that the "
-     "model generates (default: that of the effort or the plan; otherwise rtn)",
+     "how weights are rounded: rtn, to nearest, as MLX does; search, scales searched for the least "
+     "error, about 30 times slower; gptq, the least error of each layer's output on text that the "
+     "model generates (default: that of the effort or of the plan; otherwise rtn)",
      NULL},
     {"calibration", 0, OPT_TEXT, AT(text), "FILE",
-     "use this text instead of text that the model generates; the result is then no longer "
-     "data-free; rarely needed",
+     "use this text instead of model-generated text. The result is no longer data-free; rarely "
+     "needed",
      NULL},
+    {"profile", 0, OPT_CHOICE, AT(profile), "P",
+     "which of MLX's two rounding rules: gpu (default) or cpu", profiles},
     {"shard-size", 0, OPT_SIZE, AT(shard_size), "SIZE",
-     "largest size of one weight file (default: 5GiB)", NULL},
+     "maximum size of one weight file (default: 5GiB)", NULL},
+    {"format", 0, OPT_TEXT, AT(format), "F", "the output format: mlx (default)", NULL},
     {0},
 };
 #undef AT

@@ -13,7 +13,9 @@ struct convert_args {
     bool dry_run;
 };
 
+/* Where to write, and how; both of a struct convert_args. */
 extern const struct opt convert_args_table[];
+extern const struct opt convert_more_table[];
 
 struct ram_convert_opts convert_args_opts(const struct convert_args *args, bool force);
 

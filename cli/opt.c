@@ -85,6 +85,12 @@ bool opt_read_size(const char *text, uint64_t *bytes)
     return true;
 }
 
+/* "6" for "6GB": nothing that has a size here is as small as that many bytes. */
+static bool lacks_unit(const char *text, uint64_t bytes)
+{
+    return bytes < 1000000 && !text[strspn(text, "0123456789.")];
+}
+
 static bool read_threshold(const char *text, double *out)
 {
     char *end;
@@ -153,11 +159,17 @@ static bool set_value(const struct opt *opt, void *base, const char *text)
     case OPT_U64:
         good = read_u64(text, UINT64_MAX, at);
         break;
+    case OPT_COUNT:
+        good = read_u64(text, UINT64_MAX, at) && *(uint64_t *)at > 0;
+        break;
     case OPT_SIZE:
-        good = opt_read_size(text, at);
+        good = opt_read_size(text, at) && !lacks_unit(text, *(uint64_t *)at);
         break;
     case OPT_REAL:
         good = read_amount(text, at);
+        break;
+    case OPT_POSITIVE:
+        good = read_amount(text, at) && *(double *)at > 0;
         break;
     case OPT_THRESHOLD:
         good = read_threshold(text, at);
@@ -179,7 +191,8 @@ static const char *expected(enum opt_kind kind)
 {
     switch (kind) {
     case OPT_INT:
-        return "a number of at least 1";
+    case OPT_COUNT:
+        return "a whole number of at least 1";
     case OPT_UNSIGNED:
     case OPT_U64:
         return "a whole number";
@@ -187,6 +200,8 @@ static const char *expected(enum opt_kind kind)
         return "a size such as 512M, 6GiB or 6GB";
     case OPT_REAL:
         return "a number of at least 0";
+    case OPT_POSITIVE:
+        return "a number above 0";
     case OPT_THRESHOLD:
         return "a number above 0, or off";
     default:
@@ -196,6 +211,15 @@ static const char *expected(enum opt_kind kind)
 
 static void complain_value(const struct opt_usage *usage, const struct opt *opt, const char *text)
 {
+    uint64_t bytes;
+
+    if (opt->kind == OPT_SIZE && opt_read_size(text, &bytes) && lacks_unit(text, bytes)) {
+        message(
+            "%s: --%s %s: %s B is too small; did you mean --%s %sGB? A size has a unit, such as "
+            "512M, 6GiB or 6GB",
+            usage->verb, opt->name, text, text, opt->name, text);
+        return;
+    }
     if (opt->kind != OPT_CHOICE) {
         message("%s: --%s %s: expected %s", usage->verb, opt->name, text, expected(opt->kind));
         return;

@@ -18,8 +18,11 @@ enum opt_kind {
     OPT_INT,       /* int, positive */
     OPT_UNSIGNED,  /* unsigned */
     OPT_U64,       /* uint64_t */
-    OPT_SIZE,      /* uint64_t, above 0: 6GB = 6e9, 6GiB, 512M = 512MiB */
+    OPT_COUNT,     /* uint64_t, at least 1 */
+    OPT_SIZE,      /* uint64_t, above 0: 6GB = 6e9, 6GiB, 512M = 512MiB; a small number of bytes
+                    * without a unit is a unit forgotten, and refused */
     OPT_REAL,      /* double, at least 0 */
+    OPT_POSITIVE,  /* double, above 0 */
     OPT_THRESHOLD, /* double, above 0; "off" is RAM_THRESHOLD_OFF */
     OPT_TEXT,      /* const char *, borrowed from argv */
     OPT_LIST,      /* struct opt_list: may be given again and again */
@@ -54,6 +57,7 @@ struct opt_usage {
     const char *about;    /* paragraphs, already broken at 80 columns */
     const char *examples; /* lines without indentation; NULL: none */
     size_t min_operands, max_operands;
+    size_t n_rare; /* so many groups before the common one come last in --help */
 };
 
 enum { OPT_GO = -1 };

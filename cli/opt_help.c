@@ -44,15 +44,17 @@ static void print_option(FILE *out, const struct opt *opt)
     print_wrapped(out, opt->help, (size_t)n);
 }
 
+static void print_group(FILE *out, const struct opt_group *group)
+{
+    fprintf(out, "\n%s:\n", group->title);
+    for (const struct opt *o = group->options; o->name; o++)
+        print_option(out, o);
+}
+
 void opt_print_help(FILE *out, const struct opt_usage *usage, const struct opt_group *groups,
                     size_t n_groups)
 {
     fprintf(out, "usage: ram %s %s\n\n%s\n", usage->verb, usage->synopsis, usage->about);
-    for (size_t g = 0; g < n_groups; g++) {
-        fprintf(out, "\n%s:\n", groups[g].title);
-        for (const struct opt *o = groups[g].options; o->name; o++)
-            print_option(out, o);
-    }
     if (usage->examples) {
         fputs("\nExamples:\n", out);
         for (const char *line = usage->examples; *line;) {
@@ -61,6 +63,12 @@ void opt_print_help(FILE *out, const struct opt_usage *usage, const struct opt_g
             line += n + (line[n] == '\n');
         }
     }
+    const size_t usual = n_groups - 1 - usage->n_rare;
+    for (size_t g = 0; g < usual; g++)
+        print_group(out, &groups[g]);
+    print_group(out, &groups[n_groups - 1]);
+    for (size_t g = usual; g + 1 < n_groups; g++)
+        print_group(out, &groups[g]);
 }
 
 /* Letters to insert, delete or replace to come from a to b (Levenshtein); names are short. */

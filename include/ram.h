@@ -278,6 +278,10 @@ int ram_plan_write(const struct ram_plan *plan, const char *path, bool force, st
 void ram_plan_free(struct ram_plan *plan);
 void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out);
 
+/* The encoder that the plan was made for: what ram_convert takes unless it is told another. NULL:
+ * the plan does not say. Borrowed. */
+const char *ram_plan_encoder(const struct ram_plan *plan);
+
 /* Describes the decisions: totals, a table per role, the reasons; units: also a line for each unit.
  */
 int ram_plan_describe(const struct ram_plan *plan, enum ram_form form, bool units, char **out,
@@ -353,7 +357,8 @@ struct ram_quantize_opts {
     /* encoder NULL: that of the effort, rtn without one. force, dry_run: as for ram_convert. text:
      * also for what is probed. measured is ignored. */
     struct ram_convert_opts convert;
-    const char *effort; /* of method budget: "fast", "normal", "best"; NULL: usual for the model */
+    const char
+        *effort; /* of method budget: "fast", "normal", "best"; NULL or "auto": usual for it */
     bool keep_manifest; /* leave what was measured in dir/ram-manifest.json */
     /* Use what an interrupted run or a dry run has left in the store: run->store, or if that is
      * NULL "<dir>.ram-partial", which is removed when dir is complete and checked. */

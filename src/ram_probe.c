@@ -177,8 +177,12 @@ int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *op
     const struct ram_probe_run how = {0};
     struct ram_model *model = NULL;
     uint32_t *tokens = NULL;
+    json_t *text = NULL;
 
-    int status = ram_model_open(&model, ckpt, err);
+    int status = opts && opts->text ? ram_calibration_identify(opts->text, &text, err) : RAM_OK;
+    json_decref(text);
+    if (!status)
+        status = ram_model_open(&model, ckpt, err);
     if (!status && opts && opts->text) {
         struct ram_synthetic what = ram_probe_tokens(opts, model->hp.moe.n_experts > 0);
         if (opts->curves)

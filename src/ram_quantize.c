@@ -180,15 +180,16 @@ static int find_effort(const struct work *w, enum ram_effort_level *level, struc
 {
     struct ram_quantized *out = w->out;
 
-    for (size_t i = 0; w->opts->effort && i < RAM_N_EFFORTS; i++) {
+    if (!w->opts->effort || !strcmp(w->opts->effort, "auto"))
+        return RAM_OK;
+    for (size_t i = 0; i < RAM_N_EFFORTS; i++) {
         if (strcmp(w->opts->effort, out->efforts[i].name) != 0)
             continue;
         *level = (enum ram_effort_level)i;
         return RAM_OK;
     }
-    return w->opts->effort
-               ? ram_fail(err, RAM_EUSAGE, "--effort %s: use fast, normal or best", w->opts->effort)
-               : RAM_OK;
+    return ram_fail(err, RAM_EUSAGE, "--effort %s: use auto, fast, normal or best",
+                    w->opts->effort);
 }
 
 /* Which effort, and what it means with the encoder, the text and the seed that were asked for. */

@@ -65,7 +65,10 @@ static void add_value(struct ram_buf *buf, const char *option, const json_t *val
     if (json_is_string(value)) {
         add_word(buf, json_string_value(value));
     } else if (json_is_integer(value)) {
-        ram_buf_printf(buf, " %" JSON_INTEGER_FORMAT, json_integer_value(value));
+        const bool bytes =
+            !strcmp(option, "size") || !strcmp(option, "fit") || !strcmp(option, "shard-size");
+        ram_buf_printf(buf, " %" JSON_INTEGER_FORMAT "%s", json_integer_value(value),
+                       bytes ? "B" : "");
     } else if (json_is_real(value)) {
         ram_buf_puts(buf, " ");
         ram_emit_real(buf, json_real_value(value));
@@ -185,7 +188,7 @@ static void add_convert(const struct ram_conversion *c, const char *output, stru
     ram_buf_printf(buf, " --encoder %s --profile %s", c->encoder->name,
                    ram_profile_name(c->opts->profile));
     if (c->opts->shard_size)
-        ram_buf_printf(buf, " --shard-size %llu", (unsigned long long)c->opts->shard_size);
+        ram_buf_printf(buf, " --shard-size %lluB", (unsigned long long)c->opts->shard_size);
     if (c->opts->text) {
         ram_buf_puts(buf, " --calibration");
         add_path(buf, c->opts->text);
@@ -238,6 +241,6 @@ enum ram_remade ram_mlx_command(const struct ram_conversion *c, const char *outp
     ram_buf_printf(buf, " --profile %s --encoder %s", ram_profile_name(c->opts->profile),
                    c->encoder->name);
     if (c->opts->shard_size)
-        ram_buf_printf(buf, " --shard-size %llu", (unsigned long long)c->opts->shard_size);
+        ram_buf_printf(buf, " --shard-size %lluB", (unsigned long long)c->opts->shard_size);
     return RAM_REMADE_PERHAPS;
 }

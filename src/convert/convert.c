@@ -171,6 +171,23 @@ static char *last_part(const char *dir, struct ram_err *err)
     return name ? memcpy(name, dir + start, end - start) : NULL;
 }
 
+/* The encoder then uses other tokens than the plan was decided by. */
+static void notice_calibration(const struct ram_conversion *c, const struct ram_run *run)
+{
+    const json_t *text = ram_plan_calibration(c->plan);
+    const char *file = json_string_value(json_object_get(text, "file"));
+    char line[512];
+
+    if (!run->notice || !text || !c->encoder->wants_inputs || c->encoded_on)
+        return;
+    snprintf(
+        line, sizeof line,
+        "the plan was decided with the calibration text %s; without --calibration the encoder %s "
+        "uses text that the model generates",
+        file ? file : "?", c->encoder->name);
+    run->notice(run->user, line);
+}
+
 static void notice_fallbacks(const struct ram_conversion *c, const struct ram_run *run)
 {
     for (size_t m = 0; run->notice && m < c->outline->n_modules; m++) {
@@ -190,7 +207,7 @@ static int prepare(struct ram_conversion *c, struct ram_err *err)
 {
     const struct ram_convert_opts *opts = c->opts;
 
-    const char *planned = json_string_value(json_object_get(c->plan->settings, "encoder"));
+    const char *planned = ram_plan_encoder(c->plan);
 
     int status = ram_weight_encoder_find(&c->encoder, opts->encoder ? opts->encoder : planned, err);
     if (!status && opts->text && !c->encoder->wants_inputs)
@@ -234,6 +251,8 @@ int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *pla
         ram_carried_notice(&c.carried, how->run);
         ram_notes_tell(&c.layout->notes, how->run);
         notice_fallbacks(&c, how->run);
+        if (!status)
+            notice_calibration(&c, how->run);
     }
     if (!status && !how->opts->dry_run)
         status = write_all(&c, how->run, err);

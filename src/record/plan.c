@@ -150,6 +150,11 @@ int ram_plan_origin(const struct ram_plan *plan, enum ram_plan_origin *out, stru
     return status;
 }
 
+const char *ram_plan_encoder(const struct ram_plan *plan)
+{
+    return json_string_value(json_object_get(plan->settings, "encoder"));
+}
+
 double ram_plan_predicted(const struct ram_plan *plan, const char *key)
 {
     const json_t *value = json_object_get(plan->predicted, key);

@@ -290,6 +290,36 @@ static void put_thresholds(struct ram_table *table, const json_t *thresholds)
     ram_table_cell(table, "%selse 4", text);
 }
 
+static double setting_number(const struct ram_plan *plan, const char *key)
+{
+    return json_number_value(json_object_get(plan->settings, key));
+}
+
+static void put_gigabytes(struct ram_table *table, const char *name, double bytes, const char *what)
+{
+    put_fact(table, name);
+    ram_table_cell(table, bytes >= 0x1p30 ? "%.2f GiB   %s" : "%.3g MiB   %s",
+                   bytes / (bytes >= 0x1p30 ? 0x1p30 : 0x1p20), what);
+}
+
+/* How --fit arrives at the size of the weights. */
+static void put_fit(struct ram_table *table, const struct ram_plan *plan)
+{
+    char cache[64];
+
+    if (!json_object_get(plan->settings, "fit"))
+        return;
+    snprintf(cache, sizeof cache, "KV cache of %.0f tokens", setting_number(plan, "fit_context"));
+    put_gigabytes(table, "machine", setting_number(plan, "fit"), "memory, as given by --fit");
+    put_gigabytes(table, "  usable", setting_number(plan, "fit_usable"),
+                  "75 % of it; the system keeps the rest");
+    put_gigabytes(table, "  - cache", setting_number(plan, "fit_keys_values"), cache);
+    put_gigabytes(table, "  - running", setting_number(plan, "fit_activations"),
+                  "activations and buffers");
+    put_gigabytes(table, "  = weights", setting_number(plan, "budget_bytes"),
+                  "left for the weight files");
+}
+
 static void put_facts(const struct ram_plan *plan, enum ram_form form, struct ram_buf *out)
 {
     const struct ram_plan_totals *const t = &plan->totals;
@@ -309,6 +339,7 @@ static void put_facts(const struct ram_plan *plan, enum ram_form form, struct ra
     const json_t *const thresholds = json_object_get(plan->settings, "thresholds");
     if (thresholds)
         put_thresholds(&table, thresholds);
+    put_fit(&table, plan);
     put_fact(&table, "size");
     ram_table_cell(&table, "%s (%s), %s bytes", ram_format_binary(t->bytes).s,
                    ram_format_decimal(t->bytes).s, ram_format_count(t->bytes).s);
