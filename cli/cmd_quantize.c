@@ -95,15 +95,41 @@ static void say_effort(const struct work *w, const struct ram_quantized *q)
     message("%s means: %s", e[q->effort].name, e[q->effort].what);
 }
 
+/* The stages that this run has, for "[2/8]". */
+static void expect_stages(const struct work *w, const struct ram_quantized *q)
+{
+    const struct ram_effort *e = &q->efforts[q->effort];
+    const bool probes = q->to_budget && q->runs, curves = probes && e->probe.curves;
+    const char *encoder = q->to_budget ? e->encoder : w->args->convert.encoder;
+    const bool writes = !w->args->convert.dry_run;
+    const struct {
+        bool there;
+        const char *stage;
+    } all[] = {{true, "analyze"},
+               {probes, "synthesize"},
+               {probes, "probe"},
+               {curves, "synthesize"},
+               {curves, "curves"},
+               {writes && !curves && encoder && !strcmp(encoder, "gptq"), "synthesize"},
+               {writes, "convert"},
+               {writes, "verify"},
+               {writes && probes, "synthesize"}};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].there)
+            progress_expect(&w->job->progress, all[i].stage);
+}
+
 static void on_step(void *user, enum ram_quantize_step step, const struct ram_quantized *q)
 {
     const struct work *w = user;
     const bool print = w->job->form != RAM_JSON && !w->job->silent;
 
     progress_end(&w->job->progress, true);
-    if (step == RAM_STEP_BEGIN)
+    if (step == RAM_STEP_BEGIN) {
         say_effort(w, q);
-    else if (step == RAM_STEP_DECIDED && print)
+        expect_stages(w, q);
+    } else if (step == RAM_STEP_DECIDED && print)
         result_print(q->plan_text);
     else if (step == RAM_STEP_WRITTEN && print)
         result_print(q->convert_text);

@@ -91,6 +91,59 @@ static void shorten_item(char *out, size_t room, const char *item, size_t width)
         snprintf(out, room, "%.*s", (int)width, name);
 }
 
+/* ---- stages --------------------------------------------------------------------------------- */
+
+/* What a stage does, in plain words. Bytes say how fast weights are read or written; of stages that
+ * run the model they mean nothing. */
+static const struct stage {
+    const char *name, *title;
+    bool bytes;
+} stages[] = {
+    {"analyze", "measuring the weights", true},
+    {"synthesize", "generating sample text", false},
+    {"probe", "measuring how much each matrix matters", false},
+    {"probe again", "measuring how much each matrix matters, finer", false},
+    {"curves", "measuring the error of each width", false},
+    {"convert", "encoding and writing", true},
+    {"verify", "verifying", true},
+    {"check", "comparing with the original on unseen text", false},
+    {"evaluate", "evaluating", false},
+};
+
+static struct stage find_stage(const char *name)
+{
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
+        if (!strcmp(stages[i].name, name))
+            return stages[i];
+    return (struct stage){name, name, true};
+}
+
+void progress_expect(struct progress *p, const char *stage)
+{
+    if (p->n_steps < sizeof p->steps / sizeof *p->steps)
+        p->steps[p->n_steps++] = stage;
+}
+
+/* A stage that is not expected, or was taken from finished work, is part of the one before it. */
+static void advance(struct progress *p, const char *stage)
+{
+    for (unsigned i = p->step; i < p->n_steps; i++) {
+        if (!strcmp(p->steps[i], stage)) {
+            p->step = i + 1;
+            return;
+        }
+    }
+}
+
+/* "[2/8] generating sample text" */
+static void print_stage(const struct progress *p, char *out, size_t room)
+{
+    if (p->n_steps && p->step)
+        snprintf(out, room, "[%u/%u] %s", p->step, p->n_steps, find_stage(p->stage).title);
+    else
+        snprintf(out, room, "%s", find_stage(p->stage).title);
+}
+
 static double rate_of(const struct progress *p, double now)
 {
     const double time = now - p->begun;
@@ -100,17 +153,18 @@ static double rate_of(const struct progress *p, double now)
 
 void progress_line(const struct progress *p, double now, int columns, char *out, size_t room)
 {
-    char cells[64], rate[32] = "-", eta[24] = "-:--", item[256] = "", left[64];
+    char cells[64], rate[32] = "", eta[24] = "-:--", item[256] = "", left[96], title[72];
     const double share = p->total ? fmin((double)p->done / (double)p->total, 1) : 0;
     const double speed = rate_of(p, now);
 
-    if (speed > 0) {
+    if (speed > 0 && find_stage(p->stage).bytes) {
         print_bytes(rate, sizeof rate - 2, speed);
         strcat(rate, "/s");
     }
     if (speed > 0 && p->total >= p->done)
         print_time(eta, sizeof eta, (double)(p->total - p->done) / speed);
-    snprintf(left, sizeof left, "%-8s %3.0f%%", p->stage, floor(share * 100));
+    print_stage(p, title, sizeof title);
+    snprintf(left, sizeof left, "%s %3.0f%%", title, floor(share * 100));
 
     /* The bar takes a quarter of what is wider than the narrowest line, the tensor the rest. */
     const int n_cells = columns >= 60 ? 10 + (columns > 80 ? (columns - 80) / 4 : 0) : 0;
@@ -118,8 +172,9 @@ void progress_line(const struct progress *p, double now, int columns, char *out,
     for (int i = 0; i < cut; i++)
         cells[i] = i < (int)(share * cut + 0.5) ? '=' : ' ';
     cells[cut] = '\0';
-    int n = cut ? snprintf(out, room, "%s [%s] %11s  ETA %-5s", left, cells, rate, eta)
-                : snprintf(out, room, "%s %11s  ETA %-5s", left, rate, eta);
+    int n =
+        cut ? snprintf(out, room, "%s [%s] %s%sETA %-5s", left, cells, rate, *rate ? "  " : "", eta)
+            : snprintf(out, room, "%s %s%sETA %-5s", left, rate, *rate ? "  " : "", eta);
     if (n < 0 || (size_t)n >= room)
         return;
     /* Two columns stay free for the "^C" that a terminal echoes, so that no line wraps. */
@@ -163,6 +218,7 @@ void progress_report(void *user, const struct ram_progress *now)
     if (strcmp(p->stage, now->stage)) {
         progress_end(p, true);
         snprintf(p->stage, sizeof p->stage, "%s", now->stage);
+        advance(p, now->stage);
         p->begun = time;
         p->shown = p->bar ? 0 : time; /* the first plain line is due after its interval */
         p->first = now->done;
@@ -194,7 +250,7 @@ void progress_end(struct progress *p, bool whole)
     clear_bar(p);
     if (whole && !p->quiet) {
         const double now = seconds();
-        char bytes[24], rate[24], time[24];
+        char bytes[24], rate[24], time[24], title[72];
         print_bytes(bytes, sizeof bytes, (double)(p->total - p->first));
         p->done = p->total;
         print_bytes(rate, sizeof rate, rate_of(p, now));
@@ -202,7 +258,11 @@ void progress_end(struct progress *p, bool whole)
             snprintf(time, sizeof time, "%.1f s", now - p->begun);
         else
             print_time(time, sizeof time, now - p->begun);
-        message("%s: %s in %s, %s/s", p->stage, bytes, time, rate);
+        print_stage(p, title, sizeof title);
+        if (find_stage(p->stage).bytes)
+            message("%s: %s in %s, %s/s", title, bytes, time, rate);
+        else
+            message("%s: %s", title, time);
     }
     if (!p->verbose && p->n_notices > MAX_NOTICES)
         message("%u notes more; -v shows them all", p->n_notices - MAX_NOTICES);

@@ -19,7 +19,13 @@ struct progress {
     uint64_t first; /* done when the stage was first seen: a resumed run begins above 0 */
     uint64_t done, total;
     unsigned n_notices;
+    /* The stages of the whole run, in order; "[2/8]" says which one it is. n_steps 0: not known. */
+    const char *steps[12];
+    unsigned n_steps, step;
 };
+
+/* Adds a stage to those of the whole run. */
+void progress_expect(struct progress *p, const char *stage);
 
 void progress_init(struct progress *p, bool quiet, bool verbose);
 
