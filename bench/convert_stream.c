@@ -99,7 +99,7 @@ static void write_model(const char *dir)
     snprintf(path, sizeof path, "%s/config.json", dir);
     stop_if(ram_file_write(path, config, strlen(config), true, &err), &err);
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    stop_if(ram_sink_open(&sink, path, &err), &err);
+    stop_if(ram_sink_open(&sink, path, false, &err), &err);
     stop_if(ram_st_header(items, n, &header, &err), &err);
     stop_if(ram_sink_write(&sink, header.data, header.size, &err), &err);
     for (size_t i = 0; i < n; i++)
@@ -128,7 +128,7 @@ static void copy(const struct ram_ckpt *ckpt, const char *dir)
     snprintf(path, sizeof path, "%s/copy", dir);
     for (size_t i = 0; i < ckpt->n_files; i++) {
         const struct ram_map *map = &ckpt->files[i].map;
-        stop_if(ram_sink_open(&sink, path, &err), &err);
+        stop_if(ram_sink_open(&sink, path, false, &err), &err);
         for (size_t at = 0; at < map->size; at += PIECE) {
             const size_t size = map->size - at < PIECE ? map->size - at : PIECE;
             stop_if(ram_sink_write(&sink, map->data + at, size, &err), &err);

@@ -217,7 +217,7 @@ static int write_shard(struct ram_st_item *items, size_t n, const char *path, st
     qsort(items, n, sizeof *items, by_type);
     int status = ram_st_header(items, n, &header, err);
     if (!status)
-        status = ram_sink_open(&sink, path, err);
+        status = ram_sink_open(&sink, path, false, err);
     if (!status)
         status = ram_sink_write(&sink, header.data, header.size, err);
     for (size_t i = 0; i < n && !status; i++) {

@@ -176,7 +176,7 @@ int cmd_analyze(char **argv, size_t n)
     if (status)
         message_failure(&err);
     if (job.kept)
-        message("finished work is kept in %s%s; the same command with --resume continues",
-                args.output, RAM_KEPT_SUFFIX);
+        message("finished work is kept in %s; the same command with --resume continues", job.kept);
+    free(job.store);
     return ram_exit_code(status);
 }

@@ -9,11 +9,14 @@
 struct args {
     struct convert_args convert;
     const char *plan;
+    bool resume;
 };
 
 static const struct opt table[] = {
     {"plan", 0, OPT_TEXT, offsetof(struct args, plan), "PLAN",
      "the plan that ram allocate wrote, edited by hand or not", NULL},
+    {"resume", 0, OPT_FLAG, offsetof(struct args, resume), NULL,
+     "continue an interrupted run: take the tensors that it finished from DIR.ram-partial", NULL},
     {0},
 };
 
@@ -21,7 +24,8 @@ static const struct opt_usage usage = {
     .verb = "convert",
     .synopsis = "MODEL --plan PLAN -o DIR [options]",
     .about = "Writes the quantised checkpoint that a plan describes, for mlx_lm to load. DIR\n"
-             "appears only when it is complete: an interrupted run leaves no partial DIR.",
+             "appears only when it is complete: all is written to DIR.ram-partial first.\n"
+             "After ^C, a crash or a full disk the same command with --resume continues.",
     .examples = "ram convert Qwen/Qwen3-8B --plan plan.json -o qwen3-8b-ram --dry-run\n"
                 "ram convert Qwen/Qwen3-8B --plan plan.json -o qwen3-8b-ram",
     .min_operands = 1,
@@ -56,9 +60,12 @@ static int run(const char *model, const struct args *args, struct job *job, bool
         status = job_open_model(job, model, &ckpt, err);
     if (!status)
         status = announce(plan, job, err);
+    if (!status && !opts.dry_run)
+        status = job_keep(job, dir, ckpt, args->resume, err);
     if (!status)
         status = job_stage_done(
             job, ram_convert(ckpt, plan, dir, &opts, &job->run, job->form, &text, err));
+    job_kept(job, status);
     if (!status && !job->silent)
         result_print(text);
     if (!status && !opts.dry_run && !job->progress.quiet)
@@ -89,5 +96,10 @@ int cmd_convert(char **argv, size_t n)
         return status;
     job_init(&job, &common);
     status = run(argv[0], &args, &job, common.force, &err);
-    return status ? message_failure(&err) : 0;
+    if (status)
+        message_failure(&err);
+    if (job.kept)
+        message("finished work is kept in %s; the same command with --resume continues", job.kept);
+    free(job.store);
+    return ram_exit_code(status);
 }

@@ -77,17 +77,14 @@ int job_stage_done(struct job *job, int status)
 int job_keep(struct job *job, const char *output, const struct ram_ckpt *ckpt, bool resume,
              struct ram_err *err)
 {
-    char *path = job_beside(output, RAM_KEPT_SUFFIX, err);
-
-    const int status =
-        path ? ram_store_open(&job->run.store, path, ckpt, resume, &job->run, err) : RAM_ENOMEM;
-    free(path);
-    return status;
+    const int status = ram_store_path(output, &job->store, err);
+    return status ? status
+                  : ram_store_open(&job->run.store, job->store, ckpt, resume, &job->run, err);
 }
 
 void job_kept(struct job *job, int status)
 {
-    job->kept = ram_store_close(job->run.store, status == RAM_OK);
+    job->kept = ram_store_close(job->run.store, status == RAM_OK) ? job->store : NULL;
     job->run.store = NULL;
 }
 
@@ -98,28 +95,6 @@ int job_open_model(struct job *job, const char *model, struct ram_ckpt **out, st
     for (size_t i = 0; !status && ram_ckpt_note(*out, i); i++)
         progress_notice(&job->progress, ram_ckpt_note(*out, i));
     return status;
-}
-
-static int fail(struct ram_err *err, int status, const char *path, const char *why)
-{
-    err->status = status;
-    snprintf(err->message, sizeof err->message, "%s: %s", path, why);
-    return status;
-}
-
-char *job_beside(const char *path, const char *suffix, struct ram_err *err)
-{
-    size_t n = strlen(path);
-
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    const size_t room = n + strlen(suffix) + 1;
-    char *out = malloc(room);
-    if (out)
-        snprintf(out, room, "%.*s%s", (int)n, path, suffix);
-    else
-        fail(err, RAM_ENOMEM, path, "no memory for a name");
-    return out;
 }
 
 int job_check_output(const char *path, bool force, struct ram_err *err)

@@ -14,7 +14,8 @@ struct job {
     struct progress progress;
     enum ram_form form;
     bool silent; /* no account of what was done: -q, and no form that a program reads */
-    bool kept;   /* finished work lies beside the output that could not be made */
+    char *kept;  /* finished work beside the output that could not be made; NULL: none */
+    char *store; /* the name of run.store */
 };
 
 enum ram_form job_form(const struct opt_common *common);
@@ -29,7 +30,7 @@ int job_stage_done(struct job *job, int status);
 int job_keep(struct job *job, const char *output, const struct ram_ckpt *ckpt, bool resume,
              struct ram_err *err);
 
-/* The stages are over: removes the store if all is well, and sets job->kept if it has something. */
+/* The stages are over: removes the store if all is well, and sets job->kept if it stays. */
 void job_kept(struct job *job, int status);
 
 /* Opens a model, and prints what ram_ckpt_note says of it as notes. */
@@ -37,8 +38,5 @@ int job_open_model(struct job *job, const char *model, struct ram_ckpt **out, st
 
 /* ram_check_output of a file, where nothing is read that it could replace. */
 int job_check_output(const char *path, bool force, struct ram_err *err);
-
-/* "<path><suffix>" without slashes at the end of path; NULL with RAM_ENOMEM. free() it. */
-char *job_beside(const char *path, const char *suffix, struct ram_err *err);
 
 #endif

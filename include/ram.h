@@ -123,8 +123,9 @@ bool ram_has_tokenizer(const char *dir);
 int ram_store_open(struct ram_store **out, const char *path, const struct ram_ckpt *ckpt,
                    bool resume, const struct ram_run *run, struct ram_err *err);
 
-/* What callers add to the name of an output for the directory beside it. */
-#define RAM_KEPT_SUFFIX ".ram-partial"
+/* Where an output's finished work is kept: "<output>.ram-partial", beside what a link leads to. The
+ * caller frees *out. */
+int ram_store_path(const char *output, char **out, struct ram_err *err);
 
 /* finished: the result is in a safe place, so that the directory is removed; so is one without any
  * finished work. True if the directory stays. NULL is fine. */

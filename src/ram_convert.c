@@ -57,6 +57,12 @@ static json_t *settings_of(void *ctx)
                      RAM_HESSIAN_DAMP);
 }
 
+static void identify(void *ctx, struct ram_buf *text)
+{
+    const struct inputs *in = ctx;
+    ram_hessians_settings(in->hessians, text);
+}
+
 int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
                 const struct ram_convert_opts *opts, const struct ram_run *run, enum ram_form form,
                 char **out, struct ram_err *err)
@@ -67,7 +73,8 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
                         .run = run ? run : &no_run,
                         .text = opts ? opts->text : NULL,
                         .measured = opts ? opts->measured : NULL};
-    const struct ram_weight_inputs inputs = {&in, open_inputs, factor_of, forget, settings_of};
+    const struct ram_weight_inputs inputs = {&in,    open_inputs, factor_of,
+                                             forget, settings_of, identify};
     const struct ram_convert_how how = {opts ? opts : &no_opts, in.run, &inputs};
 
     const int status = ram_convert_informed(ckpt, plan, dir, &how, form, out, err);

@@ -9,6 +9,7 @@
 #include "base/output.h"
 #include "convert/convert.h"
 #include "convert/directory.h"
+#include "convert/journal.h"
 #include "record/calibration.h"
 
 #include <math.h>
@@ -111,7 +112,8 @@ static int check_space(const struct work *w, const struct ram_budget_bounds *bou
     struct ram_plan_totals totals;
     uint64_t bytes = bounds->smallest;
 
-    if (w->opts->convert.dry_run)
+    /* A run that is resumed may have written files already: convert counts them. */
+    if (w->opts->convert.dry_run || w->opts->resume)
         return RAM_OK;
     if (bounds->budget) {
         const uint64_t most = bounds->budget < bounds->largest ? bounds->budget : bounds->largest;
@@ -264,7 +266,7 @@ static int begin(struct work *w, struct ram_err *err)
 
     int status = check_options(w, err);
     if (!status && !write->dry_run)
-        status = ram_convert_check_target(w->ckpt, w->dir, write->force, err);
+        status = ram_convert_check_target(w->ckpt, w->dir, write->force || w->opts->resume, err);
     if (!status && write->text)
         status = name_calibration(w, err);
     if (!status)
@@ -389,10 +391,11 @@ static int measure_and_decide(const struct work *w, struct ram_err *err)
 
 static int keep_manifest(const struct work *w, struct ram_err *err)
 {
+    /* The run that is resumed may have written it. */
+    const bool force = w->opts->convert.force || w->opts->resume;
     char *path = ram_path_join(w->dir, "ram-manifest.json", err);
 
-    const int status =
-        path ? ram_manifest_write(w->out->manifest, path, w->opts->convert.force, err) : RAM_ENOMEM;
+    const int status = path ? ram_manifest_write(w->out->manifest, path, force, err) : RAM_ENOMEM;
     free(path);
     return status;
 }
@@ -479,22 +482,29 @@ static int check(const struct work *w, struct ram_err *err)
 
 /* ---- all of it ------------------------------------------------------------------------------ */
 
-/* Opens "<dir>.ram-partial", without slashes at the end of dir, unless the caller has a store. */
+/* A directory that is there may be the one that the run which is resumed had written and was about
+ * to check; any other is refused before anything is measured. */
+static int check_existing(const struct work *w, struct ram_err *err)
+{
+    const bool known = w->opts->convert.force ||
+                       ram_written_find(w->own.store, w->dir, 0, NULL, 0) != RAM_WRITTEN_NOT;
+
+    return w->opts->convert.dry_run ? RAM_OK
+                                    : ram_convert_check_target(w->ckpt, w->dir, known, err);
+}
+
+/* Opens the store beside dir, unless the caller has one. */
 static int open_store(struct work *w, struct ram_err *err)
 {
-    static const char suffix[] = RAM_KEPT_SUFFIX;
-    size_t n = strlen(w->dir);
+    char *path = NULL;
 
     if (w->own.store)
-        return RAM_OK;
-    while (n > 1 && w->dir[n - 1] == '/')
-        n--;
-    char *path = ram_calloc(n + sizeof suffix, 1, err);
-    if (!path)
-        return RAM_ENOMEM;
-    memcpy(path, w->dir, n);
-    memcpy(path + n, suffix, sizeof suffix);
-    const int status = ram_store_open(&w->own.store, path, w->ckpt, w->opts->resume, w->run, err);
+        return check_existing(w, err);
+    int status = ram_store_path(w->dir, &path, err);
+    if (!status)
+        status = ram_store_open(&w->own.store, path, w->ckpt, w->opts->resume, w->run, err);
+    if (!status)
+        status = check_existing(w, err);
     free(path);
     return status;
 }

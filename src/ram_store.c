@@ -5,6 +5,7 @@
 #include "ckpt/digest.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The digest of the checkpoint that was measured last; it has no scope. */
 #define SUBJECT "checkpoint"
@@ -95,6 +96,21 @@ static int open_or_go_on(struct ram_store **out, const char *path, bool resume,
         notice(run, line.data);
     ram_buf_release(&line);
     return RAM_OK;
+}
+
+int ram_store_path(const char *output, char **out, struct ram_err *err)
+{
+    struct ram_buf path = {0};
+    char *real = realpath(output, NULL); /* NULL: it is not there yet */
+    const char *name = real ? real : output;
+    size_t n = strlen(name);
+
+    while (n > 1 && name[n - 1] == '/')
+        n--;
+    ram_buf_add(&path, name, n);
+    ram_buf_puts(&path, ".ram-partial");
+    free(real);
+    return ram_buf_take(&path, out, err);
 }
 
 int ram_store_open(struct ram_store **out, const char *path, const struct ram_ckpt *ckpt,

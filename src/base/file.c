@@ -220,13 +220,13 @@ done:
     return status;
 }
 
-int ram_sink_open(struct ram_sink *sink, const char *path, struct ram_err *err)
+int ram_sink_open(struct ram_sink *sink, const char *path, bool again, struct ram_err *err)
 {
     *sink = (struct ram_sink){.fd = -1};
     sink->path = ram_strdup(path, err);
     if (!sink->path)
         return RAM_ENOMEM;
-    sink->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    sink->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (again ? O_NOFOLLOW : O_EXCL), 0666);
     if (sink->fd < 0) {
         const int status = ram_fail_errno(err, "%s: cannot create", path);
         ram_sink_abandon(sink);
@@ -258,7 +258,9 @@ int ram_sink_reserve(struct ram_sink *sink, uint64_t size, struct ram_err *err)
         code = fallocate(sink->fd, 0, 0, (off_t)size) ? errno : 0;
     while (code == EINTR);
 #endif
-    if (code == EOPNOTSUPP || code == ENOSYS)
+    struct stat st;
+    const bool longer = fstat(sink->fd, &st) == 0 && (uint64_t)st.st_size > size;
+    if (code == EOPNOTSUPP || code == ENOSYS || longer)
         code = ftruncate(sink->fd, (off_t)size) ? errno : 0;
     errno = code;
     return code ? ram_fail_errno(err, "%s: no room for %llu bytes", sink->path,
@@ -352,9 +354,7 @@ static void remove_templates(const char *path)
     rmdir(path);
 }
 
-/* Removes a directory, the plain files in it and its chat templates (a staging directory holds
- * nothing else). */
-static void remove_flat_directory(const char *path)
+void ram_directory_clear(const char *path, bool (*stays)(void *ctx, const char *name), void *ctx)
 {
     struct ram_err ignored = {0};
     DIR *dir = opendir(path);
@@ -363,7 +363,8 @@ static void remove_flat_directory(const char *path)
     if (!dir)
         return;
     while ((entry = readdir(dir))) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+            (stays && stays(ctx, entry->d_name)))
             continue;
         char *file = ram_path_join(path, entry->d_name, &ignored);
         if (file && unlink(file))
@@ -372,6 +373,12 @@ static void remove_flat_directory(const char *path)
     }
     closedir(dir);
     rmdir(path);
+}
+
+/* A directory and the plain files in it: a staging directory holds nothing else. */
+static void remove_flat_directory(const char *path)
+{
+    ram_directory_clear(path, NULL, NULL);
 }
 
 /* Clears "<target>.partial-<pid>" of processes that are gone. */
@@ -455,6 +462,27 @@ int ram_staging_open(struct ram_staging *staging, const char *target, bool force
     return RAM_OK;
 }
 
+int ram_staging_reopen(struct ram_staging *staging, const char *target, char *path, bool force,
+                       struct ram_err *err)
+{
+    /* The checks and the names of another staging directory, which is then not used. */
+    int status = ram_staging_open(staging, target, force, err);
+
+    if (!status)
+        remove_flat_directory(staging->path);
+    if (!status && mkdir(path, 0777) && errno != EEXIST)
+        status = ram_fail_errno(err, "%s: cannot create", path);
+    if (status) {
+        free(path);
+        ram_staging_release(staging);
+        return status;
+    }
+    free(staging->path);
+    staging->path = path;
+    staging->keep = true;
+    return RAM_OK;
+}
+
 int ram_staging_commit(struct ram_staging *staging, bool force, struct ram_err *err)
 {
     char *old = NULL;
@@ -496,7 +524,7 @@ done:
 
 void ram_staging_release(struct ram_staging *staging)
 {
-    if (staging->path)
+    if (staging->path && !staging->keep)
         remove_flat_directory(staging->path);
     free(staging->path);
     free(staging->target);

@@ -43,9 +43,10 @@ struct ram_sink {
     char *path; /* own copy, for messages */
 };
 
-int ram_sink_open(struct ram_sink *sink, const char *path, struct ram_err *err);
+/* again: the file may be there, and keeps what is in it. */
+int ram_sink_open(struct ram_sink *sink, const char *path, bool again, struct ram_err *err);
 int ram_sink_write(struct ram_sink *sink, const void *data, size_t size, struct ram_err *err);
-/* Gives an empty file its final size, so that a full disk is known before the work is done. */
+/* Gives a file its final size, so that a full disk is known before the work is done. */
 int ram_sink_reserve(struct ram_sink *sink, uint64_t size, struct ram_err *err);
 /* Writes at a place of its own, whatever was written before; from any thread. */
 int ram_sink_put(const struct ram_sink *sink, uint64_t offset, const void *data, size_t size,
@@ -61,15 +62,24 @@ void ram_sink_abandon(struct ram_sink *sink);
 struct ram_staging {
     char *target; /* the name it will have */
     char *path;   /* "<target>.partial-<pid>", beside it */
+    bool keep;    /* what was staged stays if it is not committed */
 };
 
 /* RAM_EEXIST if target is there and force is false; a leftover of a dead process is cleared. */
 int ram_staging_open(struct ram_staging *staging, const char *target, bool force,
                      struct ram_err *err);
+/* The same with `path` for the staged files, which are then kept unless they are committed: those of
+ * an earlier run may be there. */
+int ram_staging_reopen(struct ram_staging *staging, const char *target, char *path, bool force,
+                       struct ram_err *err);
 /* fsync of the directory, then rename; an existing target (force) is replaced. */
 int ram_staging_commit(struct ram_staging *staging, bool force, struct ram_err *err);
-/* Removes what was staged unless it was committed. */
+/* Removes what was staged unless it was committed, or is kept. */
 void ram_staging_release(struct ram_staging *staging);
+
+/* Removes the plain files of a directory that `stays` does not want to stay, and the directory if
+ * then nothing is in it. */
+void ram_directory_clear(const char *path, bool (*stays)(void *ctx, const char *name), void *ctx);
 
 /* "dir/name", to be freed. NULL with RAM_ENOMEM. */
 char *ram_path_join(const char *dir, const char *name, struct ram_err *err);

@@ -7,7 +7,6 @@
 #include "base/mem.h"
 #include "base/store_parts.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -240,33 +239,15 @@ int ram_store_new(struct ram_store **out, const char *path, bool resume,
 
 /* ---- closing ------------------------------------------------------------------------------- */
 
-/* The files of a conversion; there are no directories among them. */
-static void remove_output(const struct ram_store *store)
-{
-    struct ram_err ignored = {0};
-    char *path = ram_store_file(store, "output");
-    DIR *dir = path ? opendir(path) : NULL;
-    struct dirent *entry;
-
-    while (dir && (entry = readdir(dir))) {
-        char *file = ram_path_join(path, entry->d_name, &ignored);
-        if (file && strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            unlink(file);
-        free(file);
-    }
-    if (dir)
-        closedir(dir);
-    if (path)
-        rmdir(path);
-    free(path);
-}
-
 /* Only what a store consists of: a directory with something else in it stays. */
 static void remove_all(const struct ram_store *store)
 {
     static const char *const names[] = {"state", "state.new", "log"};
 
-    remove_output(store);
+    char *output = ram_store_file(store, "output");
+    if (output)
+        ram_directory_clear(output, NULL, NULL);
+    free(output);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = ram_store_file(store, names[i]);
         if (path)

@@ -94,6 +94,9 @@ bool ram_store_state_find(struct ram_store *store, const struct ram_store_scope 
 int ram_store_state_get(struct ram_store *store, const struct ram_store_body *body,
                         struct ram_err *err);
 
+/* The pass that it was of is over: gives its space back. */
+void ram_store_state_drop(struct ram_store *store);
+
 /* Bytes of the disk that the result itself will need. */
 void ram_store_reserve(struct ram_store *store, uint64_t bytes);
 

@@ -232,3 +232,15 @@ int ram_store_state_get(struct ram_store *store, const struct ram_store_body *bo
     free(piece);
     return status;
 }
+
+void ram_store_state_drop(struct ram_store *store)
+{
+    if (!store)
+        return;
+    ram_store_state_forget(store);
+    char *path = ram_store_file(store, "state");
+    if (path)
+        unlink(path);
+    free(path);
+    store->state_mine = false;
+}

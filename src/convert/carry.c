@@ -301,7 +301,7 @@ static int copy(const char *from, const char *to, const char *name, struct ram_e
     if (!status)
         status = ram_map_open(&map, source, err);
     if (!status)
-        status = ram_sink_open(&sink, target, err);
+        status = ram_sink_open(&sink, target, false, err);
     if (!status)
         status = ram_sink_write(&sink, map.data, map.size, err);
     if (!status)

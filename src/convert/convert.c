@@ -7,12 +7,15 @@
  */
 #include "convert/convert.h"
 
+#include "base/hash.h"
 #include "base/output.h"
 #include "convert/directory.h"
+#include "convert/journal.h"
 #include "record/calibration.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- what is refused ------------------------------------------------------------------------ */
@@ -132,28 +135,70 @@ static int write_texts(const struct ram_conversion *c, const char *dir, struct r
     return status;
 }
 
+/* Bytes of the disk that the weight files still need: some of them may lie in dir already. */
+static uint64_t bytes_needed(const struct ram_outline *outline, const char *dir)
+{
+    struct ram_err ignored = {0};
+    uint64_t there = 0;
+    struct stat st;
+
+    for (size_t i = 0; i < outline->n_files; i++) {
+        char *path = ram_path_join(dir, outline->files[i].name, &ignored);
+        if (path && stat(path, &st) == 0)
+            there += (uint64_t)st.st_blocks * 512;
+        free(path);
+    }
+    return there < outline->disk_bytes ? outline->disk_bytes - there : 0;
+}
+
+/* A weight file of this conversion may be an earlier run's; everything else is made again. */
+static bool is_weight_file(void *ctx, const char *name)
+{
+    const struct ram_outline *outline = ctx;
+
+    for (size_t i = 0; i < outline->n_files; i++)
+        if (!strcmp(outline->files[i].name, name))
+            return true;
+    return false;
+}
+
+static int open_staging(const struct ram_conversion *c, const struct ram_run *run,
+                        struct ram_staging *staging, struct ram_err *err)
+{
+    if (!run->store)
+        return ram_staging_open(staging, c->dir, c->replace, err);
+    char *path = ram_store_output(run->store, err);
+    if (!path)
+        return RAM_ENOMEM;
+    ram_directory_clear(path, is_weight_file, c->outline);
+    return ram_staging_reopen(staging, c->dir, path, c->replace, err);
+}
+
 static int write_all(struct ram_conversion *c, const struct ram_run *run, struct ram_err *err)
 {
-    const struct ram_encoding encoding = {c->encoder, c->inputs};
+    const struct ram_encoding encoding = {c->encoder, c->inputs, c->dir};
     struct ram_staging staging = {0};
+    bool resumable = false;
 
-    int status = ram_staging_open(&staging, c->dir, c->opts->force, err);
+    int status = open_staging(c, run, &staging, err);
     if (status)
         return status;
-    c->results = ram_calloc(c->outline->n_modules, sizeof *c->results, err);
-    if (!c->results)
-        status = RAM_ENOMEM;
     if (!status)
-        status =
-            ram_output_check_space(staging.path, "the weight files", c->outline->disk_bytes, err);
+        status = ram_output_check_space(staging.path, "the weight files",
+                                        bytes_needed(c->outline, staging.path), err);
+    ram_store_reserve(run->store, bytes_needed(c->outline, staging.path));
     if (!status)
-        status = ram_stream(c->ckpt, c->outline, &encoding, staging.path, run, c->results, err);
+        status = ram_stream(c->ckpt, c->outline, &encoding, staging.path, run, c->results,
+                            &resumable, err);
+    staging.keep = resumable;
     if (!status)
         status = ram_carried_copy(&c->carried, c->ckpt->dir, staging.path, err);
     if (!status)
         status = write_texts(c, staging.path, err);
-    if (!status)
-        status = ram_staging_commit(&staging, c->opts->force, err);
+    if (!status) {
+        ram_written_put(run->store, staging.path, c->key, c->results, c->outline->n_modules);
+        status = ram_staging_commit(&staging, c->replace, err);
+    }
     ram_staging_release(&staging);
     return status;
 }
@@ -202,8 +247,29 @@ static void notice_fallbacks(const struct ram_conversion *c, const struct ram_ru
     }
 }
 
+/* Is the directory there because an earlier run was stopped behind this stage? Then there is
+ * nothing to write, or what it wrote (under another plan) may be replaced. */
+static int find_written(struct ram_conversion *c, struct ram_store *store, struct ram_err *err)
+{
+    struct ram_err ignored = {0};
+    struct ram_map text = {0};
+
+    c->results = ram_calloc(c->outline->n_modules, sizeof *c->results, err);
+    if (!c->results)
+        return RAM_ENOMEM;
+    c->key = ram_hash64(c->encoder->name, strlen(c->encoder->name), ram_outline_hash(c->outline));
+    if (c->opts->text && !ram_map_open(&text, c->opts->text, &ignored))
+        c->key = ram_hash64(text.data, text.size, c->key);
+    ram_map_close(&text);
+    const enum ram_written found =
+        ram_written_find(store, c->dir, c->key, c->results, c->outline->n_modules);
+    c->written = found == RAM_WRITTEN_SAME;
+    c->replace = c->opts->force || found == RAM_WRITTEN_OTHERWISE;
+    return RAM_OK;
+}
+
 /* Everything that can be refused before a byte is written. */
-static int prepare(struct ram_conversion *c, struct ram_err *err)
+static int prepare(struct ram_conversion *c, struct ram_store *store, struct ram_err *err)
 {
     const struct ram_convert_opts *opts = c->opts;
 
@@ -233,7 +299,9 @@ static int prepare(struct ram_conversion *c, struct ram_err *err)
     if (!status)
         status = ram_carried_find(&c->carried, c->ckpt->dir, err);
     if (!status && !opts->dry_run)
-        status = ram_convert_check_target(c->ckpt, c->dir, opts->force, err);
+        status = find_written(c, store, err);
+    if (!status && !opts->dry_run && !c->written)
+        status = ram_convert_check_target(c->ckpt, c->dir, c->replace, err);
     return status;
 }
 
@@ -245,7 +313,7 @@ int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *pla
         .ckpt = ckpt, .plan = plan, .opts = how->opts, .dir = dir, .inputs = how->inputs};
 
     c.output_name = last_part(dir, err);
-    int status = c.output_name ? prepare(&c, err) : RAM_ENOMEM;
+    int status = c.output_name ? prepare(&c, how->run->store, err) : RAM_ENOMEM;
     if (!status) {
         ram_notice_left_out(c.layout, how->run);
         ram_carried_notice(&c.carried, how->run);
@@ -254,7 +322,7 @@ int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *pla
         if (!status)
             notice_calibration(&c, how->run);
     }
-    if (!status && !how->opts->dry_run)
+    if (!status && !how->opts->dry_run && !c.written)
         status = write_all(&c, how->run, err);
     if (!status && out)
         status = ram_conversion_describe(&c, form, out, err);

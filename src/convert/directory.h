@@ -35,6 +35,9 @@ struct ram_conversion {
     struct ram_layout *layout;
     struct ram_outline *outline;
     struct ram_module_result *results; /* one for each module; NULL in a dry run */
+    uint64_t key;                      /* of everything that decides what is written */
+    bool written;                      /* by an earlier run that was stopped behind it */
+    bool replace;                      /* what stands there: by force, or it is ours */
     struct ram_carried_list carried;
     json_t *encoded_on; /* which text the encoder ran the model on; NULL: none, or its own */
 };

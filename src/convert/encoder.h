@@ -7,6 +7,7 @@
 #ifndef RAM_CONVERT_ENCODER_H
 #define RAM_CONVERT_ENCODER_H
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "codec/gptq.h"
 
@@ -43,6 +44,9 @@ struct ram_weight_inputs {
     void (*forget)(void *ctx);
     /* How the factors were made, for ram.json; the caller owns the reference. */
     json_t *(*settings)(void *ctx);
+    /* Adds everything that could change a factor, so that rows that were encoded with it belong to
+     * these settings. After open. */
+    void (*identify)(void *ctx, struct ram_buf *text);
 };
 
 #endif

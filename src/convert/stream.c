@@ -7,9 +7,11 @@
 #include "convert/stream.h"
 
 #include "base/pool.h"
+#include "convert/journal.h"
 #include "convert/rowblock.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -26,6 +28,7 @@ struct block {
     size_t row, n;
     uint64_t module_row; /* of its first row, in the module */
     bool last;           /* of its view */
+    atomic_bool done;
     const struct ram_gptq_factor *factor;
     double squared_error, squared;
     struct ram_checksum sums[3];
@@ -42,7 +45,7 @@ struct stream {
     const struct ram_outline *outline;
     const struct ram_weight_encoder *encoder;
     const struct ram_weight_inputs *inputs; /* NULL: it does not want to know */
-    const char *dir;
+    const char *dir, *name; /* where files are written, and what that will be called */
     const struct ram_run *run;
     struct ram_module_result *results;
     struct ram_pool *pool;
@@ -50,8 +53,12 @@ struct stream {
     struct ram_sink *sinks;  /* one for each file */
     struct block *blocks;    /* of the current batch */
     size_t n_blocks, cap_blocks;
-    /* Where the next batch begins: a view, and its first row in its module. */
-    size_t module, view;
+    size_t n_folded; /* blocks [0, n_folded) are in the results */
+    pthread_mutex_t fold_lock;
+    struct ram_journal journal;
+    struct ram_block_place recorded; /* by the last record */
+    /* Where the next batch begins: a view, its first row in its module, and a row of it. */
+    size_t module, view, row;
     uint64_t module_row;
     uint64_t max_memory, factor_bytes; /* of the batch's factors */
     const struct ram_gptq_factor *last_factor;
@@ -154,9 +161,55 @@ static int tell(struct stream *s, const struct block *block, struct ram_err *err
         };
         run->progress(run->user, &p);
     }
+    ram_store_tell(run->store, run);
     if (run->cancelled && run->cancelled(run->user))
-        return ram_fail(err, RAM_EINTERRUPT, "interrupted; nothing was written");
+        return ram_fail(err, RAM_EINTERRUPT, "interrupted; %s was not written", s->name);
     return RAM_OK;
+}
+
+/* ---- what is finished ---------------------------------------------------------------------- */
+
+/* The results of all blocks up to the first that is not done, in the order of blocks. */
+static void fold(struct stream *s)
+{
+    for (; s->n_folded < s->n_blocks; s->n_folded++) {
+        const struct block *block = &s->blocks[s->n_folded];
+        struct ram_module_result *result = &s->results[block->module];
+        if (!atomic_load(&block->done))
+            break;
+        result->squared_error += block->squared_error;
+        result->squared += block->squared;
+        for (size_t k = 0; k < 3; k++)
+            ram_checksum_merge(&result->sums[k], &block->sums[k]);
+    }
+}
+
+static void record(struct stream *s)
+{
+    struct ram_block_place place = {s->module, s->view, s->row};
+
+    fold(s);
+    if (s->n_folded < s->n_blocks) {
+        const struct block *next = &s->blocks[s->n_folded];
+        place.module = next->module;
+        place.view = (size_t)(next->view - s->outline->modules[next->module].target->views);
+        place.row = next->row;
+    }
+    if (place.module == s->recorded.module && place.view == s->recorded.view &&
+        place.row == s->recorded.row)
+        return;
+    ram_journal_add(&s->journal, s->outline, &place, s->recorded.module, s->results);
+    s->recorded = place;
+}
+
+/* From any thread, while others work on; whoever comes meanwhile has nothing to wait for. */
+static void record_if_due(struct stream *s)
+{
+    if (!s->journal.store || pthread_mutex_trylock(&s->fold_lock))
+        return;
+    if (ram_store_due(s->journal.store))
+        record(s);
+    pthread_mutex_unlock(&s->fold_lock);
 }
 
 static int do_block(void *ctx, size_t i, unsigned worker, struct ram_err *err)
@@ -176,6 +229,8 @@ static int do_block(void *ctx, size_t i, unsigned worker, struct ram_err *err)
     else if (ram_view_contiguous(view))
         ram_view_forget(s->ckpt, view, block->row, block->n);
     atomic_fetch_add(&s->done, source_bytes(view, block->n));
+    atomic_store(&block->done, true);
+    record_if_due(s);
     return worker == 0 ? tell(s, block, err) : RAM_OK;
 }
 
@@ -208,7 +263,7 @@ static int add_blocks(struct stream *s, struct ram_err *err)
     if (factor && factor != s->last_factor)
         s->factor_bytes += ram_gptq_factor_size(factor->cols);
     s->last_factor = factor;
-    for (size_t row = 0; !status && row < view->rows && view->cols; row += step) {
+    for (size_t row = s->row; !status && row < view->rows && view->cols; row += step) {
         const size_t n = view->rows - row < step ? view->rows - row : step;
         status = ram_grow(&s->blocks, sizeof *s->blocks, s->n_blocks, &s->cap_blocks, err);
         if (!status)
@@ -220,6 +275,7 @@ static int add_blocks(struct stream *s, struct ram_err *err)
                                                       .last = row + n == view->rows,
                                                       .factor = factor};
     }
+    s->row = 0;
     s->module_row += view->rows;
     if (++s->view == target->n_views) {
         s->module++;
@@ -242,25 +298,13 @@ static int open_file(struct stream *s, unsigned number, struct ram_err *err)
     char *path = ram_path_join(s->dir, file->name, err);
     if (!path)
         return RAM_ENOMEM;
-    int status = ram_sink_open(sink, path, err);
+    int status = ram_sink_open(sink, path, s->journal.store != NULL, err);
     if (!status)
         status = ram_sink_reserve(sink, file->size, err);
     if (!status)
         status = ram_sink_put(sink, 0, file->header, file->header_size, err);
     free(path);
     return status;
-}
-
-static void fold(struct stream *s)
-{
-    for (size_t i = 0; i < s->n_blocks; i++) {
-        const struct block *block = &s->blocks[i];
-        struct ram_module_result *result = &s->results[block->module];
-        result->squared_error += block->squared_error;
-        result->squared += block->squared;
-        for (size_t k = 0; k < 3; k++)
-            ram_checksum_merge(&result->sums[k], &block->sums[k]);
-    }
 }
 
 /* A module without views has nothing to write. */
@@ -278,7 +322,7 @@ static int run_batch(struct stream *s, unsigned *n_opened, unsigned *n_closed, s
     const size_t first = s->module;
     int status = RAM_OK;
 
-    s->n_blocks = 0;
+    s->n_blocks = s->n_folded = 0;
     s->factor_bytes = 0;
     s->last_factor = NULL;
     while (!status && skip_empty(s) && s->n_blocks < RAM_BATCH_BLOCKS &&
@@ -295,9 +339,11 @@ static int run_batch(struct stream *s, unsigned *n_opened, unsigned *n_closed, s
         status = ram_pool_for(s->pool, s->n_blocks, do_block, s, err);
     if (s->inputs)
         s->inputs->forget(s->inputs->ctx);
+    fold(s);
+    if (s->journal.store && (status || ram_store_due(s->journal.store)))
+        record(s);
     if (status)
         return status;
-    fold(s);
     const unsigned needed = s->module < outline->n_modules
                                 ? outline->tensors[outline->modules[s->module].tensor].file
                                 : (unsigned)outline->n_files;
@@ -368,20 +414,59 @@ static void finish(struct stream *s)
     ram_pool_free(s->pool);
 }
 
+/* Goes to where an earlier run was. Files that it had finished are flushed again: it may have been
+ * killed before that. */
+static int resume(struct stream *s, unsigned *n_opened, unsigned *n_closed, struct ram_err *err)
+{
+    const struct ram_outline *outline = s->outline;
+    struct ram_block_place place;
+    struct ram_buf settings = {0};
+
+    ram_buf_printf(&settings, "encoder %s, ", s->encoder->name);
+    if (s->inputs)
+        s->inputs->identify(s->inputs->ctx, &settings);
+    ram_journal_open(&s->journal, settings.failed ? NULL : s->run->store, outline,
+                     settings.failed ? "" : settings.data);
+    ram_buf_release(&settings);
+    int status = ram_journal_load(&s->journal, outline, s->dir, s->pool, s->results, &place, err);
+    for (size_t m = 0; !status && m < place.module; m++)
+        for (size_t v = 0; v < outline->modules[m].target->n_views; v++) {
+            const struct ram_view *view = &outline->modules[m].target->views[v];
+            s->done += source_bytes(view, view->rows);
+        }
+    s->recorded = place;
+    s->module = place.module;
+    s->view = place.view;
+    s->row = place.row;
+    for (size_t v = 0; v < place.view; v++)
+        s->module_row += outline->modules[place.module].target->views[v].rows;
+    const unsigned needed = place.module < outline->n_modules
+                                ? outline->tensors[outline->modules[place.module].tensor].file
+                                : (unsigned)outline->n_files;
+    while (!status && *n_opened < needed) {
+        status = open_file(s, (*n_opened)++, err);
+        if (!status)
+            status = ram_sink_close(&s->sinks[(*n_closed)++], err);
+    }
+    return status;
+}
+
 int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
                const struct ram_encoding *encoding, const char *dir, const struct ram_run *run,
-               struct ram_module_result *results, struct ram_err *err)
+               struct ram_module_result *results, bool *resumable, struct ram_err *err)
 {
     struct stream s = {.ckpt = ckpt,
                        .outline = outline,
                        .encoder = encoding->encoder,
                        .inputs = encoding->encoder->wants_inputs ? encoding->inputs : NULL,
                        .dir = dir,
+                       .name = encoding->name,
                        .run = run,
                        .max_memory = run->max_memory ? run->max_memory : UINT64_C(2) << 30,
                        .results = results};
     unsigned n_opened = 0, n_closed = 0;
 
+    pthread_mutex_init(&s.fold_lock, NULL);
     for (size_t m = 0; m < outline->n_modules; m++)
         for (size_t v = 0; v < outline->modules[m].target->n_views; v++) {
             const struct ram_view *view = &outline->modules[m].target->views[v];
@@ -390,8 +475,13 @@ int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
     int status = start(&s, err);
     if (!status && s.inputs)
         status = s.inputs->open(s.inputs->ctx, err);
+    if (!status)
+        status = resume(&s, &n_opened, &n_closed, err);
     while (!status && n_closed < outline->n_files)
         status = run_batch(&s, &n_opened, &n_closed, err);
+    if (resumable)
+        *resumable = s.journal.n_records > 0;
     finish(&s);
+    pthread_mutex_destroy(&s.fold_lock);
     return status;
 }

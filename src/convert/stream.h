@@ -24,14 +24,17 @@ double ram_relative_error(double squared_error, double squared);
 struct ram_encoding {
     const struct ram_weight_encoder *encoder;
     const struct ram_weight_inputs *inputs; /* NULL: nothing is known of any */
+    const char *name;                       /* of the output, for messages */
 };
 
 /*
  * Writes every file of the outline into dir, each flushed to the disk. results: one for each
- * module. RAM_EFORMAT for a weight that is not finite, RAM_EINTERRUPT if run->cancelled says so.
+ * module, zeroed. With run->store the files may be those of an earlier run, and what it recorded as
+ * written is not encoded again; *resumable (may be NULL) says after a failure that some is.
+ * RAM_EFORMAT for a weight that is not finite, RAM_EINTERRUPT if run->cancelled says so.
  */
 int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
                const struct ram_encoding *encoding, const char *dir, const struct ram_run *run,
-               struct ram_module_result *results, struct ram_err *err);
+               struct ram_module_result *results, bool *resumable, struct ram_err *err);
 
 #endif

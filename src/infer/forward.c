@@ -372,6 +372,29 @@ int ram_forward_distance(struct ram_forward *f, size_t from, size_t to, double *
     return status;
 }
 
+int ram_forward_get_row(struct ram_forward *f, size_t row, float *out, struct ram_err *err)
+{
+    float *x;
+
+    if (row >= f->n_rows)
+        return ram_fail(err, RAM_EINTERNAL, "row %zu of %zu", row, f->n_rows);
+    const int status = ram_rows_load(&f->rows, row, 1, f->block.scratch.normed, &x, err);
+    if (!status)
+        memcpy(out, x, f->model->hp.hidden * sizeof *out);
+    return status;
+}
+
+int ram_forward_set_row(struct ram_forward *f, size_t row, const float *x, struct ram_err *err)
+{
+    const size_t hidden = f->model->hp.hidden;
+
+    if (row >= f->n_rows)
+        return ram_fail(err, RAM_EINTERNAL, "row %zu of %zu", row, f->n_rows);
+    if (f->rows.memory)
+        memcpy(f->rows.memory + row * hidden, x, hidden * sizeof *x);
+    return ram_rows_store(&f->rows, row, 1, x, err);
+}
+
 size_t ram_forward_row(const struct ram_forward *f, size_t span)
 {
     return f->places[span].row;

@@ -84,6 +84,12 @@ int ram_forward_distance(struct ram_forward *forward, size_t from, size_t to, do
 struct ram_observer;
 void ram_forward_observe(struct ram_forward *forward, const struct ram_observer *observer);
 
+/* The activations [hidden] of one row among all rows, as they lie between two layers: a pass that
+ * is given them continues where another one stopped. */
+int ram_forward_get_row(struct ram_forward *forward, size_t row, float *out, struct ram_err *err);
+int ram_forward_set_row(struct ram_forward *forward, size_t row, const float *x,
+                        struct ram_err *err);
+
 /* Row of a span's first token among all rows. */
 size_t ram_forward_row(const struct ram_forward *forward, size_t span);
 

@@ -3,11 +3,13 @@
 
 #include "infer/linear.h"
 #include "kern/gemm.h"
+#include "probe/kept.h"
 #include "probe/sensitivity.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     SAMPLE_ROWS = 32,
@@ -24,6 +26,7 @@ struct curves {
      * fit */
     double (*unseen)[N_FORMS], (*seen)[N_FORMS];
     bool *all_unseen; /* [n_units]: every matrix that was looked at had unseen inputs */
+    struct ram_kept kept;
 };
 
 /* The rows of one matrix. */
@@ -206,6 +209,74 @@ static int add_ends(struct curves *c, struct ram_err *err)
     return status ? status : add_linear(c, &model->head, 0, err);
 }
 
+/* ---- what is kept --------------------------------------------------------------------------- */
+
+enum { N_KEPT = 2 * N_FORMS + 1 }; /* numbers of a unit */
+
+/* Moves the sums of the units of a layer (SIZE_MAX: embedding and head) between c and a list of
+ * numbers, or only counts them (numbers NULL). */
+static size_t move_units(const struct curves *c, size_t layer, double *numbers, bool into)
+{
+    size_t n = 0;
+
+    for (size_t u = 1; u < c->model->n_units; u++) {
+        if (c->model->units[u].layer != layer)
+            continue;
+        double *at = numbers ? numbers + n : NULL;
+        if (at && into) {
+            memcpy(c->unseen[u], at, sizeof c->unseen[u]);
+            memcpy(c->seen[u], at + N_FORMS, sizeof c->seen[u]);
+            c->all_unseen[u] = at[N_KEPT - 1] != 0;
+        } else if (at) {
+            memcpy(at, c->unseen[u], sizeof c->unseen[u]);
+            memcpy(at + N_FORMS, c->seen[u], sizeof c->seen[u]);
+            at[N_KEPT - 1] = c->all_unseen[u];
+        }
+        n += N_KEPT;
+    }
+    return n;
+}
+
+static void name_curves(const struct curves *c, size_t layer, char name[48])
+{
+    if (layer == SIZE_MAX)
+        snprintf(name, 48, "curves of embedding and head");
+    else
+        snprintf(name, 48, "curves of layer %zu of %zu", layer + 1, c->model->hp.n_layers);
+}
+
+/* A layer's units, from an earlier run or measured now. */
+static int add_or_find(struct curves *c, size_t layer, struct ram_err *err)
+{
+    const size_t n = move_units(c, layer, NULL, false);
+    double *numbers = ram_calloc(n, sizeof *numbers, err);
+    int status = numbers ? RAM_OK : RAM_ENOMEM;
+    char name[48];
+
+    name_curves(c, layer, name);
+    if (!status && ram_kept_get(&c->kept, name, numbers, n * sizeof *numbers)) {
+        move_units(c, layer, numbers, true);
+    } else if (!status) {
+        status = layer == SIZE_MAX ? add_ends(c, err) : add_layer(c, &c->model->layers[layer], err);
+        move_units(c, layer, numbers, false);
+        if (!status)
+            ram_kept_put(&c->kept, name, numbers, n * sizeof *numbers);
+    }
+    free(numbers);
+    return status;
+}
+
+static struct ram_kept kept_for(const struct curves *c)
+{
+    struct ram_buf settings = {0};
+
+    ram_hessians_settings(c->hessians, &settings);
+    ram_buf_printf(&settings, " %d rows of %d matrices", SAMPLE_ROWS, SAMPLE_MATRICES);
+    const struct ram_kept kept = ram_kept_for(c->how, "curves", settings.data);
+    ram_buf_release(&settings);
+    return kept;
+}
+
 static void divide(const struct curves *c, struct ram_curve *curves)
 {
     for (size_t u = 1; u < c->model->n_units; u++) {
@@ -231,15 +302,16 @@ int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessian
     int status = c.unseen && c.seen && c.all_unseen ? RAM_OK : RAM_ENOMEM;
     for (size_t u = 0; !status && u < model->n_units; u++)
         c.all_unseen[u] = true;
+    c.kept = kept_for(&c);
     for (size_t l = 0; !status && l < n_layers; l++) {
         snprintf(item, sizeof item, "layer %zu of %zu", l + 1, n_layers);
         status = ram_probe_report(how, "curves", item, bytes / (n_layers + 1) * l, bytes, err);
         if (!status)
-            status = add_layer(&c, &model->layers[l], err);
+            status = add_or_find(&c, l, err);
         ram_hessians_forget(hessians);
     }
     if (!status)
-        status = add_ends(&c, err);
+        status = add_or_find(&c, SIZE_MAX, err);
     if (!status)
         divide(&c, curves);
     free(c.unseen);

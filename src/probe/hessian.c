@@ -2,6 +2,7 @@
 #include "probe/hessian.h"
 
 #include "infer/linear.h"
+#include "probe/kept.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -81,6 +82,7 @@ struct ram_hessians {
     float *average[N_INPUTS];           /* of the experts' inputs: moments of one token */
     struct made *made;
     size_t n_made, made_room;
+    struct ram_kept kept;
 };
 
 /* ---- places ----------------------------------------------------------------------------- */
@@ -209,7 +211,17 @@ static void drop_layer(struct ram_hessians *h)
     h->layer = SIZE_MAX;
 }
 
-static int restart(struct ram_hessians *h, struct ram_err *err)
+static struct ram_kept_pass pass_at(const struct ram_hessians *h)
+{
+    return (struct ram_kept_pass){.forward = h->forward,
+                                  .hidden = h->model->hp.hidden,
+                                  .layer = h->next,
+                                  .n_rows = h->what.n * h->what.length};
+}
+
+/* Before the first layer, or in front of a later one that an earlier run had reached, but of none
+ * behind `layer`: its inputs are wanted. */
+static int restart(struct ram_hessians *h, size_t layer, struct ram_err *err)
 {
     const uint64_t share = h->max_memory / 8 + WORKER_BYTES * ram_pool_threads(h->how.pool);
     const struct ram_sequences on = {h->tokens, h->what.n, h->what.length};
@@ -217,7 +229,27 @@ static int restart(struct ram_hessians *h, struct ram_err *err)
     ram_forward_free(h->forward);
     h->forward = NULL;
     h->next = 0;
-    return ram_probe_forward(&h->forward, h->model, on, 1, h->how.pool, share, err);
+    int status = ram_probe_forward(&h->forward, h->model, on, 1, h->how.pool, share, err);
+    struct ram_kept_pass pass = pass_at(h);
+    if (status || !ram_kept_find(&h->kept, &pass) || pass.layer > layer ||
+        pass.n_rows != pass_at(h).n_rows)
+        return status;
+    status = ram_kept_load(&h->kept, &pass, err);
+    h->next = pass.layer;
+    return status;
+}
+
+/* One layer further. The activations in front of it are kept first: what is measured of its inputs
+ * may take far longer than to run it. */
+static int advance(struct ram_hessians *h, struct ram_err *err)
+{
+    const struct ram_kept_pass pass = pass_at(h);
+    int status = h->next ? ram_kept_save(&h->kept, &pass, err) : RAM_OK;
+
+    if (!status)
+        status = ram_forward_layer(h->forward, h->next, err);
+    h->next++;
+    return status;
 }
 
 static int keep_head(struct ram_hessians *h, struct ram_err *err)
@@ -249,16 +281,16 @@ static int go_to(struct ram_hessians *h, size_t layer, struct ram_err *err)
         return RAM_OK;
     drop_layer(h);
     if (!h->forward || h->next > layer)
-        status = restart(h, err);
-    for (; !status && h->next < layer; h->next++)
-        status = ram_forward_layer(h->forward, h->next, err);
+        status = restart(h, layer, err);
+    while (!status && h->next < layer)
+        status = advance(h, err);
     if (status)
         return status;
     h->layer = layer;
     if (layer == h->model->hp.n_layers)
         return keep_head(h, err);
     ram_forward_observe(h->forward, &h->observer);
-    status = ram_forward_layer(h->forward, h->next++, err);
+    status = advance(h, err);
     ram_forward_observe(h->forward, NULL);
     return status;
 }
@@ -488,6 +520,38 @@ const struct ram_synthetic *ram_hessians_tokens(const struct ram_hessians *h)
     return &h->what;
 }
 
+/* A forward pass depends on the tokens alone, not on what is made of its inputs: error curves and
+ * an encoder share one. */
+static void keep_by_tokens(struct ram_hessians *h)
+{
+    const struct ram_sequences on = {h->tokens, h->what.n, h->what.length};
+    struct ram_buf settings = {0};
+
+    ram_kept_sequences(&settings, on);
+    h->kept = ram_kept_for(&h->how, "inputs", settings.data);
+    ram_buf_release(&settings);
+}
+
+void ram_hessians_settings(const struct ram_hessians *h, struct ram_buf *text)
+{
+    const struct ram_sequences on = {h->tokens, h->what.n, h->what.length};
+    const struct ram_hparams *hp = &h->model->hp;
+    const size_t columns_of[] = {hp->hidden,
+                                 hp->q_rank,
+                                 hp->kv_rank,
+                                 hp->n_heads * hp->v_dim,
+                                 hp->mlp_hidden,
+                                 hp->moe.hidden,
+                                 hp->moe.n_shared * hp->moe.hidden};
+
+    ram_kept_sequences(text, on);
+    ram_buf_printf(text, " damp %.17g %s", h->damp,
+                   h->use == RAM_HESSIAN_ENCODE ? "encode" : "measure");
+    /* Not max_memory itself: another limit gives the same, as long as the same factors fit. */
+    for (size_t i = 0; i < sizeof columns_of / sizeof *columns_of; i++)
+        ram_buf_printf(text, " %d", ram_gptq_factor_size(columns_of[i]) <= h->max_memory / 8 * 5);
+}
+
 int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
                       const struct ram_synthetic *what, double damp, enum ram_hessian_use use,
                       const struct ram_probe_run *how, struct ram_err *err)
@@ -519,6 +583,8 @@ int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
         status = ram_synthetic_tokens(model, &h->what, how, h->tokens, err);
     h->what.made = h->tokens;
     h->what.n_made = h->what.n;
+    if (!status)
+        keep_by_tokens(h);
     if (status)
         ram_hessians_close(h);
     else

@@ -47,6 +47,10 @@ int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
                       const struct ram_probe_run *how, struct ram_err *err);
 void ram_hessians_close(struct ram_hessians *hessians);
 
+/* Adds to `text` everything that a factor depends on, beside the model and the tokens' seed: what
+ * is kept of factors' consequences belongs to these settings. */
+void ram_hessians_settings(const struct ram_hessians *hessians, struct ram_buf *text);
+
 /* What is really used; made: the tokens. */
 const struct ram_synthetic *ram_hessians_tokens(const struct ram_hessians *hessians);
 

@@ -2,11 +2,13 @@
 #include "probe/sensitivity.h"
 
 #include "base/mem.h"
+#include "probe/kept.h"
 #include "probe/logits.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * A trajectory is n spans of the forward pass, computed as if one unit were coarse: none in the
@@ -30,7 +32,9 @@ struct probes {
     double *alpha;            /* [n_units] */
     double joint, head;       /* head: its own divergence, where it has no trajectory */
     double local;             /* of all units: what the joint divergence is shared out by */
+    size_t row;               /* whose divergence is measured next */
     struct ram_logits logits;
+    struct ram_kept kept;
 };
 
 /* A router stays as it is, whatever a plan may want. */
@@ -124,27 +128,117 @@ static size_t end_of_layer(const struct probes *p, size_t layer, size_t begin)
     return begin;
 }
 
+/* ---- what is kept --------------------------------------------------------------------------- */
+
+/* The sums so far, which a later run begins with: [n_figures]. */
+static size_t n_figures(const struct probes *p)
+{
+    return p->model->n_units + 4;
+}
+
+static double *pack_figures(const struct probes *p, struct ram_err *err)
+{
+    double *figures = ram_calloc(n_figures(p), sizeof *figures, err);
+
+    if (!figures)
+        return NULL;
+    figures[0] = p->joint;
+    figures[1] = p->head;
+    figures[2] = p->local;
+    figures[3] = (double)p->row;
+    memcpy(figures + 4, p->alpha, p->model->n_units * sizeof *figures);
+    return figures;
+}
+
+static void take_figures(struct probes *p, const double *figures)
+{
+    p->joint = figures[0];
+    p->head = figures[1];
+    p->local = figures[2];
+    p->row = (size_t)figures[3];
+    memcpy(p->alpha, figures + 4, p->model->n_units * sizeof *figures);
+}
+
+/* Trajectories that live in front of the layer whose units begin at `begin`. */
+static size_t n_living(const struct probes *p, size_t begin)
+{
+    return FIRST_PROBE + (p->tier == RAM_TIER_KL ? begin : 0);
+}
+
+static struct ram_kept_pass pass_at(const struct probes *p, size_t layer, size_t begin,
+                                    double *figures)
+{
+    return (struct ram_kept_pass){.forward = p->forward,
+                                  .hidden = p->model->hp.hidden,
+                                  .layer = layer,
+                                  .n_rows = n_living(p, begin) * p->on.n * p->on.length,
+                                  .figures = figures,
+                                  .n_figures = n_figures(p)};
+}
+
+static int save(const struct probes *p, size_t layer, size_t begin, struct ram_err *err)
+{
+    if (!p->kept.store || layer == 0)
+        return RAM_OK;
+    double *figures = pack_figures(p, err);
+    const struct ram_kept_pass pass = pass_at(p, layer, begin, figures);
+    const int status = figures ? ram_kept_save(&p->kept, &pass, err) : RAM_ENOMEM;
+    free(figures);
+    return status;
+}
+
+/* Continues where an earlier run was: *layer is the next to run, *begin its first unit. */
+static int restore(struct probes *p, size_t *layer, size_t *begin, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    if (!ram_store_resumed(p->kept.store))
+        return RAM_OK;
+    double *figures = ram_calloc(n_figures(p), sizeof *figures, err);
+    if (!figures)
+        return RAM_ENOMEM;
+    struct ram_kept_pass found = pass_at(p, 0, 0, figures);
+    if (ram_kept_find(&p->kept, &found) && found.layer <= p->model->hp.n_layers) {
+        size_t first = 1; /* behind the embedding */
+        for (size_t l = 0; l < found.layer; l++)
+            first = end_of_layer(p, l, first);
+        const struct ram_kept_pass expected = pass_at(p, found.layer, first, figures);
+        if (expected.n_rows == found.n_rows) {
+            status = ram_kept_load(&p->kept, &found, err);
+            for (size_t k = 0; !status && p->tier == RAM_TIER_KL && k < first; k++)
+                assign(p, FIRST_PROBE + k, p->order[k]);
+            take_figures(p, figures);
+            *layer = found.layer;
+            *begin = first;
+        }
+    }
+    free(figures);
+    return status;
+}
+
 static int run_layers(struct probes *p, struct ram_err *err)
 {
     const size_t n_layers = p->model->hp.n_layers;
     const uint64_t bytes = ram_model_bytes(p->model);
-    size_t begin = 1; /* behind the embedding */
+    size_t begin = 1, layer = 0; /* behind the embedding */
     char item[64];
-    int status = RAM_OK;
 
-    for (size_t layer = 0; !status && layer < n_layers; layer++) {
+    int status = restore(p, &layer, &begin, err);
+    for (; !status && layer < n_layers; layer++) {
         /* Work grows with the trajectories: so does the share of the layers behind. */
         const double at = (double)layer / (double)n_layers;
         const double done = p->tier == RAM_TIER_KL ? at * at : at;
         const size_t end = end_of_layer(p, layer, begin);
         snprintf(item, sizeof item, "layer %zu of %zu", layer + 1, n_layers);
-        status = ram_probe_report(p->how, stage_of(p), item, (uint64_t)((double)bytes * done * 0.7),
-                                  bytes, err);
+        status = save(p, layer, begin, err);
+        if (!status)
+            status = ram_probe_report(p->how, stage_of(p), item,
+                                      (uint64_t)((double)bytes * done * 0.7), bytes, err);
         if (!status)
             status = run_layer(p, layer, begin, end, err);
         begin = end;
     }
-    return status;
+    return status ? status : save(p, layer, begin, err);
 }
 
 /* ---- the divergences -------------------------------------------------------------------- */
@@ -167,24 +261,52 @@ static int diverge_units(struct probes *p, size_t first, struct ram_err *err)
     return ram_logits_diverge(&p->logits, p->forward, first, p->as_if, &p->head, err);
 }
 
+/* Rows [0, p->row) are done: their sums are a record. */
+static int keep_rows(const struct probes *p, struct ram_err *err)
+{
+    if (!ram_store_due(p->kept.store))
+        return RAM_OK;
+    double *figures = pack_figures(p, err);
+    if (!figures)
+        return RAM_ENOMEM;
+    ram_kept_put(&p->kept, "rows", figures, n_figures(p) * sizeof *figures);
+    free(figures);
+    return RAM_OK;
+}
+
+static int find_rows(struct probes *p, struct ram_err *err)
+{
+    double *figures = ram_calloc(n_figures(p), sizeof *figures, err);
+
+    if (!figures)
+        return RAM_ENOMEM;
+    if (ram_kept_get(&p->kept, "rows", figures, n_figures(p) * sizeof *figures) &&
+        figures[3] >= 0 && figures[3] <= (double)(p->on.n * p->on.length))
+        take_figures(p, figures);
+    free(figures);
+    return RAM_OK;
+}
+
 static int compare(struct probes *p, struct ram_err *err)
 {
     const size_t n_rows = p->on.n * p->on.length;
     const uint64_t bytes = ram_model_bytes(p->model);
-    int status = RAM_OK;
 
-    for (size_t row = 0, n; !status && row < n_rows; row += n) {
-        n = n_rows - row < p->logits.block ? n_rows - row : p->logits.block;
-        const double done = 0.7 + 0.3 * (double)row / (double)n_rows;
-        status = ram_probe_report(p->how, stage_of(p), "head", (uint64_t)((double)bytes * done),
-                                  bytes, err);
+    int status = find_rows(p, err);
+    for (size_t n; !status && p->row < n_rows; p->row += n) {
+        n = n_rows - p->row < p->logits.block ? n_rows - p->row : p->logits.block;
+        const double done = 0.7 + 0.3 * (double)p->row / (double)n_rows;
+        status = keep_rows(p, err);
         if (!status)
-            status = ram_logits_clean(&p->logits, p->forward, row, n, err);
+            status = ram_probe_report(p->how, stage_of(p), "head", (uint64_t)((double)bytes * done),
+                                      bytes, err);
         if (!status)
-            status = ram_logits_diverge(&p->logits, p->forward, JOINT * n_rows + row, p->as_if,
+            status = ram_logits_clean(&p->logits, p->forward, p->row, n, err);
+        if (!status)
+            status = ram_logits_diverge(&p->logits, p->forward, JOINT * n_rows + p->row, p->as_if,
                                         &p->joint, err);
         if (!status)
-            status = diverge_units(p, row, err);
+            status = diverge_units(p, p->row, err);
     }
     return status;
 }
@@ -257,17 +379,23 @@ static int start(struct probes *p, struct ram_err *err)
                                       ram_logits_memory(p->how), err);
 }
 
-int ram_sensitivities(const struct ram_model *model, struct ram_sequences on, enum ram_tier tier,
-                      const struct ram_probe_run *how, struct ram_sensitivities *out,
-                      struct ram_err *err)
+/* Everything that a figure depends on, beside the model. */
+static struct ram_kept kept_for(const struct probes *p)
 {
-    struct probes *p = ram_calloc(1, sizeof *p, err);
+    struct ram_buf settings = {0};
 
-    if (!p)
-        return RAM_ENOMEM;
-    *p = (struct probes){
-        .model = model, .how = how, .tier = tier, .bits = out->bits, .on = on, .alpha = out->alpha};
+    ram_buf_printf(&settings, "%s %d bits g%d, ", p->tier == RAM_TIER_KL ? "kl" : "local", p->bits,
+                   RAM_PROBE_GROUP);
+    ram_kept_sequences(&settings, p->on);
+    const struct ram_kept kept = ram_kept_for(p->how, "sensitivities", settings.data);
+    ram_buf_release(&settings);
+    return kept;
+}
+
+static int measure(struct probes *p, struct ram_err *err)
+{
     int status = order_units(p, err);
+
     if (!status)
         status = set_forms(p, err);
     if (!status)
@@ -278,8 +406,43 @@ int ram_sensitivities(const struct ram_model *model, struct ram_sequences on, en
         status = run_layers(p, err);
     if (!status)
         status = compare(p, err);
-    if (!status)
-        finish(p);
+    if (status)
+        return status;
+    finish(p);
+    double *figures = pack_figures(p, err);
+    if (!figures)
+        return RAM_ENOMEM;
+    ram_kept_put(&p->kept, "result", figures, n_figures(p) * sizeof *figures);
+    ram_kept_drop(&p->kept);
+    free(figures);
+    return RAM_OK;
+}
+
+static int find_or_measure(struct probes *p, struct ram_err *err)
+{
+    double *figures = ram_calloc(n_figures(p), sizeof *figures, err);
+    int status = figures ? RAM_OK : RAM_ENOMEM;
+
+    if (!status && ram_kept_get(&p->kept, "result", figures, n_figures(p) * sizeof *figures))
+        take_figures(p, figures);
+    else if (!status)
+        status = measure(p, err);
+    free(figures);
+    return status;
+}
+
+int ram_sensitivities(const struct ram_model *model, struct ram_sequences on, enum ram_tier tier,
+                      const struct ram_probe_run *how, struct ram_sensitivities *out,
+                      struct ram_err *err)
+{
+    struct probes *p = ram_calloc(1, sizeof *p, err);
+
+    if (!p)
+        return RAM_ENOMEM;
+    *p = (struct probes){
+        .model = model, .how = how, .tier = tier, .bits = out->bits, .on = on, .alpha = out->alpha};
+    p->kept = kept_for(p);
+    const int status = find_or_measure(p, err);
     out->joint = p->joint;
     ram_forward_free(p->forward);
     ram_logits_release(&p->logits);

@@ -5,13 +5,14 @@
 #include "base/textfile.h"
 #include "infer/tokenizer.h"
 #include "kern/nn.h"
+#include "probe/kept.h"
 #include "record/calibration.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOGIT_BYTES_SHARE = 8, MAX_BLOCK = 256, ROUNDS = 4, SEED = 42 };
+enum { LOGIT_BYTES_SHARE = 8, MAX_BLOCK = 256, ROUNDS = 4, SEED = 42, ROUND_NAME = 48 };
 
 struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sparse)
 {
@@ -36,6 +37,8 @@ int ram_probe_report(const struct ram_probe_run *how, const char *stage, const c
 
     if (run && run->progress)
         run->progress(run->user, &p);
+    if (run)
+        ram_store_tell(run->store, run);
     return run && run->cancelled && run->cancelled(run->user)
                ? ram_fail(err, RAM_EINTERRUPT, "interrupted: %s, %s", stage, item)
                : RAM_OK;
@@ -93,6 +96,62 @@ static int resample_row(void *ctx, size_t i, unsigned worker, struct ram_err *er
     return RAM_OK;
 }
 
+/* What a round depends on; its tokens are a record of this name. */
+static struct ram_kept kept_rounds(const struct ram_probe_run *how,
+                                   const struct ram_synthetic *what)
+{
+    struct ram_buf settings = {0};
+
+    ram_buf_printf(&settings, "%zu x %zu seed %llu", what->n, what->length,
+                   (unsigned long long)what->seed);
+    const struct ram_kept kept = ram_kept_for(how, "tokens", settings.data);
+    ram_buf_release(&settings);
+    return kept;
+}
+
+static void name_round(char name[ROUND_NAME], unsigned round)
+{
+    snprintf(name, ROUND_NAME, "tokens of round %u", round + 1);
+}
+
+/* All layers, from where an earlier run was in the same round. */
+static int run_layers(const struct ram_model *model, const struct ram_synthetic *what,
+                      const struct ram_probe_run *how, unsigned round, struct ram_forward *forward,
+                      struct ram_err *err)
+{
+    const size_t n_layers = model->hp.n_layers, n_rows = what->n * what->length;
+    const uint64_t part = ram_model_bytes(model) / (n_layers + 1);
+    struct ram_kept kept = kept_rounds(how, what);
+    double in_round = round; /* a state of another round is not ours */
+    struct ram_kept_pass pass = {.forward = forward,
+                                 .hidden = model->hp.hidden,
+                                 .n_rows = n_rows,
+                                 .figures = &in_round,
+                                 .n_figures = 1};
+    char name[ROUND_NAME];
+    int status = RAM_OK;
+
+    snprintf(name, sizeof name, "round %u of %u", round + 1, what->rounds);
+    if (ram_kept_find(&kept, &pass) && in_round == round && pass.n_rows == n_rows &&
+        pass.layer <= n_layers)
+        status = ram_kept_load(&kept, &pass, err);
+    else
+        pass.layer = 0;
+    in_round = round;
+    pass.n_rows = n_rows;
+    for (; !status && pass.layer < n_layers; pass.layer++) {
+        if (pass.layer)
+            status = ram_kept_save(&kept, &pass, err);
+        if (!status)
+            status = ram_probe_report(how, "synthesize", name,
+                                      (round * (n_layers + 1) + pass.layer) * part,
+                                      what->rounds * (n_layers + 1) * part, err);
+        if (!status)
+            status = ram_forward_layer(forward, pass.layer, err);
+    }
+    return status;
+}
+
 static int run_round(const struct ram_model *model, const struct ram_synthetic *what,
                      const struct ram_probe_run *how, unsigned round, const uint32_t *tokens,
                      uint32_t *next, struct ram_err *err)
@@ -101,26 +160,18 @@ static int run_round(const struct ram_model *model, const struct ram_synthetic *
     const size_t n_rows = what->n * what->length, vocab = model->hp.vocab;
     const size_t fits = (size_t)(memory / LOGIT_BYTES_SHARE / (vocab * sizeof(float)));
     const size_t block = fits > MAX_BLOCK ? MAX_BLOCK : fits ? fits : 1;
-    const uint64_t part = ram_model_bytes(model) / (model->hp.n_layers + 1);
     const struct ram_sequences on = {tokens, what->n, what->length};
     struct ram_forward *forward = NULL;
     size_t rows[MAX_BLOCK];
-    char name[48];
     struct resample r = {.what = what, .vocab = vocab, .next = next};
 
-    snprintf(name, sizeof name, "round %u of %u", round + 1, what->rounds);
     r.rng = ram_rng_for(what->seed + round + 1, "resample");
     r.logits = ram_calloc(block * vocab, sizeof *r.logits, err);
     int status = r.logits ? ram_probe_forward(&forward, model, on, 1, how->pool,
                                               memory - memory / LOGIT_BYTES_SHARE, err)
                           : RAM_ENOMEM;
-    for (size_t l = 0; !status && l < model->hp.n_layers; l++) {
-        const uint64_t done = (round * (model->hp.n_layers + 1) + l) * part;
-        status = ram_probe_report(how, "synthesize", name, done,
-                                  what->rounds * (model->hp.n_layers + 1) * part, err);
-        if (!status)
-            status = ram_forward_layer(forward, l, err);
-    }
+    if (!status)
+        status = run_layers(model, what, how, round, forward, err);
     for (; !status && r.first < n_rows; r.first += block) {
         const size_t n = n_rows - r.first < block ? n_rows - r.first : block;
         for (size_t i = 0; i < n; i++)
@@ -188,17 +239,29 @@ int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthet
         memcpy(tokens, what->made, n * sizeof *tokens);
         return RAM_OK;
     }
+    const struct ram_kept kept = kept_rounds(how, what);
     uint32_t *next = ram_calloc(n, sizeof *next, err);
     int status = next ? RAM_OK : RAM_ENOMEM;
+    char name[ROUND_NAME];
+    unsigned round = what->rounds;
 
-    if (!status)
+    /* The last round that an earlier run finished. */
+    for (; round; round--) {
+        name_round(name, round - 1);
+        if (ram_kept_get(&kept, name, tokens, n * sizeof *tokens))
+            break;
+    }
+    if (!status && round == 0)
         draw_uniform(model, what, tokens);
-    for (unsigned round = 0; !status && round < what->rounds; round++) {
+    for (; !status && round < what->rounds; round++) {
         for (size_t i = 0; i < n; i++)
             next[i] = tokens[i]; /* first tokens stay */
         status = run_round(model, what, how, round, tokens, next, err);
         for (size_t i = 0; !status && i < n; i++)
             tokens[i] = next[i];
+        name_round(name, round);
+        if (!status)
+            ram_kept_put(&kept, name, tokens, n * sizeof *tokens);
     }
     free(next);
     return status;

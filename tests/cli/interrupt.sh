@@ -107,10 +107,10 @@ mkdir undisturbed
 expect 0 convert "$model" --plan plan.json -o undisturbed/dir --shard-size 100kB
 
 interrupt_convert() {
-    rm -rf dir dir.partial-*
+    rm -rf dir dir.ram-partial
     "$RAM" convert "$model" --plan plan.json -o dir --shard-size 100kB --threads 1 >out 2>err &
     pid=$!
-    while kill -0 $pid 2>/dev/null && ! [ -e dir.partial-$pid ]; do :; done
+    while kill -0 $pid 2>/dev/null && ! [ -e dir.ram-partial/output ]; do :; done
     kill -"$1" $pid 2>/dev/null
     wait $pid 2>/dev/null
     code=$?
@@ -118,15 +118,18 @@ interrupt_convert() {
 }
 
 if middle interrupt_convert KILL; then
-    expect 0 convert "$model" --plan plan.json -o dir --shard-size 100kB
+    absent dir.ram-partial/output/config.json # nothing there looks finished
+    expect 0 convert "$model" --plan plan.json -o dir --shard-size 100kB --resume --threads 2
     same_trees dir undisturbed/dir "converted after a kill -9, and undisturbed"
-    is "$(echo dir.partial-*)" 'dir.partial-*' "what the killed run left"
+    absent dir.ram-partial
 else
     bad "kill -9 never met convert in its middle"
 fi
 if middle interrupt_convert INT; then
     is $code 130 "exit code of convert after SIGINT"
-    is "$(echo dir.partial-*)" 'dir.partial-*' "what the interrupted run left"
+    expect 0 convert "$model" --plan plan.json -o dir --shard-size 100kB
+    same_trees dir undisturbed/dir "converted after a SIGINT, without --resume, and undisturbed"
+    absent dir.ram-partial
 else
     bad "SIGINT never met convert in its middle"
 fi
@@ -154,4 +157,36 @@ if middle interrupt_quantize; then
 else
     bad "SIGINT never met quantize in its middle"
 fi
+
+# quantize, stopped in every stage in turn, by three signals, with another number of threads each
+# time. What a stage has finished is seen in the log, so that no moment depends on the machine's
+# speed; RAM_KEEP=always keeps everything at once.
+unset RAM_CPU
+mkdir steps
+expect 0 quantize "$model" -o steps/q --effort best --keep-manifest --threads 2
+RAM_KEEP=always
+export RAM_KEEP
+rm -rf q q.ram-partial
+resume= threads=1
+set -- KILL INT TERM
+for finished in 'layers.1' 'tokens of round 2' '/rows' 'tokens of round 4' 'curves of layer 2' \
+    'curves of embedding' 'blocks 3'; do
+    # shellcheck disable=SC2086
+    "$RAM" quantize "$model" -o q --effort best --keep-manifest --threads $threads $resume -q &
+    pid=$!
+    while kill -0 $pid 2>/dev/null && ! grep -aq -e "$finished" q.ram-partial/log 2>/dev/null; do
+        sleep 0.02
+    done
+    kill -"$1" $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    code=$?
+    if [ $code -eq 130 ] || [ $code -eq 137 ]; then good; else bad "$1 at '$finished': $code"; fi
+    absent q
+    present q.ram-partial/log
+    resume=--resume threads=$((3 - threads))
+    set -- "$2" "$3" "$1"
+done
+expect 0 quantize "$model" -o q --effort best --keep-manifest --threads $threads --resume
+same_trees q steps/q "stopped in every stage, and undisturbed"
+absent q.ram-partial
 finish
