@@ -21,8 +21,8 @@ enum {
 
 enum ram_tied { RAM_TIED_UNSAID, RAM_TIED_NO, RAM_TIED_YES };
 
-/* The function of the gate in an MLP. Of others a model can be converted by no one who only knows
- * silu, as mlx_lm's classes of these families do. */
+/* The function of the gate in an MLP. mlx_lm's classes of these families compute silu, whatever
+ * config.json says, so a model with another function is not converted. */
 enum ram_act { RAM_ACT_SILU, RAM_ACT_RELU, RAM_ACT_RELU2, RAM_ACT_GELU, RAM_ACT_GELU_TANH };
 
 /* A type that mlx_lm.convert casts weights to. */
