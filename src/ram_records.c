@@ -127,14 +127,15 @@ static int add_ladder(struct candidates *candidates, const struct ram_manifest *
 int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
                          enum ram_form form, char **out, struct ram_err *err)
 {
-    static const struct ram_allocate_opts defaults;
+    struct ram_allocate_opts own = opts ? *opts : (struct ram_allocate_opts){0};
     struct candidates candidates = {0};
 
-    if (!opts)
-        opts = &defaults;
-    int status = add_methods(&candidates, manifest, opts, err);
+    /* Divergences can only be compared if all are predicted for the same encoder. */
+    if (!own.encoder)
+        own.encoder = ram_allocate_encoder(manifest);
+    int status = add_methods(&candidates, manifest, &own, err);
     if (!status)
-        status = add_ladder(&candidates, manifest, opts, err);
+        status = add_ladder(&candidates, manifest, &own, err);
     if (!status)
         status = ram_report_compare(manifest, candidates.items, candidates.n, form, out, err);
     release(&candidates);

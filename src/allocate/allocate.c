@@ -55,6 +55,8 @@ int ram_predict_error(struct ram_problem *problem, struct ram_err *err)
     int status = put_predicted(plan->predicted, "squared_error", error, err);
     if (!status && energy > 0)
         status = put_predicted(plan->predicted, "relative_error", sqrt(error / energy), err);
+    if (!status && problem->manifest->sensitivities && !json_object_get(plan->predicted, "kld"))
+        status = ram_predict_divergence(problem, err);
     return status;
 }
 
@@ -99,9 +101,7 @@ static int put_common_settings(struct ram_problem *problem, struct ram_err *err)
     return status;
 }
 
-/* What a budget is decided for, unless the user says: the encoder of the curves that were measured,
- * or the one that goes with the probes. That is what ram_quantize converts with. */
-static const char *default_encoder(const struct ram_manifest *manifest)
+const char *ram_allocate_encoder(const struct ram_manifest *manifest)
 {
     const json_t *probes = manifest->sensitivities;
     const json_t *curves = json_object_get(probes, "curves");
@@ -129,7 +129,7 @@ int ram_allocate_unsigned(const struct ram_manifest *manifest,
         return unknown_method(name, err);
     int status = ram_allocate_check(method, opts, err);
     if (method->budget && !own.encoder)
-        own.encoder = default_encoder(manifest);
+        own.encoder = ram_allocate_encoder(manifest);
     if (!status)
         status = ram_problem_init(&problem, manifest, opts, err);
     if (status)

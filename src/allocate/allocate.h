@@ -9,6 +9,10 @@
 int ram_allocate_unsigned(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
                           struct ram_plan **out, struct ram_err *err);
 
+/* What a budget is decided for, unless the user says: the encoder of the curves that were measured,
+ * or the one that goes with the probes. That is what ram_quantize converts with. */
+const char *ram_allocate_encoder(const struct ram_manifest *manifest);
+
 /* What shapes alone say of the bytes of all weight files: nothing need have been measured. */
 struct ram_budget_bounds {
     uint64_t budget;   /* what was asked for; 0: the method is not budget */

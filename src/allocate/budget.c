@@ -171,21 +171,25 @@ static void add(struct ram_divergence *sums, struct ram_unit_cost cost, double e
     sums->flips += cost.flips * error;
 }
 
-/* Adds the predicted divergence of a unit whose width the user set, if the unit was measured. It
- * does not change the choice, but it belongs to the prediction. */
-static void add_given(struct budget *b, size_t i)
+/* Adds the predicted divergence of a unit at the width that it has in the plan. False if that is
+ * not known: the unit was not measured, or its error is out of range. */
+static bool add_given(struct budget *b, size_t i)
 {
     const struct ram_unit *unit = &b->problem->plan->units[i];
     const struct ram_unit_cost cost = ram_unit_cost(b->problem, i);
     const int bits = ram_bits_index(unit->bits), group = ram_group_index(unit->group);
 
+    if (unit->bits == 16)
+        return true;
     if (bits < 0 || group < 0 || isnan(cost.smooth))
-        return;
+        return false;
     const double squares = ram_case_error(b->problem, i, unit->bits, unit->group) *
                            gain_of(b, i, (size_t)bits, (size_t)group);
     const double error = error_of(b, i, (size_t)(bits * RAM_N_GROUPS + group), squares);
-    if (error < WORST_ERROR)
-        add(&b->given, cost, error);
+    if (!(error < WORST_ERROR))
+        return false;
+    add(&b->given, cost, error);
+    return true;
 }
 
 static int build(struct budget *b, struct ram_err *err)
@@ -212,7 +216,9 @@ static int build(struct budget *b, struct ram_err *err)
         ram_decide_unit(problem, i, c->user_bits ? c->user_bits : 16, c->user_group, reason);
         b->fixed += ram_unit_bytes(&problem->plan->units[i], problem->plan->units[i].bits,
                                    problem->plan->units[i].group);
-        add_given(b, i);
+        /* A width that the user set does not change the choice of the others, but it belongs to the
+         * prediction, as far as the unit was measured. */
+        (void)add_given(b, i);
     }
     return status;
 }
@@ -419,6 +425,20 @@ static const json_t *find_curves(const struct ram_problem *problem)
     return encoder && problem->opts->encoder && !strcmp(encoder, problem->opts->encoder)
                ? json_object_get(curves, "units")
                : NULL;
+}
+
+int ram_predict_divergence(struct ram_problem *problem, struct ram_err *err)
+{
+    struct budget b = {.problem = problem,
+                       .encoder = find_encoder(problem->opts->encoder),
+                       .curves = find_curves(problem)};
+
+    /* Probes leave routers as they are, and what routers lose at 8 bits is small. */
+    for (size_t i = 0; i < problem->plan->n_units; i++)
+        if (!add_given(&b, i) && strcmp(problem->cases[i].first->role, "router") != 0)
+            return RAM_OK;
+    return ram_json_put(problem->plan->predicted, "kld", ram_json_real(ram_divergence(b.given)),
+                        err);
 }
 
 int ram_decide_budget(struct ram_problem *problem, const struct ram_method *method,

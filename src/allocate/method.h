@@ -52,8 +52,12 @@ double ram_low_score(const struct ram_scoring *scoring, size_t u);
 /* json_object_set_new that also takes NULL for "no memory". */
 int ram_json_put(json_t *object, const char *key, json_t *value, struct ram_err *err);
 
+/* Adds kld of the current plan to `predicted`, for the encoder of the options, if the manifest has
+ * sensitivities of all units that the plan quantises. */
+int ram_predict_divergence(struct ram_problem *problem, struct ram_err *err);
+
 /* Adds squared_error and relative_error of the current plan to `predicted`, if the manifest has the
- * errors. */
+ * errors; and kld, if it has sensitivities and the method has not predicted it. */
 int ram_predict_error(struct ram_problem *problem, struct ram_err *err);
 
 #endif

@@ -16,14 +16,28 @@
 
 static const char legend[] =
     "\nnominal: width of the codes in bits. effective: all bytes x 8 / parameters. x: compression\n"
-    "relative to 16 bits. error: predicted RMS change of the weights in % of their RMS.\n";
+    "relative to 16 bits. error: predicted RMS change of the weights in % of their RMS, rounded\n"
+    "to nearest.\n";
 static const char advice[] =
     "Columns of bits: % of all parameters at that width. Methods can only be compared at equal "
     "size,\n"
     "so each is shown with the best uniform width that takes no more bytes.\n";
 
-/* The uniform candidate of no more bytes that loses least; of those without a figure, the one
- * with the most bytes. NULL: none is small enough. */
+/* Whether a is predicted to lose less than b: by divergence if both were probed, else by the error
+ * of the weights, else by bytes. */
+static bool is_better(const struct ram_plan *a, const struct ram_plan *b)
+{
+    static const char *const figures[] = {"kld", "relative_error"};
+
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        const double x = ram_plan_predicted(a, figures[i]), y = ram_plan_predicted(b, figures[i]);
+        if (!isnan(x) && !isnan(y))
+            return x < y;
+    }
+    return a->totals.bytes > b->totals.bytes;
+}
+
+/* The uniform candidate of no more bytes that loses least. NULL: none is small enough. */
 static const struct ram_candidate *rival(const struct ram_candidate *candidates, size_t n,
                                          const struct ram_candidate *of)
 {
@@ -33,14 +47,7 @@ static const struct ram_candidate *rival(const struct ram_candidate *candidates,
         const struct ram_candidate *const c = &candidates[i];
         if (!c->uniform || c->plan->totals.bytes > of->plan->totals.bytes)
             continue;
-        if (!best) {
-            best = c;
-            continue;
-        }
-        const double a = ram_plan_predicted(c->plan, "relative_error");
-        const double b = ram_plan_predicted(best->plan, "relative_error");
-        const bool known = !isnan(a) && !isnan(b);
-        if (known ? a < b : c->plan->totals.bytes > best->plan->totals.bytes)
+        if (!best || is_better(c->plan, best->plan))
             best = c;
     }
     return best;
@@ -77,6 +84,13 @@ static void put_figure(struct ram_table *table, double x, int decimals)
         ram_table_cell(table, "%.*f", decimals, x);
 }
 
+static void put_divergence(struct ram_table *table, const struct ram_plan *plan)
+{
+    const double kld = ram_plan_predicted(plan, "kld");
+
+    ram_table_cell(table, isnan(kld) ? "-" : "%.3g", kld);
+}
+
 static void put_candidate(struct ram_table *table, const struct ram_candidate *c,
                           const struct ram_candidate *candidates, size_t n)
 {
@@ -93,6 +107,7 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
     ram_table_cell(table, "%s", ram_format_binary(t->bytes).s);
     ram_table_cell(table, "%.2f", t->compression);
     put_figure(table, 100 * ram_plan_predicted(c->plan, "relative_error"), 2);
+    put_divergence(table, c->plan);
     if (c->uniform)
         return;
     put_figure(table, c->plan->span, 3);
@@ -100,10 +115,12 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
     if (!r) {
         ram_table_cell(table, "none");
         ram_table_cell(table, "%s", "");
+        ram_table_cell(table, "%s", "");
         return;
     }
     ram_table_cell(table, "%s, %s", r->label, ram_format_binary(r->plan->totals.bytes).s);
     put_figure(table, 100 * ram_plan_predicted(r->plan, "relative_error"), 2);
+    put_divergence(table, r->plan);
 }
 
 /* The methods, or the uniform ladder from the largest down. */
@@ -122,10 +139,12 @@ static void put_table(const struct ram_candidate *candidates, size_t n, const st
     ram_table_column(&table, ">size");
     ram_table_column(&table, ">x");
     ram_table_column(&table, ">error");
+    ram_table_column(&table, ">KL");
     if (!uniform) {
         ram_table_column(&table, ">span");
         ram_table_column(&table, "uniform in no more bytes");
         ram_table_column(&table, ">error");
+        ram_table_column(&table, ">KL");
     }
     for (size_t i = 0; i < n; i++)
         if (order[i].candidate->uniform == uniform)
@@ -150,12 +169,14 @@ static json_t *candidate_json(const struct ram_candidate *c, const struct ram_ca
                                       (json_int_t)c->plan->shares[b].tensors));
     }
     return json_pack(
-        "{ss sb so so so sI so so so sO? ss?}", "method", c->label, "uniform", c->uniform,
+        "{ss sb so so so sI so so so sO? so ss? so}", "method", c->label, "uniform", c->uniform,
         "distribution", shares, "nominal_bits", ram_json_real(t->nominal_bits), "effective_bits",
         ram_json_real(t->effective_bits), "bytes", (json_int_t)t->bytes, "gib",
         ram_json_real((double)t->bytes / (1 << 30)), "compression", ram_json_real(t->compression),
-        "span", ram_json_real(c->plan->span), "predicted", c->plan->predicted,
-        "uniform_in_no_more_bytes", r ? r->label : NULL);
+        "span", ram_json_real(c->plan->span), "predicted", c->plan->predicted, "predicted_kld",
+        ram_json_real(ram_plan_predicted(c->plan, "kld")), "uniform_in_no_more_bytes",
+        r ? r->label : NULL, "uniform_kld",
+        ram_json_real(r ? ram_plan_predicted(r->plan, "kld") : NAN));
 }
 
 static json_t *compare_json(const struct ram_manifest *manifest,
@@ -166,6 +187,23 @@ static json_t *compare_json(const struct ram_manifest *manifest,
     for (size_t i = 0; i < n; i++)
         json_array_append_new(array, candidate_json(&candidates[i], candidates, n));
     return json_pack("{ss so}", "model", manifest->model_name, "methods", array);
+}
+
+/* What the column KL holds, and for which encoder. */
+static void put_divergence_legend(const struct ram_candidate *candidates, size_t n,
+                                  const struct ram_manifest *manifest, struct ram_buf *out)
+{
+    const char *encoder =
+        n ? json_string_value(json_object_get(candidates[0].plan->settings, "encoder")) : NULL;
+
+    if (manifest->sensitivities)
+        ram_buf_printf(out,
+                       "KL: predicted KL divergence from the original, in nats/token, if every "
+                       "plan is\nconverted with encoder %s.\n",
+                       encoder ? encoder : "rtn");
+    else
+        ram_buf_puts(out, "KL: predicted KL divergence from the original; unknown, since the model "
+                          "was not\nprobed (ram analyze --probe).\n");
 }
 
 int ram_report_compare(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
@@ -194,6 +232,7 @@ int ram_report_compare(const struct ram_manifest *manifest, const struct ram_can
     qsort(order, n_candidates, sizeof *order, by_bytes);
     put_table(candidates, n_candidates, order, true, form, &text);
     ram_buf_puts(&text, legend);
+    put_divergence_legend(candidates, n_candidates, manifest, &text);
     if (scored)
         ram_buf_puts(&text, advice);
     free(order);

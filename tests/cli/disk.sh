@@ -64,12 +64,12 @@ is "$(ls -A "$there/small")" "" "what a failed convert left on a full disk"
 expect 1 quantize "$tiny" -o "$there/small/dir" --method auto -q
 says err 'No space left\|are free'
 absent "$there/small/dir"
-rm -f "$there"/small/*
+rm -rf "$there"/small/*
 head -c 300000 /dev/zero >"$there/small/fill" 2>/dev/null
 expect 1 allocate "$there/m.json" -o "$there/small/p.json"
 expect 1 analyze "$tiny" -o "$there/small/m.json"
 absent "$there/small/p.json" "$there/small/m.json"
-rm -f "$there"/small/*
+rm -rf "$there"/small/*
 mount -o remount,ro "$there/small" || exit 1
 expect 1 convert "$tiny" --plan "$there/p.json" -o "$there/small/dir"
 says err "$there/small"

@@ -60,8 +60,10 @@ expect 0 allocate m.json --method all
 for method in uniform v1 v2 v3 v2-opt v3-opt; do
     says out "$method"
 done
+says out 'KL:.* unknown'
 expect 0 allocate m.json --method all --json
 json out
+is "$("$JSON_GET" out methods 0 predicted_kld)" null "a divergence that was not predicted"
 absent all.json
 
 expect 0 convert "$tiny" --plan auto.json -o dir --dry-run
@@ -148,6 +150,21 @@ expect 0 verify usual --against "$tiny"
 expect 0 allocate $kept --method budget --pareto --json
 json out 0 kld
 json out 5 kld_uniform
+json out 5 uniform
+expect 0 allocate $kept --pareto
+says out 'best uniform'
+says out ' [3-8]-bit g128 '
+# Every method has a prediction, for the same encoder.
+expect 0 allocate $kept --method all
+says out 'KL: predicted .* nats/token'
+says out 'with encoder'
+expect 0 allocate $kept --method all --json
+for i in 0 1 2 3 4 5 6 7; do
+    case $("$JSON_GET" out methods $i predicted_kld) in
+    0.*) good ;;
+    *) bad "method $i has no predicted divergence" ;;
+    esac
+done
 expect 2 allocate $kept --method v1 --pareto
 # A plan that a person edited.
 sed 's/\("name": "model.layers.1.mlp.up_proj.weight".*\)"bits": [0-9]*, "group": [0-9]*/\1"bits": 8, "group": 32/' \

@@ -136,6 +136,36 @@ static void the_smallest_is_named(void **state)
     close_subject(&s);
 }
 
+/* A plan has the same predicted divergence whichever method decided it. Of fewer than 4 bits, method
+ * budget would keep the embedding at 4. */
+static void every_method_predicts_alike(void **state)
+{
+    struct ram_allocate_opts opts = {.method = "budget", .bpw = 8, .encoder = "search"};
+    struct ram_plan *plan = NULL, *uniform = NULL;
+    struct ram_err err = {0};
+    struct subject s;
+
+    (void)state;
+    open_subject(&s, &subjects[0], true);
+    ok(ram_allocate(s.manifest, &opts, &plan, &err), &err);
+    const char *name = json_string_value(json_object_get(plan->predicted, "uniform"));
+    struct ram_allocate_opts same = {.method = "uniform", .encoder = "search"};
+    assert_int_equal(sscanf(name, "%d-bit g%d", &same.bits, &same.group), 2);
+    ok(ram_allocate(s.manifest, &same, &uniform, &err), &err);
+    const double there = ram_plan_predicted(plan, "kld_uniform");
+    if (fabs(ram_plan_predicted(uniform, "kld") - there) > 1e-12 * there)
+        fail_msg("%s: %.9g as a plan, %.9g beside one", name, ram_plan_predicted(uniform, "kld"),
+                 there);
+    ram_plan_free(uniform);
+    /* Of rounding to nearest, more is lost. */
+    same.encoder = NULL;
+    ok(ram_allocate(s.manifest, &same, &uniform, &err), &err);
+    assert_true(ram_plan_predicted(uniform, "kld") > 1.01 * there);
+    ram_plan_free(uniform);
+    ram_plan_free(plan);
+    close_subject(&s);
+}
+
 static void enough_for_all_keeps_all(void **state)
 {
     const struct ram_allocate_opts opts = {.method = "budget", .bpw = 40};
@@ -266,9 +296,13 @@ static void efforts_take_their_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_size_is_a_bound),        cmocka_unit_test(the_smallest_is_named),
-        cmocka_unit_test(enough_for_all_keeps_all), cmocka_unit_test(equal_weights),
-        cmocka_unit_test(experts_never_chosen),     cmocka_unit_test(the_check_tells),
+        cmocka_unit_test(a_size_is_a_bound),
+        cmocka_unit_test(the_smallest_is_named),
+        cmocka_unit_test(every_method_predicts_alike),
+        cmocka_unit_test(enough_for_all_keeps_all),
+        cmocka_unit_test(equal_weights),
+        cmocka_unit_test(experts_never_chosen),
+        cmocka_unit_test(the_check_tells),
         cmocka_unit_test(efforts_take_their_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
