@@ -6,6 +6,7 @@
 #include "analyze/recon.h"
 #include "analyze/spectrum.h"
 #include "codec/affine.h"
+#include "codec/distance.h"
 #include "codec/float.h"
 #include "record/plan.h"
 
@@ -226,6 +227,57 @@ static int refuse(const struct ram_measure *job, const struct ram_moments *m, st
                     col, (double)value, (unsigned long long)m->n_bad);
 }
 
+/* From which magnitude on a weight has no place in the output. */
+static double too_large(const struct ram_source *source, bool scored)
+{
+    if (source->stored_dtype == RAM_F16 && source->tensor->dtype != RAM_F16)
+        return 65520; /* becomes infinite when it is rounded */
+    return scored ? RAM_LARGEST_WEIGHT : INFINITY;
+}
+
+static bool is_too_large(const struct ram_moments *m, double limit)
+{
+    return m->n && fmax(fabs((double)m->min), fabs((double)m->max)) >= limit;
+}
+
+/* Names the first weight of that magnitude, for which the matrix is read once more. */
+static int refuse_large(const struct ram_measure *job, const struct walk *walk, double limit,
+                        struct ram_err *err)
+{
+    const struct ram_source *source = job->source;
+    const struct ram_view *view = &source->view;
+    size_t row = 0, col = view->cols;
+    float *const w = walk->buffers;
+    char expert[32] = "";
+
+    for (size_t i = 0; i < view->rows && col == view->cols; i++) {
+        const int status = ram_view_read(view, i, 1, w, err);
+        if (status)
+            return status;
+        row = i;
+        for (col = 0; col < view->cols && fabs((double)w[col]) < limit;)
+            col++;
+    }
+    if (source->expert >= 0 && !is_whole(source))
+        snprintf(expert, sizeof expert, " (expert %d)", source->expert);
+    return ram_fail(err, RAM_EFORMAT,
+                    "%s: tensor '%s'%s: weight at row %zu, column %zu is %g, and the output, which "
+                    "stores %s, has no place for magnitudes from %g on",
+                    job->ckpt->files[source->tensor->file].name, source->tensor->name, expert, row,
+                    col, (double)w[col], ram_dtypes[source->stored_dtype].name, limit);
+}
+
+/* The weights that nothing can be done with. */
+static int check_values(const struct ram_measure *job, const struct walk *walk, bool scored,
+                        const struct ram_moments *m, struct ram_err *err)
+{
+    const double limit = too_large(job->source, scored);
+
+    if (m->n_bad)
+        return refuse(job, m, err);
+    return is_too_large(m, limit) ? refuse_large(job, walk, limit, err) : RAM_OK;
+}
+
 static bool same_view(const struct ram_view *a, const struct ram_view *b)
 {
     return a->tensor == b->tensor && a->first == b->first && a->rows == b->rows &&
@@ -328,8 +380,8 @@ static int measure(const struct ram_measure *job, struct ram_entry *entry, struc
         ram_noise_columns(&noise, columns);
     const bool seen = walk.errors;
     int status = run_walk(&walk, &sum, err);
-    if (!status && sum.moments.n_bad)
-        status = refuse(job, &sum.moments, err);
+    if (!status)
+        status = check_values(job, &walk, true, &sum.moments, err);
     if (!status)
         status = measure_errors(job, &walk, seen ? sum.errors : NULL, entry, err);
     if (status)
@@ -369,8 +421,8 @@ int ram_measure_check(const struct ram_measure *job, struct ram_err *err)
 
     place(job, &walk);
     int status = run_walk(&walk, &sum, err);
-    if (!status && sum.moments.n_bad)
-        status = refuse(job, &sum.moments, err);
+    if (!status)
+        status = check_values(job, &walk, false, &sum.moments, err);
     forget(job);
     return status;
 }

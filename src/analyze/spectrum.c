@@ -385,7 +385,7 @@ int ram_spectrum(const struct ram_spectrum_job *job, double *out, struct ram_err
     if (plain)
         work.unit = ldexpf(1, -2 * exponent);
     else
-        work.scale = ldexpf(1, -exponent);
+        work.scale = ldexp(1, -exponent);
     if (work.way == RAM_WAY_ALL) {
         const size_t stride = ram_dense_stride(work.m), k = work.m / 10;
         memset(work.g, 0, work.m * stride * sizeof *work.g);
@@ -402,7 +402,7 @@ int ram_spectrum(const struct ram_spectrum_job *job, double *out, struct ram_err
     if (!isfinite(found.top) || !isfinite(found.all))
         return ram_fail(err, RAM_ERANGE, "tensor '%s': the spectrum of weights of rms %g overflows",
                         job->name, job->rms);
-    const double energy = found.all / ((double)work.scale * (double)work.scale);
+    const double energy = found.all / (work.scale * work.scale);
     if (energy >= 1e-12)
         *out = fmin(found.top / found.all, 1);
     return RAM_OK;

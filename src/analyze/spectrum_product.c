@@ -41,7 +41,7 @@ static int load(const struct ram_spectrum_work *work, const struct ram_view *vie
     }
     const int status = ram_view_read(view, row, n, work->block, err);
     for (size_t i = 0; work->scale != 1 && i < n * view->cols; i++)
-        work->block[i] *= work->scale;
+        work->block[i] = (float)((double)work->block[i] * work->scale);
     *out = (struct ram_mat){work->block, RAM_ELEM_F32, view->cols, 1};
     return status;
 }

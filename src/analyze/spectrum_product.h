@@ -21,7 +21,8 @@ struct ram_spectrum_work {
     bool coarse;        /* all tall products but the last are in 8 bits */
     float *largest;     /* if coarse: the largest absolute weight of each row of the view */
     float *product;     /* if coarse: scratch, [rows of the largest product, Q] */
-    float scale;        /* a power of two that copied weights are multiplied by */
+    double scale;       /* a power of two that copied weights are multiplied by; of denormals, it
+                         * is beyond the range of f32 */
     float unit;         /* a power of two, about the inverse of an eigenvalue of A^T A */
     size_t step;        /* rows of the view in a block */
     float *block;       /* [step, cols] copied weights; unused if in place */

@@ -31,6 +31,11 @@ size_t ram_affine_scale_size(const struct ram_affine *f, size_t cols);
 double ram_affine_encode(const struct ram_affine *f, const float *w, size_t n, size_t cols,
                          uint8_t *codes, uint8_t *scales, uint8_t *biases);
 
+/* The squared error of one block (n <= RAM_KERN_BLOCK) as _encode counts it: sum, which a kernel
+ * made in f32, or, if that does not hold (codec/distance.h), the same in f64. */
+double ram_affine_block_error(const struct ram_affine *f, float sum, const float *w, size_t n,
+                              const uint8_t *codes, const uint8_t *scales, const uint8_t *biases);
+
 /* Decodes: scale * code + bias in f32, with two roundings, not fused. */
 void ram_affine_decode(const struct ram_affine *f, const uint8_t *codes, const uint8_t *scales,
                        const uint8_t *biases, size_t n, size_t cols, float *w);

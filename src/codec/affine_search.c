@@ -13,8 +13,9 @@ double ram_search_encode(const struct ram_affine *f, const struct ram_search *ho
             const size_t size = cols - col < RAM_KERN_BLOCK ? cols - col : RAM_KERN_BLOCK;
             const size_t scale_size = ram_affine_scale_size(f, size);
             const float *const importance = how->importance ? how->importance + col : NULL;
-            row_sum += (double)kern->affine_search(f, how->effort, w, importance, size, codes,
-                                                   scales, biases);
+            const float block =
+                kern->affine_search(f, how->effort, w, importance, size, codes, scales, biases);
+            row_sum += ram_affine_block_error(f, block, w, size, codes, scales, biases);
             w += size;
             codes += ram_affine_code_size(f, size);
             scales += scale_size;

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "codec/affine_search.h"
+#include "codec/distance.h"
 #include "codec/float.h"
 #include "kern/gemm.h"
 
@@ -173,14 +174,9 @@ static double squared_errors(const struct ram_affine *form, const float *w, size
     double sum = 0;
 
     for (size_t i = 0; i < n; i++) {
-        double row_sum = 0;
         ram_affine_decode(form, out->codes + i * code_size, out->scales + i * scale_size,
                           out->biases + i * scale_size, 1, cols, row);
-        for (size_t j = 0; j < cols; j++) {
-            const double e = (double)row[j] - (double)w[i * cols + j];
-            row_sum += e * e;
-        }
-        sum += row_sum;
+        sum += ram_squared_distance(row, w + i * cols, cols);
     }
     return sum;
 }

@@ -5,6 +5,7 @@
 #include "convert/compare.h"
 
 #include "base/pool.h"
+#include "codec/distance.h"
 #include "codec/float.h"
 #include "convert/rowblock.h"
 
@@ -100,11 +101,7 @@ static void measure(const struct ram_found *found, struct block *block, const fl
 
     for (size_t row = 0; row < block->n; row++, ours += cols, theirs += cols) {
         for (size_t col = 0; col < cols; col += group) {
-            double sum = 0;
-            for (size_t k = col; k < col + group; k++) {
-                const double d = (double)ours[k] - (double)theirs[k];
-                sum += d * d;
-            }
+            const double sum = ram_squared_distance(ours + col, theirs + col, group);
             block->squared_error += sum;
             if (sum > block->worst) {
                 block->worst = sum;

@@ -67,11 +67,6 @@ struct stream {
     atomic_uint_least64_t written;
 };
 
-double ram_relative_error(double squared_error, double squared)
-{
-    return squared > 0 ? sqrt(squared_error / squared) : 0;
-}
-
 /* ---- one block ----------------------------------------------------------------------------- */
 
 static uint64_t source_bytes(const struct ram_view *view, size_t n)
@@ -97,6 +92,18 @@ static int put(struct stream *s, struct block *block, size_t part, const uint8_t
     return status;
 }
 
+static int too_large(const struct block *block, const float *w, struct ram_err *err)
+{
+    float largest = 0;
+
+    for (size_t i = 0; i < block->n * block->view->cols; i++)
+        largest = fabsf(w[i]) > largest ? fabsf(w[i]) : largest;
+    return ram_fail(err, RAM_EFORMAT,
+                    "%s: weights of up to %g have no quantised form, as their scales overflow; a "
+                    "plan of 16 bits stores them as they are",
+                    block->view->tensor->name, (double)largest);
+}
+
 static int quantize(struct stream *s, struct block *block, struct scratch *scratch,
                     struct ram_err *err)
 {
@@ -111,6 +118,8 @@ static int quantize(struct stream *s, struct block *block, struct scratch *scrat
     const struct ram_gptq_bytes bytes = {scratch->codes, scratch->scales, scratch->biases};
     status = s->encoder->encode(f, block->factor, scratch->weights, block->n, cols, &bytes,
                                 &block->squared_error, err);
+    if (!status && !isfinite(block->squared_error))
+        return too_large(block, scratch->weights, err);
     if (!status)
         status = put(s, block, 0, scratch->codes, ram_affine_code_size(f, cols), err);
     if (!status)

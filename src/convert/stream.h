@@ -8,6 +8,7 @@
 #ifndef RAM_CONVERT_STREAM_H
 #define RAM_CONVERT_STREAM_H
 
+#include "codec/distance.h"
 #include "convert/checksum.h"
 #include "convert/encoder.h"
 #include "convert/outline.h"
@@ -17,9 +18,6 @@ struct ram_module_result {
     double squared;              /* of the weights */
     struct ram_checksum sums[3]; /* of its tensors */
 };
-
-/* sqrt(squared_error / squared); 0 for a module of zeros. */
-double ram_relative_error(double squared_error, double squared);
 
 struct ram_encoding {
     const struct ram_weight_encoder *encoder;

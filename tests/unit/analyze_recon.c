@@ -108,12 +108,28 @@ static void normal(void **state)
     free(w);
 }
 
+/* Where squares leave the range of f32. The step is 1e-12 at least, so that of smaller weights the
+ * minimum alone remains. */
+static void extreme_weights(void **state)
+{
+    const double left = 3.25 * 3.25 * (GROUP - 2) + 15 * 15;
+    float w[GROUP];
+    (void)state;
+
+    fill(w, GROUP, 3.25f);
+    for (int k = 0; k < GROUP; k++)
+        w[k] *= 0x1p100f;
+    assert_true(ram_recon_block(w, 1, GROUP) == ldexp(0.0625 * (GROUP - 2), 200));
+    for (int k = 0; k < GROUP; k++)
+        w[k] = w[k] * 0x1p-85f * 0x1p-85f;
+    assert_true(ram_recon_block(w, 1, GROUP) == ldexp(left, -140));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_hand),
-        cmocka_unit_test(short_groups),
-        cmocka_unit_test(degenerate),
+        cmocka_unit_test(by_hand),      cmocka_unit_test(extreme_weights),
+        cmocka_unit_test(short_groups), cmocka_unit_test(degenerate),
         cmocka_unit_test(normal),
     };
     return cmocka_run_group_tests_name("analyze/recon", tests, NULL, NULL);

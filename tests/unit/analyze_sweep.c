@@ -543,6 +543,73 @@ static void names_what_is_not_finite(void **state)
     make_release(&set);
 }
 
+/* All figures of a matrix of one magnitude are finite, and none depends on its scale but those that
+ * the coding's least step decides. */
+static void extreme_weights(void **state)
+{
+    static const char down[] = "model.layers.1.mlp.down_proj.weight";
+    static const float scales[] = {1, 1e-9f, 1e-20f, 0x1p-130f, 0x1p100f, 0};
+    const struct make_opts make = {.arch = "llama", .dtype = "F32"};
+    const struct ram_analyze_opts opts = {.output_probes = 2};
+    const struct ram_run run = {.threads = 2};
+    (void)state;
+
+    make_ckpt(dir, &make);
+    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
+        struct make_set set = make_tensors(&make);
+        struct make_tensor *t = make_find(&set, down);
+        for (size_t at = 0; at < t->size; at += 4) {
+            float value;
+            memcpy(&value, t->data + at, 4);
+            make_store("F32", value * scales[i], t->data + at);
+        }
+        make_weights(&set, dir);
+        make_release(&set);
+        struct ram_err err = {0};
+        struct stage stage;
+        if (sweep(&stage, &opts, &run, &err))
+            fail_msg("scale %g: %s", (double)scales[i], err.message);
+        for (size_t k = 0; k < stage.manifest->n_entries; k++) {
+            const struct ram_entry *e = &stage.manifest->entries[k];
+            if (strcmp(e->name, down) != 0)
+                continue;
+            const double error = sqrt(e->errors[2][0] / (MAKE_HIDDEN * MAKE_INTER)) / e->stats.rms;
+            assert_true(isfinite(e->metrics.svd) && isfinite(e->metrics.error) &&
+                        isfinite(e->metrics.output) && isfinite(e->metrics.kurtosis));
+            if (scales[i] == 0)
+                assert_true(e->metrics.error == 0 && e->errors[2][0] == 0);
+            else if (scales[i] < 1)
+                assert_float_equal(error, 1, 1e-6);
+            else
+                assert_true(error > 0.03 && error < 0.2);
+        }
+        stage_close(&stage);
+    }
+}
+
+/* What has no place in the output is named before hours are spent on it. */
+static void names_what_is_too_large(void **state)
+{
+    static const char down[] = "model.layers.1.mlp.down_proj.weight";
+    const struct make_opts make = {.arch = "llama"};
+    const struct ram_analyze_opts opts = {0};
+    const struct ram_run run = {.threads = 2};
+    (void)state;
+
+    make_ckpt(dir, &make);
+    struct make_set set = make_tensors(&make);
+    poke(&set, "model.norm.weight", 3, 0xff7f);   /* is not quantised */
+    poke(&set, down, 3 * MAKE_INTER + 5, 0x7380); /* 2^104 */
+    poke(&set, down, 9 * MAKE_INTER + 5, 0xff7f);
+    refuse(&opts, &run, RAM_EFORMAT, down);
+    refuse(&opts, &run, RAM_EFORMAT, "row 3, column 5 is 2.02824e+31");
+    poke(&set, down, 3 * MAKE_INTER + 5, 0);
+    refuse(&opts, &run, RAM_EFORMAT, "row 9, column 5 is -3.38953e+38");
+    poke(&set, down, 9 * MAKE_INTER + 5, 0x737f); /* just below */
+    free(text_of(&opts, &run));
+    make_release(&set);
+}
+
 /* ---- memory -----------------------------------------------------------------------------------
  */
 
@@ -630,6 +697,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(resumes_from_anywhere, setup, teardown),
         cmocka_unit_test_setup_teardown(takes_figures_of_the_same_settings_only, setup, teardown),
         cmocka_unit_test_setup_teardown(names_what_is_not_finite, setup, teardown),
+        cmocka_unit_test_setup_teardown(extreme_weights, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_what_is_too_large, setup, teardown),
         cmocka_unit_test_setup_teardown(stays_within_its_memory, setup, teardown),
     };
     return cmocka_run_group_tests_name("analyze/sweep", tests, NULL, NULL);

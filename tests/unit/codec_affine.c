@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "codec/affine.h"
+#include "codec/distance.h"
 #include "codec/float.h"
 
 #include <math.h>
@@ -335,6 +336,42 @@ static void sums_agree(void **state)
     }
 }
 
+/* Squares of such weights leave the range of f32, and those below MLX's least step become zeros. */
+static void sums_of_extreme_weights(void **state)
+{
+    enum { LONG = 1024 + 128 };
+    static const float sizes[] = {1e30f, 1e18f, 1e-9f, 1e-20f, 1e-38f, 1e-42f};
+    static float w[LONG], seen[LONG];
+    static uint8_t codes[LONG], scales[LONG], biases[LONG];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        double sums[6][3] = {{0}}, energy = 0;
+        for (size_t k = 0; k < LONG; k++) {
+            w[k] = (float)((int)(k * 37 % 101) - 50) / 50 * sizes[i];
+            energy += (double)w[k] * (double)w[k];
+        }
+        ram_affine_errors(RAM_PROFILE_GPU, RAM_SCALE_F32, w, 1, LONG, sums);
+        for (size_t k = 0; k < 18; k++) {
+            const struct ram_affine f = {ram_kern_bits[k / 3], ram_kern_groups[k % 3],
+                                         RAM_PROFILE_GPU, RAM_SCALE_F32};
+            const double sum = ram_affine_encode(&f, w, 1, LONG, codes, scales, biases);
+            assert_true(sum == sums[k / 3][k % 3]);
+            ram_affine_decode(&f, codes, scales, biases, 1, LONG, seen);
+            assert_true(fabs(sum / ram_squared_distance(seen, w, LONG) - 1) < 1e-4);
+            if (sizes[i] < 1)
+                assert_float_equal(ram_relative_error(sum, energy), 1, 1e-12);
+            else
+                assert_true(ram_relative_error(sum, energy) < 0.5);
+        }
+    }
+    memset(w, 0, sizeof w);
+    w[1100] = 1e-30f;
+    double sums[6][3] = {{0}};
+    ram_affine_errors(RAM_PROFILE_GPU, RAM_SCALE_BF16, w, 1, LONG, sums);
+    assert_true(sums[2][1] == (double)w[1100] * (double)w[1100]);
+}
+
 static void sums_are_added(void **state)
 {
     float w[128];
@@ -397,7 +434,7 @@ int main(void)
         cmocka_unit_test(worked_vectors), cmocka_unit_test(stored_forms),
         cmocka_unit_test(as_mlx_writes),  cmocka_unit_test(sums_agree),
         cmocka_unit_test(sums_are_added), cmocka_unit_test(sizes),
-        cmocka_unit_test(floats),
+        cmocka_unit_test(floats),         cmocka_unit_test(sums_of_extreme_weights),
     };
     return cmocka_run_group_tests_name("codec/affine", tests, NULL, NULL);
 }

@@ -355,6 +355,58 @@ static void another_source(void **state)
     case_close(&c);
 }
 
+/* Writes 16-bit values over all of a tensor of the model. */
+static void fill_tensor(struct test_case *c, const char *name, uint16_t value)
+{
+    const struct ram_tensor *tensor = ram_ckpt_find(c->ckpt, name);
+    char path[700];
+    assert_non_null(tensor);
+    snprintf(path, sizeof path, "%s/%s", c->model, c->ckpt->files[tensor->file].name);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, (long)tensor->offset, SEEK_SET);
+    for (size_t i = 0; i < tensor->n; i++)
+        assert_int_equal(fwrite(&value, 2, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+static struct width four_bits(const struct ram_target *target, void *user)
+{
+    (void)target;
+    (void)user;
+    return (struct width){4, 32};
+}
+
+/* Matrices below the coding's least step lose everything, which is what was written and no
+ * difference; where weights of a usual size lie beside them, it is. */
+static void small_weights(void **state)
+{
+    static const uint16_t values[] = {
+        0x322c, /* 1e-8 */ 0x9f0e, /* -3e-20 */ 0x0da2, /* 1e-30 */ 0x0001, 0x0000,
+        0x7149 /* 1e30 */
+    };
+    static const char down[] = "model.layers.1.mlp.down_proj.weight";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        struct ram_ckpt *other = NULL;
+        struct test_case c;
+        char path[300];
+        case_open(&c, &all_forms[2], four_bits, NULL);
+        fill_tensor(&c, down, values[i]);
+        if (case_convert(&c, &no_opts, 2, NULL))
+            fail_msg("%s", c.err.message);
+        expect_sound(&c, c.ckpt);
+        snprintf(path, sizeof path, "%s/other", c.dir);
+        make_ckpt(path, &all_forms[2]);
+        assert_int_equal(ram_ckpt_open(&other, path, &c.err), RAM_OK);
+        expect_difference(&c, other, NULL, "model.layers.1.mlp.down_proj",
+                          "not the source's weights");
+        ram_ckpt_close(other);
+        case_close(&c);
+    }
+}
+
 /* Without ram.json and of an architecture that nobody knows: what can be said is still said. */
 static void unknown_architecture(void **state)
 {
@@ -389,6 +441,7 @@ int main(void)
         cmocka_unit_test(values),
         cmocka_unit_test(plans),
         cmocka_unit_test(another_source),
+        cmocka_unit_test(small_weights),
         cmocka_unit_test(unknown_architecture),
     };
     return cmocka_run_group_tests_name("convert/verify", tests, NULL, NULL);
