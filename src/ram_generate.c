@@ -1,8 +1,10 @@
 /* ram_generate.c - ram.h: ram_generate. */
+#include "base/file.h"
 #include "infer/generate.h"
 #include "infer/tokenizer.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DEFAULT_TOKENS = 100, DEFAULT_SEED = 42, MAX_ENDS = 16 };
@@ -18,15 +20,36 @@ static void add_end(struct ends *ends, uint64_t id)
         ends->ids[ends->n++] = (uint32_t)id;
 }
 
-/* Where a text ends: eos_token_id of config.json (a number or a list), and the tokenizer's. */
+static void add_stated(struct ends *ends, const json_t *json)
+{
+    uint64_t token;
+
+    for (size_t i = 0; ram_config_end_token(json, i, &token); i++)
+        add_end(ends, token);
+}
+
+/* A generation_config.json that cannot be read does not count, as for mlx_lm. */
+static void add_generation(struct ends *ends, const char *dir)
+{
+    struct ram_err ignored = {0};
+    json_t *json = NULL;
+
+    char *path = ram_path_join(dir, "generation_config.json", &ignored);
+    if (path && !ram_json_read_python(&json, path, RAM_CKPT_MAX_CONFIG, &ignored))
+        add_stated(ends, json);
+    json_decref(json);
+    free(path);
+}
+
+/* A text ends at eos_token_id (a number or a list) of config.json and of generation_config.json,
+ * which transformers and mlx_lm prefer, and at the tokenizer's eos_token. */
 static struct ends find_ends(const struct ram_ckpt *ckpt, const struct ram_tokenizer *tokenizer)
 {
     struct ends ends = {.n = 0};
-    uint64_t token;
     uint32_t id;
 
-    for (size_t i = 0; ram_config_end_token(ckpt->config, i, &token); i++)
-        add_end(&ends, token);
+    add_stated(&ends, ckpt->config);
+    add_generation(&ends, ckpt->dir);
     if (ram_tokenizer_eos(tokenizer, &id))
         add_end(&ends, id);
     return ends;

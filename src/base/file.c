@@ -18,7 +18,7 @@
  * A pointer is a few lines of text: "version https://git-lfs.github.com/spec/v1", "oid sha256:...",
  * "size N" (git-lfs, docs/spec.md).
  */
-static int check_pointer(const char *path, const void *data, size_t size, struct ram_err *err)
+int ram_file_check_pointer(const char *path, const void *data, size_t size, struct ram_err *err)
 {
     static const char mark[] = "version https://git-lfs.github.com/spec/";
     enum { MAX_POINTER = 1024 };
@@ -64,7 +64,7 @@ int ram_map_open(struct ram_map *map, const char *path, struct ram_err *err)
         }
         map->data = p;
         map->size = (size_t)st.st_size;
-        status = check_pointer(path, map->data, map->size, err);
+        status = ram_file_check_pointer(path, map->data, map->size, err);
         if (status)
             ram_map_close(map);
     }
@@ -138,7 +138,7 @@ int ram_file_read(const char *path, size_t max, char **data, size_t *size, struc
         }
         have += (size_t)n;
     }
-    status = check_pointer(path, p, want, err);
+    status = ram_file_check_pointer(path, p, want, err);
     if (status)
         goto done;
     *data = p;

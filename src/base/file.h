@@ -22,6 +22,9 @@ struct ram_map {
 int ram_map_open(struct ram_map *map, const char *path, struct ram_err *err);
 void ram_map_close(struct ram_map *map);
 
+/* RAM_EFORMAT if these bytes, the whole of a file, are a Git LFS pointer. */
+int ram_file_check_pointer(const char *path, const void *data, size_t size, struct ram_err *err);
+
 /* Lets go of the resident pages that lie wholly inside [offset, offset + size): they come back
  * from the file when touched again. Keeps a pass over a mapping within bounded memory. */
 void ram_map_forget(const struct ram_map *map, size_t offset, size_t size);
@@ -68,8 +71,8 @@ struct ram_staging {
 /* RAM_EEXIST if target is there and force is false; a leftover of a dead process is cleared. */
 int ram_staging_open(struct ram_staging *staging, const char *target, bool force,
                      struct ram_err *err);
-/* The same with `path` for the staged files, which are then kept unless they are committed: those of
- * an earlier run may be there. */
+/* The same with `path` for the staged files, which are then kept unless they are committed: those
+ * of an earlier run may be there. */
 int ram_staging_reopen(struct ram_staging *staging, const char *target, char *path, bool force,
                        struct ram_err *err);
 /* fsync of the directory, then rename; an existing target (force) is replaced. */

@@ -6,8 +6,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include <utf8proc.h>
-
 int ram_json_parse(json_t **out, const char *text, size_t size, const char *where,
                    struct ram_err *err)
 {
@@ -30,14 +28,6 @@ int ram_json_read(json_t **out, const char *path, size_t max, struct ram_err *er
         status = ram_json_parse(out, text, size, path, err);
     free(text);
     return status;
-}
-
-size_t ram_utf8_size(const char *s, size_t left)
-{
-    utf8proc_int32_t code;
-    const utf8proc_ssize_t n =
-        utf8proc_iterate((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)left, &code);
-    return n > 0 ? (size_t)n : 0;
 }
 
 static const char *type_name(const json_t *value)

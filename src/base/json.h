@@ -31,9 +31,6 @@ int ram_json_parse_python(json_t **out, const char *text, size_t size, const cha
                           struct ram_err *err);
 int ram_json_read_python(json_t **out, const char *path, size_t max, struct ram_err *err);
 
-/* Bytes of the character at s: 1 to 4, or 0 if it is not UTF-8. */
-size_t ram_utf8_size(const char *s, size_t left);
-
 /* The spelling of a number that JSON or C has no value for ("NaN", "1e999"), else NULL. Jansson
  * takes it for a string, whose first byte no text of a file can hold. */
 const char *ram_json_token(const json_t *value);

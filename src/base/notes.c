@@ -8,7 +8,7 @@
 int ram_notes_add(struct ram_notes *notes, struct ram_arena *arena, struct ram_err *err,
                   const char *fmt, ...)
 {
-    char text[512];
+    char text[1024];
     va_list args;
 
     va_start(args, fmt);

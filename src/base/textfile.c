@@ -1,6 +1,7 @@
 /* textfile.c - see textfile.h. POSIX only. */
 #include "base/textfile.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -13,7 +14,7 @@
 
 /* ---- what a file is when it is not text --------------------------------------------------- */
 
-enum advice { UNPACK, COLUMNS, ENCODING, POINTER, NONE };
+enum advice { UNPACK, COLUMNS, ENCODING, NONE };
 
 static const struct magic {
     const char *name, *how; /* how: the command that makes text of it */
@@ -52,7 +53,6 @@ static const struct magic {
     {"UTF-32 text", "UTF-32", 0, 4, "\0\0\xfe\xff", ENCODING, false},
     {"UTF-16 text", "UTF-16", 0, 2, "\xff\xfe", ENCODING, false},
     {"UTF-16 text", "UTF-16", 0, 2, "\xfe\xff", ENCODING, false},
-    {"a Git LFS pointer", NULL, 0, 35, "version https://git-lfs.github.com/", POINTER, true},
 };
 
 static const struct magic *find_magic(const uint8_t *data, size_t size)
@@ -97,11 +97,6 @@ static int refuse_magic(const struct magic *magic, const char *where, enum ram_t
                         "%s: this is %s, expected UTF-8; convert it first: iconv -f %s -t UTF-8 %s "
                         ">data.txt",
                         where, name, how, where);
-    case POINTER:
-        return ram_fail(err, RAM_EFORMAT,
-                        "%s: this is %s, not the file that it stands for; fetch that first: git "
-                        "lfs pull",
-                        where, name);
     case NONE:
         break;
     }
@@ -141,6 +136,8 @@ static int refuse_binary(const uint8_t *data, size_t size, const char *where,
     const uint8_t *zero = size ? memchr(data, 0, size) : NULL;
     const struct magic *magic = find_magic(data, size);
 
+    if (ram_file_check_pointer(where, data, size, err))
+        return err->status;
     /* Words like "GGUF" may begin a text, which has no zero and is UTF-8. */
     if (magic && (magic->in_text || zero || ram_utf8_valid(data, size) < size))
         return refuse_magic(magic, where, use, err);

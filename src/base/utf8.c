@@ -28,6 +28,13 @@ static size_t sequence(const uint8_t *p, size_t left, size_t *bad)
     return need;
 }
 
+size_t ram_utf8_size(const char *s, size_t left)
+{
+    size_t bad;
+
+    return left ? sequence((const uint8_t *)s, left, &bad) : 0;
+}
+
 size_t ram_utf8_ascii(const uint8_t *p, size_t size)
 {
     size_t n = 0;

@@ -35,6 +35,9 @@ static inline const uint8_t *ram_utf8_back(const uint8_t *p)
 /* Bytes below 0x80 at the start, eight at a time; may stop early. */
 size_t ram_utf8_ascii(const uint8_t *p, size_t size);
 
+/* The bytes of the character at s: 1 to 4, or 0 if it is not valid UTF-8. */
+size_t ram_utf8_size(const char *s, size_t left);
+
 /* The length of the valid UTF-8 at the start of text. */
 size_t ram_utf8_valid(const uint8_t *text, size_t size);
 

@@ -11,7 +11,6 @@
 #include "ckpt/safetensors.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,25 +108,9 @@ static int refuse_twin(const struct ram_ckpt *ckpt, const char *name, struct ram
                     ckpt->dir, name, files[0], files[1], ram_ckpt_index_name);
 }
 
-int ram_ckpt_note_add(struct ram_ckpt *ckpt, struct ram_err *err, const char *fmt, ...)
-{
-    va_list args;
-    char text[1024];
-
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    if (ckpt->n_notes == RAM_CKPT_MAX_NOTES)
-        return RAM_OK;
-    const char *copy = ram_arena_strdup(&ckpt->arena, text, err);
-    if (copy)
-        ckpt->notes[ckpt->n_notes++] = copy;
-    return err->status;
-}
-
 const char *ram_ckpt_note(const struct ram_ckpt *ckpt, size_t i)
 {
-    return i < ckpt->n_notes ? ckpt->notes[i] : NULL;
+    return i < ckpt->notes.n ? ckpt->notes.lines[i] : NULL;
 }
 
 int ram_ckpt_seal(struct ram_ckpt *ckpt, struct ram_err *err)

@@ -11,13 +11,13 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/notes.h"
 #include "ckpt/names.h"
 
 enum {
     RAM_CKPT_MAX_DIMS = 8,
     RAM_CKPT_MAX_TENSORS = 1 << 21, /* the largest published checkpoints hold about 150,000 */
     RAM_CKPT_MAX_FILES = 10000,
-    RAM_CKPT_MAX_NOTES = 8,
     RAM_CKPT_MAX_CONFIG = 16 << 20 /* bytes of config.json */
 };
 
@@ -101,8 +101,7 @@ struct ram_ckpt {
     size_t n_tensors;
     struct ram_names names;
     struct ram_coding coding;
-    const char *notes[RAM_CKPT_MAX_NOTES]; /* what a user ought to know: files passed over */
-    size_t n_notes;
+    struct ram_notes notes; /* such as files that were passed over; see ram_ckpt_note */
     struct ram_arena arena;
 };
 
@@ -119,10 +118,6 @@ int ram_ckpt_seal(struct ram_ckpt *ckpt, struct ram_err *err);
 /* Refuses a checkpoint whose weights cannot be read, by the name of their coding. Whatever computes
  * with weights asks this before it looks at a shape. */
 int ram_ckpt_check_coding(const struct ram_ckpt *ckpt, struct ram_err *err);
-
-/* Adds a line for ram_ckpt_note; more than RAM_CKPT_MAX_NOTES are forgotten. */
-int ram_ckpt_note_add(struct ram_ckpt *ckpt, struct ram_err *err, const char *fmt, ...)
-    RAM_PRINTF(3, 4);
 
 /* Order of names for people: byte by byte, but runs of digits as numbers. */
 int ram_ckpt_name_order(const char *a, const char *b);

@@ -289,9 +289,10 @@ static int note_strays(struct ram_ckpt *ckpt, const struct ram_index *index, str
     }
     if (dir)
         closedir(dir);
-    return strays.n ? ram_ckpt_note_add(ckpt, err, "passed over, because %s does not name %s: %s%s",
-                                        ram_ckpt_index_name, strays.n == 1 ? "it" : "them",
-                                        strays.names, strays.n > MAX_SHOWN ? ", ..." : "")
+    return strays.n ? ram_notes_add(&ckpt->notes, &ckpt->arena, err,
+                                    "passed over, because %s does not name %s: %s%s",
+                                    ram_ckpt_index_name, strays.n == 1 ? "it" : "them",
+                                    strays.names, strays.n > MAX_SHOWN ? ", ..." : "")
                     : RAM_OK;
 }
 
@@ -303,9 +304,9 @@ static int drop_index(struct ram_ckpt *ckpt, struct ram_index *index, struct ram
     ram_index_release(index);
     const int status = add_file(ckpt, single_name, &cap, err);
     return status ? status
-                  : ram_ckpt_note_add(ckpt, err,
-                                      "%s names files that are not there; %s is read instead",
-                                      ram_ckpt_index_name, single_name);
+                  : ram_notes_add(&ckpt->notes, &ckpt->arena, err,
+                                  "%s names files that are not there; %s is read instead",
+                                  ram_ckpt_index_name, single_name);
 }
 
 static int take_index(struct ram_ckpt *ckpt, struct ram_index *index, struct ram_err *err)

@@ -142,17 +142,18 @@ int ram_index_compare(const struct ram_index *index, struct ram_ckpt *ckpt, stru
         }
     }
     if (ghost)
-        status = ram_ckpt_note_add(ckpt, err,
-                                   "the index lists %zu tensor%s that no file holds, such as '%s'",
-                                   n_ghosts, n_ghosts == 1 ? "" : "s", ghost->name);
+        status = ram_notes_add(&ckpt->notes, &ckpt->arena, err,
+                               "the index lists %zu tensor%s that no file holds, such as '%s'",
+                               n_ghosts, n_ghosts == 1 ? "" : "s", ghost->name);
     if (moved && !status)
-        status = ram_ckpt_note_add(
-            ckpt, err, "the index is wrong about the files of %zu tensor%s: '%s' is not in %s",
-            n_moved, n_moved == 1 ? "" : "s", moved->name, moved->shard);
+        status =
+            ram_notes_add(&ckpt->notes, &ckpt->arena, err,
+                          "the index is wrong about the files of %zu tensor%s: '%s' is not in %s",
+                          n_moved, n_moved == 1 ? "" : "s", moved->name, moved->shard);
     if (n_found < ckpt->n_tensors && !status)
-        status = ram_ckpt_note_add(ckpt, err,
-                                   "the index does not list %zu tensors that its files hold; they "
-                                   "are read all the same",
-                                   ckpt->n_tensors - n_found);
+        status = ram_notes_add(&ckpt->notes, &ckpt->arena, err,
+                               "the index does not list %zu tensors that its files hold; they "
+                               "are read all the same",
+                               ckpt->n_tensors - n_found);
     return status;
 }

@@ -56,12 +56,12 @@ int ram_prefix_settle(struct ram_ckpt *ckpt, struct ram_index *index, struct ram
         index->entries[i].name = changed(index->entries[i].name, change, &index->arena, err);
     return err->status ? err->status
            : change == ADD
-               ? ram_ckpt_note_add(ckpt, err,
-                                   "the names of the tensors lack the prefix 'model.'; they are "
-                                   "read as if they had it, as transformers does")
-               : ram_ckpt_note_add(ckpt, err,
-                                   "the names of the tensors have the prefix 'model.' once more "
-                                   "than usual; they are read without it, as transformers does");
+               ? ram_notes_add(&ckpt->notes, &ckpt->arena, err,
+                               "the names of the tensors lack the prefix 'model.'; they are "
+                               "read as if they had it, as transformers does")
+               : ram_notes_add(&ckpt->notes, &ckpt->arena, err,
+                               "the names of the tensors have the prefix 'model.' once more "
+                               "than usual; they are read without it, as transformers does");
 }
 
 const char *ram_prefix_describe(const struct ram_ckpt *ckpt, char text[RAM_PREFIX_TEXT])

@@ -4,6 +4,7 @@
  */
 #include "infer/tokenizer_parts.h"
 
+#include "arch/config.h"
 #include "base/file.h"
 #include "infer/tokenizer_text.h"
 
@@ -254,23 +255,24 @@ static uint32_t named_token(const struct ram_tokenizer *tokenizer, const json_t 
     return id;
 }
 
-/* A tokenizer is not refused because such a file is empty or cannot be read. */
+/* The vocabulary of the model beside it. A tokenizer is not refused because that file is empty or
+ * cannot be read. */
 static size_t stated_rows(const char *dir)
 {
-    static const char *const inner[] = {"text_config", "llm_config", "language_config"};
     struct ram_err ignored = {0};
-    json_t *config = NULL;
+    struct ram_arena arena = {0};
+    struct ram_config config;
+    json_t *json = NULL;
+    size_t rows = 0;
 
-    if (!exists(dir, "config.json", &ignored) ||
-        read_json(&config, dir, "config.json", ram_json_read_python, &ignored))
-        return 0;
-    const json_t *holder = config;
-    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)
-        if (json_object_get(json_object_get(config, inner[i]), "vocab_size"))
-            holder = json_object_get(config, inner[i]);
-    const double rows = json_number_value(json_object_get(holder, "vocab_size"));
-    json_decref(config);
-    return rows >= 1 && rows <= RAM_TOK_MAX_IDS ? (size_t)rows : 0;
+    if (exists(dir, "config.json", &ignored) &&
+        !read_json(&json, dir, "config.json", ram_json_read_python, &ignored)) {
+        ram_config_read(&config, json, dir, &arena, &ignored);
+        rows = config.vocab <= RAM_TOK_MAX_IDS ? (size_t)config.vocab : 0;
+    }
+    ram_arena_release(&arena);
+    json_decref(json);
+    return rows;
 }
 
 int ram_tokenizer_read(struct ram_tokenizer **out, const char *dir, struct ram_err *err)

@@ -1,6 +1,8 @@
 /* emit.c - see emit.h. */
 #include "record/emit.h"
 
+#include "base/utf8.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -157,4 +157,12 @@ cp out first
 expect 0 generate "$tiny" --prompt 'The history of' --max-tokens 12 --threads 1
 same out first "generation with one thread"
 expect 0 generate "$tiny" --prompt 'The history of' --max-tokens 12 --temperature 1 --seed 7
+# A text also ends at eos_token_id of generation_config.json: here at " century" (952).
+cp -r "$tiny" ends
+printf '{"eos_token_id": [4095, 952]}' >ends/generation_config.json
+expect 0 generate ends --prompt 'The history of' --max-tokens 12
+is "$(cat out)" 'The history of the 19th' "the text before the token of generation_config.json"
+printf '{"eos_token_id": ' >ends/generation_config.json
+expect 0 generate ends --prompt 'The history of' --max-tokens 12
+same out first "a generation_config.json that cannot be read does not count"
 finish

@@ -347,8 +347,8 @@ static void names_without_prefix(void **state)
             assert_null(layout->obstacle);
             assert_non_null(ram_ckpt_find(ckpt, "model.layers.0.mlp.up_proj.weight"));
             assert_non_null(ram_ckpt_find(ckpt, "lm_head.weight"));
-            assert_int_equal(ckpt->n_notes, 1);
-            assert_non_null(strstr(ckpt->notes[0], "prefix 'model.'"));
+            assert_int_equal(ckpt->notes.n, 1);
+            assert_non_null(strstr(ckpt->notes.lines[0], "prefix 'model.'"));
             close_both(layout, ckpt, dir);
         }
 }
