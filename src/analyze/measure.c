@@ -61,18 +61,10 @@ static unsigned columns_of(const struct ram_measure *job)
 /* What the encoder is given: weights in the type that the output has. */
 static void cast(const struct ram_source *source, float *w, size_t n)
 {
-    enum { CHUNK = 1024 };
-    uint16_t narrow[CHUNK];
     const enum ram_dtype to = source->stored_dtype;
 
-    if (to == source->tensor->dtype || (to != RAM_BF16 && to != RAM_F16))
-        return;
-    const enum ram_float type = to == RAM_BF16 ? RAM_FLOAT_BF16 : RAM_FLOAT_F16;
-    for (size_t i = 0; i < n; i += CHUNK) {
-        const size_t size = n - i < CHUNK ? n - i : CHUNK;
-        ram_float_narrow(type, w + i, size, narrow);
-        ram_float_widen(type, narrow, size, w + i);
-    }
+    if (to != source->tensor->dtype && (to == RAM_BF16 || to == RAM_F16))
+        ram_float_round(to == RAM_BF16 ? RAM_FLOAT_BF16 : RAM_FLOAT_F16, w, n);
 }
 
 static enum ram_scale_type scale_type(enum ram_dtype stored)

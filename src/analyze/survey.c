@@ -60,6 +60,8 @@ static void fill_source(const struct ram_ckpt *ckpt, const struct ram_source *so
     const uint64_t share = entry->parameters;
     struct ram_coded coded;
 
+    entry->source.scales =
+        source->why_dropped && !strcmp(source->why_dropped, "scales of FP8 weights");
     entry->source.part = !ram_coding_weights(ckpt, t, &coded);
     entry->source.bits = coded.bits;
     entry->source.group = coded.group;

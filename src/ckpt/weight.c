@@ -1,6 +1,9 @@
 /* weight.c - see weight.h. */
 #include "ckpt/weight.h"
 
+#include "ckpt/fp8.h"
+#include "codec/float.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -161,13 +164,24 @@ int ram_weight_find(struct ram_weight *out, const struct ram_ckpt *ckpt, const c
     return RAM_OK;
 }
 
+static int read_floats(const struct ram_weight *weight, size_t row, size_t n, float *out,
+                       struct ram_err *err)
+{
+    const enum ram_dtype to = weight->rounded;
+
+    const int status = ram_view_read(&weight->view, row, n, out, err);
+    if (!status && ram_is_fp8(weight->view.tensor->dtype) && (to == RAM_BF16 || to == RAM_F16))
+        ram_float_round(to == RAM_BF16 ? RAM_FLOAT_BF16 : RAM_FLOAT_F16, out, n * weight->cols);
+    return status;
+}
+
 int ram_weight_read(const struct ram_weight *weight, size_t row, size_t n, float *out,
                     struct ram_err *err)
 {
     const struct ram_affine *affine = &weight->affine;
 
     if (!affine->bits)
-        return ram_view_read(&weight->view, row, n, out, err);
+        return read_floats(weight, row, n, out, err);
     const size_t rows = weight->blocks * weight->rows;
     if (row > rows || n > rows - row)
         return ram_fail(err, RAM_EINTERNAL, "tensor '%s': rows %zu to %zu of %zu",

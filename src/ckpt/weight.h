@@ -11,6 +11,9 @@
 struct ram_weight {
     size_t blocks, rows, cols; /* [blocks, rows, cols]; blocks = 1 for a plain matrix */
     struct ram_view view;      /* floats: all rows of all blocks */
+    /* FP8 alone: the type that code x scale is rounded to, if it is BF16 or F16. transformers and
+     * conversions store the product in the type of the model. */
+    enum ram_dtype rounded;
     /* MLX affine; bits = 0 for floats. */
     struct ram_affine affine;
     const struct ram_tensor *codes, *scales, *biases;

@@ -75,3 +75,15 @@ void ram_float_narrow(enum ram_float type, const float *in, size_t n, void *out)
         }
     }
 }
+
+void ram_float_round(enum ram_float type, float *x, size_t n)
+{
+    enum { STEP = 1024 };
+    uint16_t narrow[STEP];
+
+    for (size_t i = 0; i < n; i += STEP) {
+        const size_t count = n - i < STEP ? n - i : STEP;
+        ram_float_narrow(type, x + i, count, narrow);
+        ram_float_widen(type, narrow, count, x + i);
+    }
+}

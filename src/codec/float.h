@@ -24,4 +24,7 @@ void ram_float_widen(enum ram_float type, const void *in, size_t n, float *out);
  * Not for RAM_FLOAT_F8_E4M3, which RAM never writes. */
 void ram_float_narrow(enum ram_float type, const float *in, size_t n, void *out);
 
+/* n values become what is read back after they were stored as `type`: BF16 or F16. */
+void ram_float_round(enum ram_float type, float *x, size_t n);
+
 #endif

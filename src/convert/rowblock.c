@@ -79,18 +79,6 @@ static enum ram_float float_type(enum ram_dtype dtype)
     return dtype == RAM_F16 ? RAM_FLOAT_F16 : dtype == RAM_BF16 ? RAM_FLOAT_BF16 : RAM_FLOAT_F32;
 }
 
-static void round_through(float *x, size_t n, enum ram_dtype dtype)
-{
-    enum { STEP = 1024 };
-    uint16_t narrow[STEP];
-
-    for (size_t i = 0; i < n; i += STEP) {
-        const size_t count = n - i < STEP ? n - i : STEP;
-        ram_float_narrow(float_type(dtype), x + i, count, narrow);
-        ram_float_widen(float_type(dtype), narrow, count, x + i);
-    }
-}
-
 int ram_rows_read(const struct ram_view *view, size_t row, size_t n, enum ram_dtype dtype,
                   float *out, double *squared, struct ram_err *err)
 {
@@ -103,7 +91,7 @@ int ram_rows_read(const struct ram_view *view, size_t row, size_t n, enum ram_dt
     if (!isfinite(sum))
         return report(view, row, n, out, err);
     if (dtype != view->tensor->dtype && (dtype == RAM_F16 || dtype == RAM_BF16)) {
-        round_through(out, count, dtype);
+        ram_float_round(float_type(dtype), out, count);
         sum = sum_squares(out, count);
         if (!isfinite(sum))
             return ram_fail(err, RAM_EFORMAT, "%s: a weight is beyond the range of %s",

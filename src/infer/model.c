@@ -8,6 +8,8 @@
 #include "infer/model.h"
 
 #include "ckpt/arch.h"
+#include "ckpt/build.h"
+#include "ckpt/fp8.h"
 #include "ckpt/prefix.h"
 
 #include <stdio.h>
@@ -91,8 +93,12 @@ static int find_vector(struct finder *f, const char *name, size_t n, bool needed
 static int find_weight(struct finder *f, const char *name, struct ram_weight *out)
 {
     char full[NAME_MAX_SIZE];
-    const int status = module_name(f, name, full);
-    return status ? status : ram_weight_find(out, f->model->ckpt, full, f->err);
+    int status = module_name(f, name, full);
+    if (!status)
+        status = ram_weight_find(out, f->model->ckpt, full, f->err);
+    if (!status && out->view.tensor && ram_is_fp8(out->view.tensor->dtype))
+        out->rounded = ram_build_dtype(&f->model->config, out->view.tensor->dtype);
+    return status;
 }
 
 static int expect_shape(const struct finder *f, const char *name, const struct ram_weight *w,

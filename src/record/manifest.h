@@ -72,6 +72,7 @@ struct ram_entry {
     struct {
         uint64_t bytes;
         int bits, group; /* of a code or a float; group 0: none */
+        bool scales;     /* of FP8 weights: applied when these are read */
         bool part;       /* scales, biases or tables of another tensor: no weights of its own */
     } source;
 };

@@ -13,7 +13,8 @@ enum { MAX_DTYPES = 24 };
 
 struct digest {
     struct ram_roles roles;  /* of what the output stores */
-    struct ram_role dropped; /* the rest */
+    struct ram_role dropped; /* the rest ... */
+    struct ram_role scales;  /* ... but the scales of FP8 weights, which are applied when read */
     const char *dtypes[MAX_DTYPES];
     struct ram_share by_dtype[MAX_DTYPES];
     size_t n_dtypes, n_measured, n_scored;
@@ -56,6 +57,8 @@ static int digest_manifest(const struct ram_manifest *manifest, struct digest *d
         struct ram_role *role = &digest->dropped;
         if (entry->n_stored)
             role = ram_roles_at(&digest->roles, entry->role, entry->expert >= 0, err);
+        else if (entry->source.scales)
+            role = &digest->scales;
         if (!role)
             return RAM_ENOMEM;
         role->tensors += !(manifest->coded && entry->source.part);
@@ -145,6 +148,11 @@ static void put_facts(const struct ram_manifest *m, const struct digest *digest,
         ram_table_cell(
             &table, "%d, %s %% of all parameters", digest->experts,
             ram_format_percent((double)digest->expert_parameters, (double)m->parameters).s);
+    }
+    if (digest->scales.tensors) {
+        ram_table_cell(&table, "scales");
+        ram_table_cell(&table, "%s tensors: scales of FP8 weights; applied when read",
+                       ram_format_count(digest->scales.tensors).s);
     }
     if (digest->dropped.tensors) {
         ram_table_cell(&table, "left out");

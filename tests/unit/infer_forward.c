@@ -458,6 +458,34 @@ static void what_is_not_a_number_stops_the_run(void **state)
     }
 }
 
+/* Code x scale has more digits than BF16, in which transformers and conversions keep it. */
+static void fp8_is_read_as_it_would_be_stored(void **state)
+{
+    enum { N = MAKE_HIDDEN * MAKE_INTER };
+    static float exact[N], read[N];
+    struct subject s = open_subject(
+        &(struct make_opts){.arch = "qwen3", .seed = 6, .dtype = "F8_E4M3", .fp8_block = {32, 48}});
+    struct ram_err err = {0};
+    (void)state;
+
+    for (size_t l = 0; l < 3; l++) {
+        const struct ram_weight *w = &s.model->layers[l].mlp.down.weight;
+        size_t n_rounded = 0;
+        assert_int_equal(w->rows * w->cols, N);
+        ok(ram_view_read(&w->view, 0, w->rows, exact, &err), &err);
+        ok(ram_weight_read(w, 0, w->rows, read, &err), &err);
+        for (size_t i = 0; i < N; i++) {
+            uint32_t bits;
+            memcpy(&bits, &exact[i], 4);
+            bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+            assert_memory_equal(&read[i], &bits, 4);
+            n_rounded += read[i] != exact[i];
+        }
+        assert_true(n_rounded > N / 4);
+    }
+    close_subject(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -469,6 +497,7 @@ int main(void)
         cmocka_unit_test(spellings_and_shards_change_nothing),
         cmocka_unit_test(a_divergence_from_itself_is_zero),
         cmocka_unit_test(senseless_questions_are_refused),
+        cmocka_unit_test(fp8_is_read_as_it_would_be_stored),
         cmocka_unit_test(lies_about_shapes_are_refused),
         cmocka_unit_test(what_is_not_a_number_stops_the_run),
     };
