@@ -105,19 +105,24 @@ static void expect_stages(const struct work *w, const struct ram_quantized *q)
     const struct {
         bool there;
         const char *stage;
-    } all[] = {{true, "analyze"},
-               {probes, "synthesize"},
-               {probes, "probe"},
-               {curves, "synthesize"},
-               {curves, "curves"},
-               {writes && !curves && encoder && !strcmp(encoder, "gptq"), "synthesize"},
-               {writes, "convert"},
-               {writes, "verify"},
-               {writes && probes, "synthesize"}};
+        double seconds;
+    } all[] = {
+        {true, "analyze", e->stages[RAM_STAGE_ANALYZE]},
+        {probes, "synthesize", e->stages[RAM_STAGE_TOKENS]},
+        {probes, "probe", e->stages[RAM_STAGE_PROBE]},
+        {curves, "synthesize", e->stages[RAM_STAGE_INPUTS]},
+        {curves, "curves", e->stages[RAM_STAGE_CURVES]},
+        {writes && !curves && encoder && !strcmp(encoder, "gptq"), "synthesize",
+         e->stages[RAM_STAGE_INPUTS]},
+        {writes, "convert", e->stages[RAM_STAGE_CONVERT]},
+        {writes, "verify", e->stages[RAM_STAGE_VERIFY]},
+        /* The check makes as many tokens of its own. */
+        {writes && probes, "synthesize", e->stages[RAM_STAGE_TOKENS]},
+        {writes && probes, "check", e->stages[RAM_STAGE_CHECK] - e->stages[RAM_STAGE_TOKENS]}};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i].there)
-            progress_expect(&w->job->progress, all[i].stage);
+            progress_expect(&w->job->progress, all[i].stage, all[i].seconds);
 }
 
 static void on_step(void *user, enum ram_quantize_step step, const struct ram_quantized *q)

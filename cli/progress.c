@@ -93,21 +93,19 @@ static void shorten_item(char *out, size_t room, const char *item, size_t width)
 
 /* ---- stages --------------------------------------------------------------------------------- */
 
-/* What a stage does, in plain words. Bytes say how fast weights are read or written; of stages that
- * run the model they mean nothing. */
+/* What a stage does, in plain words. */
 static const struct stage {
     const char *name, *title;
-    bool bytes;
 } stages[] = {
-    {"analyze", "measuring the weights", true},
-    {"synthesize", "generating sample text", false},
-    {"probe", "measuring how much each matrix matters", false},
-    {"probe again", "measuring how much each matrix matters, finer", false},
-    {"curves", "measuring the error of each width", false},
-    {"convert", "encoding and writing", true},
-    {"verify", "verifying", true},
-    {"check", "comparing with the original on unseen text", false},
-    {"evaluate", "evaluating", false},
+    {"analyze", "measuring the weights"},
+    {"synthesize", "generating sample text"},
+    {"probe", "measuring how much each matrix matters"},
+    {"probe again", "measuring how much each matrix matters, finer"},
+    {"curves", "measuring the error of each width"},
+    {"convert", "encoding and writing"},
+    {"verify", "verifying"},
+    {"check", "comparing with the original on unseen text"},
+    {"evaluate", "evaluating"},
 };
 
 static struct stage find_stage(const char *name)
@@ -115,13 +113,15 @@ static struct stage find_stage(const char *name)
     for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
         if (!strcmp(stages[i].name, name))
             return stages[i];
-    return (struct stage){name, name, true};
+    return (struct stage){name, name};
 }
 
-void progress_expect(struct progress *p, const char *stage)
+void progress_expect(struct progress *p, const char *stage, double expected)
 {
-    if (p->n_steps < sizeof p->steps / sizeof *p->steps)
-        p->steps[p->n_steps++] = stage;
+    if (p->n_steps == sizeof p->steps / sizeof *p->steps)
+        return;
+    p->times[p->n_steps] = (struct eta_stage){.expected = expected};
+    p->steps[p->n_steps++] = stage;
 }
 
 /* A stage that is not expected, or was taken from finished work, is part of the one before it. */
@@ -151,18 +151,44 @@ static double rate_of(const struct progress *p, double now)
     return time > 0 && p->done > p->first ? (double)(p->done - p->first) / time : 0;
 }
 
+/* Of the whole run, where its stages are known, else of this stage. */
+static double seconds_left(const struct progress *p, double now)
+{
+    const struct eta_stage alone = {0};
+    const double total = p->total ? (double)p->total : 1;
+    const bool known = p->n_steps && p->step;
+
+    return eta_left(known ? p->times : &alone, known ? p->n_steps : 1, known ? p->step - 1 : 0,
+                    fmin((double)p->done / total, 1), (double)p->first / total, now - p->begun);
+}
+
+static const char *const unit_names[] = {
+    [RAM_IN_TOKENS] = "tokens", [RAM_IN_MATRICES] = "matrices", [RAM_IN_LAYERS] = "layers"};
+
+/* "1.2 GB/s" or "512/2048 tokens" */
+static void print_amount(const struct progress *p, double speed, char *out, size_t room)
+{
+    char rate[24];
+
+    *out = '\0';
+    if (p->unit != RAM_IN_BYTES) {
+        snprintf(out, room, "%llu/%llu %s", (unsigned long long)p->done,
+                 (unsigned long long)p->total, unit_names[p->unit]);
+    } else if (speed > 0) {
+        print_bytes(rate, sizeof rate, speed);
+        snprintf(out, room, "%s/s", rate);
+    }
+}
+
 void progress_line(const struct progress *p, double now, int columns, char *out, size_t room)
 {
-    char cells[64], rate[32] = "", eta[24] = "-:--", item[256] = "", left[96], title[72];
+    char cells[64], rate[64] = "", eta[24] = "-:--", item[256] = "", left[96], title[72];
     const double share = p->total ? fmin((double)p->done / (double)p->total, 1) : 0;
-    const double speed = rate_of(p, now);
+    const double seconds = seconds_left(p, now);
 
-    if (speed > 0 && find_stage(p->stage).bytes) {
-        print_bytes(rate, sizeof rate - 2, speed);
-        strcat(rate, "/s");
-    }
-    if (speed > 0 && p->total >= p->done)
-        print_time(eta, sizeof eta, (double)(p->total - p->done) / speed);
+    print_amount(p, rate_of(p, now), rate, sizeof rate);
+    if (!isnan(seconds))
+        print_time(eta, sizeof eta, seconds);
     print_stage(p, title, sizeof title);
     snprintf(left, sizeof left, "%s %3.0f%%", title, floor(share * 100));
 
@@ -219,6 +245,7 @@ void progress_report(void *user, const struct ram_progress *now)
         progress_end(p, true);
         snprintf(p->stage, sizeof p->stage, "%s", now->stage);
         advance(p, now->stage);
+        p->unit = now->unit;
         p->begun = time;
         p->shown = p->bar ? 0 : time; /* the first plain line is due after its interval */
         p->first = now->done;
@@ -251,6 +278,8 @@ void progress_end(struct progress *p, bool whole)
     if (whole && !p->quiet) {
         const double now = seconds();
         char bytes[24], rate[24], time[24], title[72];
+        if (p->n_steps && p->step && !p->first) /* all of it in this run */
+            p->times[p->step - 1].took += now - p->begun;
         print_bytes(bytes, sizeof bytes, (double)(p->total - p->first));
         p->done = p->total;
         print_bytes(rate, sizeof rate, rate_of(p, now));
@@ -259,8 +288,11 @@ void progress_end(struct progress *p, bool whole)
         else
             print_time(time, sizeof time, now - p->begun);
         print_stage(p, title, sizeof title);
-        if (find_stage(p->stage).bytes)
+        if (p->unit == RAM_IN_BYTES)
             message("%s: %s in %s, %s/s", title, bytes, time, rate);
+        else if (p->total)
+            message("%s: %llu %s in %s", title, (unsigned long long)p->total, unit_names[p->unit],
+                    time);
         else
             message("%s: %s", title, time);
     }

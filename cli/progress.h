@@ -5,6 +5,7 @@
 #ifndef RAM_CLI_PROGRESS_H
 #define RAM_CLI_PROGRESS_H
 
+#include "eta.h"
 #include "ram.h"
 
 struct progress {
@@ -18,14 +19,16 @@ struct progress {
     double shown;   /* when the bar or the last plain line was written */
     uint64_t first; /* done when the stage was first seen: a resumed run begins above 0 */
     uint64_t done, total;
+    enum ram_progress_unit unit;
     unsigned n_notices;
     /* The stages of the whole run, in order; "[2/8]" says which one it is. n_steps 0: not known. */
     const char *steps[12];
+    struct eta_stage times[12];
     unsigned n_steps, step;
 };
 
-/* Adds a stage to those of the whole run. */
-void progress_expect(struct progress *p, const char *stage);
+/* Adds a stage to those of the whole run. expected: seconds that it will take; 0: not known. */
+void progress_expect(struct progress *p, const char *stage, double expected);
 
 void progress_init(struct progress *p, bool quiet, bool verbose);
 

@@ -58,11 +58,14 @@ int ram_exit_code(int status);
 
 /* ---- how to run ------------------------------------------------------------------------ */
 
+enum ram_progress_unit { RAM_IN_BYTES, RAM_IN_TOKENS, RAM_IN_MATRICES, RAM_IN_LAYERS };
+
 struct ram_progress {
-    const char *stage; /* "analyze", "convert", "verify", ... */
-    const char *item;  /* what is being worked on: a tensor's name */
-    uint64_t done;     /* bytes of input that were processed */
-    uint64_t total;    /* bytes of input in all */
+    const char *stage;           /* "analyze", "convert", "verify", ... */
+    const char *item;            /* what is being worked on: a tensor's name */
+    uint64_t done;               /* how much was processed ... */
+    uint64_t total;              /* ... of how much in all */
+    enum ram_progress_unit unit; /* of both; bytes are of input */
 };
 
 struct ram_store;
@@ -206,11 +209,26 @@ int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *op
 /* How much time the measurements for a budget may take. */
 enum ram_effort_level { RAM_EFFORT_FAST, RAM_EFFORT_NORMAL, RAM_EFFORT_BEST, RAM_N_EFFORTS };
 
+/* The stages of a run, for estimates of their time. RAM_STAGE_INPUTS: tokens for error curves, or
+ * for an encoder that looks at a layer's inputs. */
+enum ram_stage {
+    RAM_STAGE_ANALYZE,
+    RAM_STAGE_TOKENS,
+    RAM_STAGE_PROBE,
+    RAM_STAGE_INPUTS,
+    RAM_STAGE_CURVES,
+    RAM_STAGE_CONVERT,
+    RAM_STAGE_VERIFY,
+    RAM_STAGE_CHECK,
+    RAM_N_STAGES
+};
+
 struct ram_effort {
     const char *name, *what; /* name, and a description in one line */
     struct ram_probe_opts probe;
     const char *encoder;
     double seconds; /* expected time of all stages on this machine, without reading the files */
+    double stages[RAM_N_STAGES]; /* the same of each stage */
 };
 
 /* What each effort means for a model, and which one is the default for it: best for small models,

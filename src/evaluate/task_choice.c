@@ -302,7 +302,8 @@ static void tell_progress(void *user, const struct ram_progress *p)
                  batch = (double)run->n;
     struct ram_progress whole = *p;
 
-    whole.done = (uint64_t)(((double)p->total * before + (double)p->done * batch) / all);
+    whole.done = (uint64_t)((double)p->total * before / batch) + p->done;
+    whole.total = (uint64_t)((double)p->total * all / batch);
     how->progress(how->user, &whole);
 }
 

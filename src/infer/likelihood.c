@@ -12,7 +12,7 @@ enum { MAX_BLOCK = 512 }; /* rows whose logits are held at once */
 struct run {
     struct ram_forward *forwards[2]; /* the model; the reference or NULL */
     size_t n_forwards, vocab;
-    uint64_t weight_bytes; /* of both checkpoints, for progress */
+    uint64_t n_tokens; /* of all spans and both checkpoints, for progress */
     const struct ram_query *queries;
     struct ram_answer *answers;
     size_t block;     /* rows of logits that memory allows */
@@ -80,18 +80,20 @@ static size_t gather_block(struct run *run, size_t q, size_t n_queries, size_t *
 
 /* ---- all of them ------------------------------------------------------------------------ */
 
-/* Progress is told in bytes of weights: each layer counts as its share of them. */
+/* Progress is told in tokens: each layer counts as its share of them. */
 static int report(const struct run *run, size_t layer, size_t n_layers,
                   const struct ram_likelihood_opts *opts, struct ram_err *err)
 {
     const struct ram_run *how = opts->run;
-    const uint64_t part = run->weight_bytes / (n_layers + 1);
     char item[64] = "head";
 
     if (layer < n_layers)
         snprintf(item, sizeof item, "layer %zu of %zu", layer + 1, n_layers);
-    const struct ram_progress p = {
-        .stage = "evaluate", .item = item, .done = layer * part, .total = (n_layers + 1) * part};
+    const struct ram_progress p = {.stage = "evaluate",
+                                   .item = item,
+                                   .done = run->n_tokens * layer / (n_layers + 1),
+                                   .total = run->n_tokens,
+                                   .unit = RAM_IN_TOKENS};
     if (how && how->progress)
         how->progress(how->user, &p);
     return how && how->cancelled && how->cancelled(how->user)
@@ -172,7 +174,8 @@ int ram_likelihood(const struct ram_model *model, const struct ram_model *refere
     run->block = run->block ? run->block : 1;
     forward_opts.max_memory = (budget - run->block * row) / run->n_forwards;
     for (size_t k = 0; !status && k < run->n_forwards; k++) {
-        run->weight_bytes += ram_model_bytes(models[k]);
+        for (size_t i = 0; i < n_spans; i++)
+            run->n_tokens += spans[i].n;
         status = ram_forward_new(&run->forwards[k], models[k], spans, n_spans, &forward_opts, err);
         run->logits[k] = ram_calloc(run->block * run->vocab, sizeof(float), err);
         if (!run->logits[k])

@@ -20,13 +20,18 @@ struct check {
 
 static int report(const struct check *c, size_t layer, struct ram_err *err)
 {
-    const uint64_t bytes = ram_model_bytes(c->source) + ram_model_bytes(c->written);
     const size_t n_layers = c->source->hp.n_layers;
     char item[64] = "head";
 
     if (layer < n_layers)
         snprintf(item, sizeof item, "layer %zu of %zu", layer + 1, n_layers);
-    return ram_probe_report(c->how, "check", item, bytes / (n_layers + 1) * layer, bytes, err);
+    return ram_probe_report(c->how,
+                            &(struct ram_progress){.stage = "check",
+                                                   .item = item,
+                                                   .done = layer,
+                                                   .total = n_layers,
+                                                   .unit = RAM_IN_LAYERS},
+                            err);
 }
 
 static int start_one(const struct check *c, const struct ram_model *model, size_t copies,

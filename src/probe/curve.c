@@ -292,7 +292,6 @@ int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessian
                      const struct ram_probe_run *how, struct ram_curve *curves, struct ram_err *err)
 {
     const size_t n_layers = model->hp.n_layers;
-    const uint64_t bytes = ram_model_bytes(model);
     struct curves c = {.model = model, .hessians = hessians, .how = how};
     char item[64];
 
@@ -305,7 +304,13 @@ int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessian
     c.kept = kept_for(&c);
     for (size_t l = 0; !status && l < n_layers; l++) {
         snprintf(item, sizeof item, "layer %zu of %zu", l + 1, n_layers);
-        status = ram_probe_report(how, "curves", item, bytes / (n_layers + 1) * l, bytes, err);
+        status = ram_probe_report(how,
+                                  &(struct ram_progress){.stage = "curves",
+                                                         .item = item,
+                                                         .done = l,
+                                                         .total = n_layers,
+                                                         .unit = RAM_IN_LAYERS},
+                                  err);
         if (!status)
             status = add_or_find(&c, l, err);
         ram_hessians_forget(hessians);

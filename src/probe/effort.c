@@ -131,8 +131,9 @@ static void count(struct work *work, const struct ram_manifest *m)
 
 /* ---- efforts ---------------------------------------------------------------------------- */
 
-/* With so many operations a second of all threads. */
-static double seconds(const struct ram_effort *effort, const struct work *w, double rate)
+/* Seconds of each stage, with so many operations a second of all threads, and of all together. */
+static double estimate(const struct ram_effort *effort, const struct work *w, double rate,
+                       double stages[RAM_N_STAGES])
 {
     const struct ram_probe_opts *p = &effort->probe;
     const double tokens = (double)p->sequences * p->length, body = w->forward - w->head;
@@ -142,21 +143,29 @@ static double seconds(const struct ram_effort *effort, const struct work *w, dou
             ? 10 * body + 4 * w->head
             : (w->experts > 0 ? 2 : 1) * (w->units * (body / 2 + w->head) + 2 * w->forward);
     const bool gptq = !strcmp(effort->encoder, "gptq");
-    /* Tokens of probes and of the check; probes; three models of the check. */
-    double products = tokens * ((2 * p->rounds + 3) * w->forward + probes);
-    double others = w->weights * 1e-9;
+    /* Operations of a weight that is measured or coded; of a token in each round; of all tokens
+     * that Hessians are of, which a conversion takes over from the curves. */
+    const double ns = w->weights * 1e-9 * reference_f32;
+    const double made = p->rounds * w->forward, pass = w->hessian * w->forward;
+    double sum = 0;
 
-    others *= error_ns + write_ns + verify_ns + 2 * as_if_ns + (gptq ? 0 : search_ns);
-    if (p->curves) {
-        products += (w->rounds + 1) * w->hessian * w->forward;
-        others += w->curves + w->factors * (w->experts > 0 ? CURVE_EXPERTS / w->experts : 1);
-    }
-    if (gptq) {
-        /* Its tokens are those of the curves. */
-        products += (p->curves ? 1 : w->rounds + 1) * w->hessian * w->forward;
-        others += w->gptq + w->factors;
-    }
-    return (products + others * reference_f32) / rate;
+    stages[RAM_STAGE_ANALYZE] = error_ns * ns;
+    stages[RAM_STAGE_TOKENS] = tokens * made;
+    stages[RAM_STAGE_PROBE] = tokens * probes + as_if_ns * ns;
+    stages[RAM_STAGE_INPUTS] = p->curves || gptq ? w->rounds * pass : 0;
+    stages[RAM_STAGE_CURVES] =
+        !p->curves ? 0
+                   : pass + reference_f32 *
+                                (w->curves +
+                                 w->factors * (w->experts > 0 ? CURVE_EXPERTS / w->experts : 1));
+    stages[RAM_STAGE_CONVERT] =
+        write_ns * ns + (gptq ? pass + (w->gptq + w->factors) * reference_f32 : search_ns * ns);
+    stages[RAM_STAGE_VERIFY] = verify_ns * ns;
+    /* Its tokens, and three models. */
+    stages[RAM_STAGE_CHECK] = tokens * (made + 3 * w->forward) + as_if_ns * ns;
+    for (size_t i = 0; i < RAM_N_STAGES; i++)
+        sum += stages[i] /= rate;
+    return sum;
 }
 
 static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work *work)
@@ -175,13 +184,13 @@ static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work
     local.length = length / 4;
     local.rounds = 1;
     curves.curves = true;
-    efforts[RAM_EFFORT_FAST] =
-        (struct ram_effort){"fast", "sensitivities by layer, encoder search", local, "search", 0};
+    efforts[RAM_EFFORT_FAST] = (struct ram_effort){
+        "fast", "sensitivities by layer, encoder search", local, "search", 0, {0}};
     efforts[RAM_EFFORT_NORMAL] = (struct ram_effort){
-        "normal", "sensitivities by divergence, encoder search", kl, "search", 0};
+        "normal", "sensitivities by divergence, encoder search", kl, "search", 0, {0}};
     efforts[RAM_EFFORT_BEST] = (struct ram_effort){
-        "best", "sensitivities by divergence, encoder gptq and its error curves", curves, "gptq",
-        0};
+        "best", "sensitivities by divergence, encoder gptq and its error curves", curves, "gptq", 0,
+        {0}};
 }
 
 void ram_effort_tokens(const struct ram_manifest *manifest, struct ram_probe_opts *opts)
@@ -203,15 +212,15 @@ int ram_efforts_plan(const struct ram_manifest *manifest, struct ram_pool *pool,
                      struct ram_err *err)
 {
     struct work work;
-    double rate;
+    double rate, unused[RAM_N_STAGES];
 
     count(&work, manifest);
     describe(efforts, &work);
-    *usual = seconds(&efforts[RAM_EFFORT_BEST], &work, usual_f32) <= usual_seconds
+    *usual = estimate(&efforts[RAM_EFFORT_BEST], &work, usual_f32, unused) <= usual_seconds
                  ? RAM_EFFORT_BEST
                  : RAM_EFFORT_NORMAL;
     const int status = time_machine(&rate, pool, err);
     for (size_t i = 0; !status && i < RAM_N_EFFORTS; i++)
-        efforts[i].seconds = seconds(&efforts[i], &work, rate);
+        efforts[i].seconds = estimate(&efforts[i], &work, rate, efforts[i].stages);
     return status;
 }

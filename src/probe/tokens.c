@@ -29,18 +29,17 @@ struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sp
     };
 }
 
-int ram_probe_report(const struct ram_probe_run *how, const char *stage, const char *item,
-                     uint64_t done, uint64_t total, struct ram_err *err)
+int ram_probe_report(const struct ram_probe_run *how, const struct ram_progress *now,
+                     struct ram_err *err)
 {
     const struct ram_run *run = how->run;
-    const struct ram_progress p = {.stage = stage, .item = item, .done = done, .total = total};
 
     if (run && run->progress)
-        run->progress(run->user, &p);
+        run->progress(run->user, now);
     if (run)
         ram_store_tell(run->store, run);
     return run && run->cancelled && run->cancelled(run->user)
-               ? ram_fail(err, RAM_EINTERRUPT, "interrupted: %s, %s", stage, item)
+               ? ram_fail(err, RAM_EINTERRUPT, "interrupted: %s, %s", now->stage, now->item)
                : RAM_OK;
 }
 
@@ -120,7 +119,6 @@ static int run_layers(const struct ram_model *model, const struct ram_synthetic 
                       struct ram_err *err)
 {
     const size_t n_layers = model->hp.n_layers, n_rows = what->n * what->length;
-    const uint64_t part = ram_model_bytes(model) / (n_layers + 1);
     struct ram_kept kept = kept_rounds(how, what);
     double in_round = round; /* a state of another round is not ours */
     struct ram_kept_pass pass = {.forward = forward,
@@ -143,9 +141,15 @@ static int run_layers(const struct ram_model *model, const struct ram_synthetic 
         if (pass.layer)
             status = ram_kept_save(&kept, &pass, err);
         if (!status)
-            status = ram_probe_report(how, "synthesize", name,
-                                      (round * (n_layers + 1) + pass.layer) * part,
-                                      what->rounds * (n_layers + 1) * part, err);
+            status =
+                ram_probe_report(how,
+                                 &(struct ram_progress){
+                                     .stage = "synthesize",
+                                     .item = name,
+                                     .done = n_rows * round + n_rows * pass.layer / (n_layers + 1),
+                                     .total = n_rows * what->rounds,
+                                     .unit = RAM_IN_TOKENS},
+                                 err);
         if (!status)
             status = ram_forward_layer(forward, pass.layer, err);
     }

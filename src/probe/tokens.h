@@ -52,8 +52,8 @@ int ram_probe_forward(struct ram_forward **out, const struct ram_model *model,
 /* What the options ask for; sparse: of a mixture of experts, of which each sees few tokens. */
 struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sparse);
 
-/* Tells progress of a probing stage (in bytes of weights); RAM_EINTERRUPT if cancelled. */
-int ram_probe_report(const struct ram_probe_run *how, const char *stage, const char *item,
-                     uint64_t done, uint64_t total, struct ram_err *err);
+/* Tells progress of a probing stage; RAM_EINTERRUPT if cancelled. */
+int ram_probe_report(const struct ram_probe_run *how, const struct ram_progress *now,
+                     struct ram_err *err);
 
 #endif
