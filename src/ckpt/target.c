@@ -366,6 +366,11 @@ static bool build_head(struct ram_build *b)
     if (!put_plain(b, &ram_arch_head, -1, head))
         return false;
     b->layout->targets[b->layout->n_targets - 1].copy = copy;
+    if (copy) { /* the embedding is stored twice, and a plan counts it twice */
+        struct ram_source *source = &b->layout->sources[b->first[head - b->ckpt->tensors]];
+        source->n_stored = 2;
+        source->stored[1] = source->stored[0];
+    }
     return true;
 }
 
