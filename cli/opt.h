@@ -57,7 +57,7 @@ struct opt_usage {
     const char *about;    /* paragraphs, already broken at 80 columns */
     const char *examples; /* lines without indentation; NULL: none */
     size_t min_operands, max_operands;
-    size_t n_rare; /* so many groups before the common one come last in --help */
+    size_t n_rare; /* the number of groups before the common one that come last in --help */
 };
 
 enum { OPT_GO = -1 };

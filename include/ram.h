@@ -149,7 +149,7 @@ int ram_check_output(const char *path, bool force, const struct ram_ckpt *source
 struct ram_manifest;
 
 struct ram_analyze_opts {
-    unsigned expert_sample; /* measure only so many experts of each stack, evenly spaced; 0: all */
+    unsigned expert_sample; /* number of experts of each stack to measure, evenly spaced; 0: all */
     unsigned output_probes; /* columns of the sampled `output` metric; 0: closed form */
     uint64_t seed;          /* random seed; 0: 42 */
     bool no_svd; /* leave out that metric, which takes most of the time and which budget does not

@@ -27,7 +27,7 @@ static int least_bits(const struct ram_problem *problem, size_t i, bool budget)
     return budget && c->is_embedding ? RAM_BUDGET_EMBEDDING_FLOOR : 2;
 }
 
-/* The fewest bytes of a unit at so many bits or more; larger groups take fewer. */
+/* The smallest size of a unit at this width or a larger one; larger groups take fewer bytes. */
 static uint64_t least_bytes(const struct ram_problem *problem, size_t i, int bits)
 {
     const struct ram_unit *unit = &problem->plan->units[i];

@@ -14,7 +14,8 @@
  */
 int ram_budget_bytes(struct ram_problem *problem, uint64_t *bytes, struct ram_err *err);
 
-/* Bits of an embedding at least. A precaution: the few tokens of a probe look up few of its rows. */
+/* Bits of an embedding at least. A precaution: the few tokens of a probe look up few of its rows.
+ */
 enum { RAM_BUDGET_EMBEDDING_FLOOR = 4 };
 
 #define RAM_BUDGET_BPW 4.5 /* bits a weight if no size is given */
@@ -29,8 +30,8 @@ uint64_t ram_budget_context(const struct ram_allocate_opts *opts);
 int ram_budget_too_small(const struct ram_problem *problem, uint64_t bytes, uint64_t smallest,
                          struct ram_err *err);
 
-/* What the headers of files of so many bytes take at most, if every unit that may be quantised
- * is. */
+/* The maximum size of the headers of files that have this many bytes together, if every unit that
+ * may be quantised is quantised. */
 uint64_t ram_budget_headers(const struct ram_problem *problem, uint64_t bytes);
 
 #endif

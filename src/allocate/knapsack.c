@@ -11,9 +11,9 @@ enum {
     /* log lambda is searched for in -120 .. 120; 100 halvings leave 2e-28 of that, less than a
      * double resolves. */
     BISECTIONS = 100,
-    /* Spare bytes are counted in quanta, of which there are at most so many: with 400 units and 19
-     * options, dynamic programming then takes some 1e8 steps and 13 MB. The result is within 0.1 %
-     * of the bound; the greedy fill spends what rounding to quanta left over. */
+    /* Spare bytes are counted in quanta, of which there are at most MAX_STATES: with 400 units and
+     * 19 options, dynamic programming then takes some 1e8 steps and 13 MB. The result is within 0.1
+     * % of the bound; the greedy fill spends what rounding to quanta left over. */
     MAX_STATES = 16384
 };
 

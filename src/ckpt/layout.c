@@ -130,7 +130,7 @@ static int note_windows(struct ram_build *b)
         return RAM_OK;
     return ram_notes_add(&b->layout->notes, &b->layout->arena, b->err,
                          "mlx_lm attends to all positions, this model to the last %" PRIu64
-                         ": beyond so many tokens mlx_lm computes otherwise",
+                         "; the results of mlx_lm differ for texts with more tokens",
                          config->sliding_window);
 }
 

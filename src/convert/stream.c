@@ -211,7 +211,8 @@ static void record(struct stream *s)
     s->recorded = place;
 }
 
-/* From any thread, while others work on; whoever comes meanwhile has nothing to wait for. */
+/* May be called from any thread while others work. A thread that finds the lock taken returns at
+ * once, because another one records. */
 static void record_if_due(struct stream *s)
 {
     if (!s->journal.store || pthread_mutex_trylock(&s->fold_lock))

@@ -18,9 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Documents pass through the model in batches of up to so many tokens. Each batch reads all weights
- * once, so that batches should be large; but the activations of a batch must fit into memory or on
- * the disk (in f32, with a hidden size of 4,096: 4 GiB). */
+/* Documents pass through the model in batches of at most BATCH_TOKENS tokens. Each batch reads all
+ * weights once, so that batches should be large; but the activations of a batch must fit into
+ * memory or on the disk (in f32, with a hidden size of 4,096: 4 GiB). */
 enum { BATCH_TOKENS = 1 << 18, MAX_SHOTS = 1000 };
 
 static const struct kind {

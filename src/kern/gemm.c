@@ -44,7 +44,7 @@ enum {
     FEW_UNITS = 1 << 19,    /* up to this size packed A is kept as a whole */
     FEW_KC = 128,           /* units of a k-block for very few rows */
     TASK_PANELS = 2,        /* few rows: panels of B in a task */
-    TASKS = 16,             /* many rows: at least so many tasks, as far as mc_min allows */
+    TASKS = 16,             /* many rows: the minimum number of tasks, as far as mc_min allows */
     BAND = 16,              /* units of k that are packed across all panels in turn */
     GROUP = 8,              /* panels of B that are packed together */
     SPAN_UNITS = 512,       /* units of a k-strided A that are taken at a time */

@@ -13,7 +13,7 @@ struct ram_scores {
     double svd, kurtosis, output, error, composite;
 };
 
-/* So many equal matrices of a unit, as the output holds them. */
+/* A number of equal matrices of a unit, as the output holds them. */
 struct ram_matrices {
     uint64_t count, rows, cols;
 };
@@ -47,7 +47,7 @@ struct ram_plan {
     const char *format; /* "mlx" */
     const char *model_name, *model_type;
     json_t *settings;       /* thresholds, weights, rules; "detected": why auto chose */
-    json_t *predicted;      /* what the method foretells, or NULL */
+    json_t *predicted;      /* what the method predicts, or NULL */
     struct ram_unit *units; /* manifest order of first members */
     size_t n_units;
     size_t *by_name; /* unit numbers in byte order of names (ram_plan_index) */
