@@ -228,7 +228,7 @@ static void print_outcome(const struct work *w, const struct ram_quantized *q)
     }
     print_check(q);
     printf("\nThe result is in %s: %.2f %s, %.2f bits a weight, %.2f times smaller.\n"
-           "Verified against the original: no difference.%s",
+           "Verified: files, shapes and quantisation errors match the plan.%s",
            dir, size, large ? "GiB" : "MiB", totals.effective_bits, totals.compression,
            has_tokenizer ? " Try it:\n\nmlx_lm.generate --model " : "\n");
     if (!has_tokenizer) /* as a note has said */

@@ -97,7 +97,7 @@ int ram_budget_too_small(const struct ram_problem *problem, uint64_t bytes, uint
     return ram_fail(err, RAM_EBUDGET,
                     "%s is too small for this model; the minimum is %s (%.2f bits/weight): its "
                     "smallest plan takes %" PRIu64 " bytes",
-                    asked, ram_size_text((double)smallest, minimum),
+                    asked, ram_size_text_up((double)smallest, minimum),
                     weights > 0 ? 8 * (double)smallest / weights : 0, smallest);
 }
 
@@ -110,12 +110,16 @@ static int fit_machine(struct ram_problem *problem, uint64_t *bytes, struct ram_
     const double activations = 64.0 * 1048576 + 0.02 * usable;
     json_t *settings = problem->plan->settings;
 
+    char text[4][RAM_SIZE_TEXT];
+
     if (usable <= kv + activations)
         return ram_fail(err, RAM_EBUDGET,
-                        "--fit %.4g MiB is too small: %.4g MiB of it are usable; the KV cache of "
-                        "%" PRIu64 " tokens needs %.4g MiB, activations %.4g MiB",
-                        (double)opts->fit / 0x1p20, usable / 0x1p20, context, kv / 0x1p20,
-                        activations / 0x1p20);
+                        "--fit %s is too small: %s of it are usable; the KV cache of %" PRIu64
+                        " tokens needs %s, activations %s",
+                        ram_size_text_like((double)opts->fit, opts->fit, text[0]),
+                        ram_size_text_like(usable, opts->fit, text[1]), context,
+                        ram_size_text_like(kv, opts->fit, text[2]),
+                        ram_size_text_like(activations, opts->fit, text[3]));
     *bytes = (uint64_t)(usable - kv - activations);
     int status = ram_json_put(settings, "fit", json_integer((json_int_t)opts->fit), err);
     if (!status)

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,18 +15,41 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-const char *ram_size_text(double bytes, char text[RAM_SIZE_TEXT])
+static const char *const decimal[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+static const char *const binary[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+enum { N_UNITS = sizeof decimal / sizeof *decimal };
+
+/* Three digits. up: what is printed is at least what is meant. */
+static const char *size_text(double bytes, const char *const *units, double base, bool up,
+                             char text[RAM_SIZE_TEXT])
 {
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
     size_t u = 0;
 
-    while (bytes >= 999.5 && u + 1 < sizeof units / sizeof *units) {
-        bytes /= 1000;
+    while (bytes >= 999.5 && u + 1 < N_UNITS) {
+        bytes /= base;
         u++;
     }
     const int decimals = u == 0 || bytes >= 99.95 ? 0 : bytes >= 9.995 ? 1 : 2;
-    snprintf(text, RAM_SIZE_TEXT, "%.*f %s", decimals, bytes, units[u]);
+    const double step = decimals == 2 ? 100 : decimals == 1 ? 10 : 1;
+    snprintf(text, RAM_SIZE_TEXT, "%.*f %s", decimals, up ? ceil(bytes * step) / step : bytes,
+             units[u]);
     return text;
+}
+
+const char *ram_size_text(double bytes, char text[RAM_SIZE_TEXT])
+{
+    return size_text(bytes, decimal, 1000, false, text);
+}
+
+const char *ram_size_text_up(double bytes, char text[RAM_SIZE_TEXT])
+{
+    return size_text(bytes, decimal, 1000, true, text);
+}
+
+const char *ram_size_text_like(double bytes, uint64_t like, char text[RAM_SIZE_TEXT])
+{
+    const bool is_binary = like % (1 << 20) == 0 && like % 1000000 != 0;
+    return is_binary ? size_text(bytes, binary, 1024, false, text) : ram_size_text(bytes, text);
 }
 
 /* ---- paths ---------------------------------------------------------------------------------- */

@@ -39,4 +39,10 @@ int ram_output_check_space(const char *path, const char *what, uint64_t bytes, s
 enum { RAM_SIZE_TEXT = 24 };
 const char *ram_size_text(double bytes, char text[RAM_SIZE_TEXT]);
 
+/* The same, never below what is meant: a minimum that a reader can type. */
+const char *ram_size_text_up(double bytes, char text[RAM_SIZE_TEXT]);
+
+/* In the units that a person gave `like` in: binary for 16GiB, decimal for 16GB. */
+const char *ram_size_text_like(double bytes, uint64_t like, char text[RAM_SIZE_TEXT]);
+
 #endif

@@ -1,4 +1,5 @@
 /* plan_report.c - what a plan decided: totals, a table per role, the reasons, the experts. */
+#include "base/output.h"
 #include "base/table.h"
 #include "record/emit.h"
 #include "report/format.h"
@@ -295,11 +296,16 @@ static double setting_number(const struct ram_plan *plan, const char *key)
     return json_number_value(json_object_get(plan->settings, key));
 }
 
-static void put_gigabytes(struct ram_table *table, const char *name, double bytes, const char *what)
+/* A setting that is a number of bytes, in the units of --fit. */
+static void put_bytes(struct ram_table *table, const struct ram_plan *plan, const char *name,
+                      const char *key, const char *what)
 {
+    const uint64_t fit = (uint64_t)setting_number(plan, "fit");
+    char text[RAM_SIZE_TEXT];
+
     put_fact(table, name);
-    ram_table_cell(table, bytes >= 0x1p30 ? "%.2f GiB   %s" : "%.3g MiB   %s",
-                   bytes / (bytes >= 0x1p30 ? 0x1p30 : 0x1p20), what);
+    ram_table_cell(table, "%s   %s", ram_size_text_like(setting_number(plan, key), fit, text),
+                   what);
 }
 
 /* How --fit arrives at the size of the weights. */
@@ -310,14 +316,11 @@ static void put_fit(struct ram_table *table, const struct ram_plan *plan)
     if (!json_object_get(plan->settings, "fit"))
         return;
     snprintf(cache, sizeof cache, "KV cache of %.0f tokens", setting_number(plan, "fit_context"));
-    put_gigabytes(table, "machine", setting_number(plan, "fit"), "memory, as given by --fit");
-    put_gigabytes(table, "  usable", setting_number(plan, "fit_usable"),
-                  "75 % of it; the system keeps the rest");
-    put_gigabytes(table, "  - cache", setting_number(plan, "fit_keys_values"), cache);
-    put_gigabytes(table, "  - running", setting_number(plan, "fit_activations"),
-                  "activations and buffers");
-    put_gigabytes(table, "  = weights", setting_number(plan, "budget_bytes"),
-                  "left for the weight files");
+    put_bytes(table, plan, "machine", "fit", "memory, as given by --fit");
+    put_bytes(table, plan, "  usable", "fit_usable", "75 % of it; the system keeps the rest");
+    put_bytes(table, plan, "  - cache", "fit_keys_values", cache);
+    put_bytes(table, plan, "  - running", "fit_activations", "activations and buffers");
+    put_bytes(table, plan, "  = weights", "budget_bytes", "left for the weight files");
 }
 
 static void put_facts(const struct ram_plan *plan, enum ram_form form, struct ram_buf *out)

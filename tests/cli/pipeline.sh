@@ -135,9 +135,9 @@ expect 0 quantize "$tiny" -o small --size 3MB --effort fast --json --keep-manife
 [ "$(cat small/*.safetensors | wc -c)" -le 3000000 ] || bad "more than 3 MB of weight files"
 is "$("$JSON_GET" out self_check fell_back)" false "whether a budget fell back"
 # The stages are counted, in plain words.
-says err '\[1/6\] measuring the weights: '
-says err '\[2/6\] generating sample text: '
-says err '\[6/6\] comparing with the original on unseen text: '
+says err '\[1/7\] measuring the weights: '
+says err '\[2/7\] generating sample text: '
+says err '\[7/7\] comparing with the original on unseen text: '
 kept=small/ram-manifest.json
 expect 0 allocate $kept -o small.json --size 3MB --encoder search
 expect 0 convert "$tiny" --plan small.json -o anew --encoder search

@@ -68,7 +68,7 @@ refused 2 'is what is being read' analyze src -o link/model.safetensors --force
 # ---- budgets -----------------------------------------------------------------------------------
 refused 4 'its smallest plan takes [0-9]' quantize src -o q --bpw 1
 refused 4 '6.00 kB is too small for this model; the minimum is 1[.0-9]* MB' quantize src -o q --size 6kB
-refused 4 '8 MiB is too small: 6 MiB of it are usable; the KV cache of 100 tokens needs 0.2441 MiB' \
+refused 4 '8.00 MiB is too small: 6.00 MiB of it are usable; the KV cache of 100 tokens needs 250 KiB' \
     quantize src -o q --fit 8MiB --context 100
 refused 2 'nothing would be quantised' quantize src -o q --size 1GB
 for option in --size --fit --max-memory --shard-size; do
