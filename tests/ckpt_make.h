@@ -31,15 +31,16 @@ struct make_opts {
     const char *dtype; /* of the weights: NULL: BF16; F16, F32, F64, F8_E4M3 */
     int fp8_block[2];  /* 0: 128 */
     enum make_experts experts;
-    bool mtp;  /* a layer for multi-token prediction (GLM) */
-    bool tied; /* and no lm_head.weight, unless spare_head */
-    bool spare_head; /* one that is the embedding once more */
-    int prefix;      /* of "model." in names: -1 it is absent, 1 it stands there twice */
-    bool other_head; /* one of its own, although config.json says that it is tied */
-    bool bias;         /* attention_bias (llama, glm4_moe) */
-    bool split_kv;     /* embed_q and unembed_out instead of kv_b_proj */
-    bool new_spelling; /* config.json as transformers 5 writes it */
-    bool inv_freq;     /* rotary buffers, as old checkpoints have them */
+    bool mtp;            /* a layer for multi-token prediction (GLM) */
+    bool tied;           /* and no lm_head.weight, unless spare_head */
+    bool spare_head;     /* one that is the embedding once more */
+    int prefix;          /* of "model." in names: -1 it is absent, 1 it stands there twice */
+    const char *wrapper; /* stands behind "model.layers.N." in names, as "_orig_mod." does */
+    bool other_head;     /* one of its own, although config.json says that it is tied */
+    bool bias;           /* attention_bias (llama, glm4_moe) */
+    bool split_kv;       /* embed_q and unembed_out instead of kv_b_proj */
+    bool new_spelling;   /* config.json as transformers 5 writes it */
+    bool inv_freq;       /* rotary buffers, as old checkpoints have them */
 };
 
 /* Every architecture has these sizes. */
@@ -212,6 +213,20 @@ static inline void make_rename(struct make_tensor *t, int prefix)
 
     snprintf(name, sizeof name, "%s%.150s", prefix > 0 ? "model." : "",
              prefix < 0 && inside ? t->name + 6 : t->name);
+    memcpy(t->name, name, sizeof name);
+}
+
+static inline void make_wrap(struct make_tensor *t, const char *wrapper)
+{
+    static const char layers[] = "model.layers.";
+    const bool inside = !strncmp(t->name, layers, sizeof layers - 1);
+    const char *dot = inside ? strchr(t->name + (sizeof layers - 1), '.') : NULL;
+    char name[sizeof t->name];
+
+    if (!dot)
+        return;
+    snprintf(name, sizeof name, "%.*s%.40s%.90s", (int)(dot + 1 - t->name), t->name, wrapper,
+             dot + 1);
     memcpy(t->name, name, sizeof name);
 }
 
@@ -553,6 +568,8 @@ static inline struct make_set make_tensors(const struct make_opts *opts)
         make_copy(&set, "model.embed_tokens.weight", "lm_head.weight");
     for (size_t i = 0; opts->prefix && i < set.n; i++)
         make_rename(&set.tensors[i], opts->prefix);
+    for (size_t i = 0; opts->wrapper && i < set.n; i++)
+        make_wrap(&set.tensors[i], opts->wrapper);
     return set;
 }
 

@@ -14,6 +14,7 @@ struct ram_build {
     bool *used;     /* n_tensors: part of a target */
     size_t source_cap, target_cap;
     char missing[512]; /* names of tensors that are not there, as a list */
+    char first_missing[256];
     size_t n_missing;
     struct ram_err *err;
 };

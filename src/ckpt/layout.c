@@ -149,11 +149,11 @@ static int lay_out_known(struct ram_build *b)
         return set_obstacle(b, config->mlx_obstacle);
     if (!b->n_missing)
         return check_all_used(b);
-    return ram_fail(b->err, RAM_EFORMAT,
-                    "%s: model_type '%s' with %" PRIu64 " layers lacks %s%s%s%s", b->ckpt->dir,
-                    b->layout->model_type, config->n_layers, b->missing,
-                    b->n_missing > 3 ? " and perhaps more" : "",
-                    ram_prefix_describe(b->ckpt, there), ram_config_unsaid(config, unsaid));
+    return ram_fail(
+        b->err, RAM_EFORMAT, "%s: model_type '%s' with %" PRIu64 " layers lacks %s%s%s%s",
+        b->ckpt->dir, b->layout->model_type, config->n_layers, b->missing,
+        b->n_missing > 3 ? " and perhaps more" : "",
+        ram_prefix_describe(b->ckpt, b->first_missing, there), ram_config_unsaid(config, unsaid));
 }
 
 static int lay_out(struct ram_build *b)

@@ -64,11 +64,68 @@ int ram_prefix_settle(struct ram_ckpt *ckpt, struct ram_index *index, struct ram
                                "than usual; they are read without it, as transformers does");
 }
 
-const char *ram_prefix_describe(const struct ram_ckpt *ckpt, char text[RAM_PREFIX_TEXT])
+/* How many characters of whole components ("layers.", "0.") two names begin with in common. */
+static size_t common_start(const char *a, const char *b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; a[i] && a[i] == b[i]; i++)
+        if (a[i] == '.')
+            n = i + 1;
+    return n;
+}
+
+/* The same for their ends: ".q_proj.weight". */
+static size_t common_end(const char *a, const char *b)
+{
+    const size_t na = strlen(a), nb = strlen(b);
+    size_t n = 0;
+
+    for (size_t i = 1; i <= na && i <= nb && a[na - i] == b[nb - i]; i++)
+        if (a[na - i] == '.')
+            n = i;
+    return n;
+}
+
+/* The name that has most in common with the wanted one, such as
+ * "model.layers.0._orig_mod.mlp.up_proj.weight", where a trainer wrapped a module. */
+static void describe_nearest(const struct ram_ckpt *ckpt, const char *wanted,
+                             char text[RAM_PREFIX_TEXT])
+{
+    const size_t whole = strlen(wanted);
+    const char *nearest = NULL;
+    size_t most = 0;
+
+    for (size_t i = 0; i < ckpt->n_tensors; i++) {
+        const char *name = ckpt->tensors[i].name;
+        const size_t n = common_start(name, wanted), m = common_end(name, wanted);
+        if (m && n + m > most && strlen(name) <= 200) {
+            most = n + m;
+            nearest = name;
+        }
+    }
+    if (!nearest)
+        return;
+    const size_t start = common_start(nearest, wanted), end = common_end(nearest, wanted);
+    /* The dot between the two counts in both. */
+    if (strlen(nearest) > whole && start + end > whole)
+        snprintf(text, RAM_PREFIX_TEXT,
+                 "; there is '%s' where '%.200s' is expected: if a wrapper of the trainer added "
+                 "'%.*s' to the name, save the model without the wrapper",
+                 nearest, wanted, (int)(strlen(nearest) - whole), nearest + start);
+    else
+        snprintf(text, RAM_PREFIX_TEXT, "; the nearest to '%.200s' of the names there is '%s'",
+                 wanted, nearest);
+}
+
+const char *ram_prefix_describe(const struct ram_ckpt *ckpt, const char *wanted,
+                                char text[RAM_PREFIX_TEXT])
 {
     static const char expected[] = "model.embed_tokens.weight", core[] = "embed_tokens.weight";
 
     *text = '\0';
+    if (ckpt->n_tensors && ram_ckpt_find(ckpt, expected))
+        describe_nearest(ckpt, wanted, text);
     if (!ckpt->n_tensors || ram_ckpt_find(ckpt, expected))
         return text;
     snprintf(text, RAM_PREFIX_TEXT, "; the first of its tensors is '%.200s'",

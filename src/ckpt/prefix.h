@@ -12,9 +12,10 @@
  */
 int ram_prefix_settle(struct ram_ckpt *ckpt, struct ram_index *index, struct ram_err *err);
 
-/* For a message about a tensor that is missing: a name that is there, and its prefix if that is the
- * matter; "" if the names are as usual. Returns text. */
-enum { RAM_PREFIX_TEXT = 512 };
-const char *ram_prefix_describe(const struct ram_ckpt *ckpt, char text[RAM_PREFIX_TEXT]);
+/* For a message about a tensor that is missing: a name that is there, and what is before it or
+ * inside it if that is the matter; "" if no name resembles the wanted one. Returns text. */
+enum { RAM_PREFIX_TEXT = 1024 };
+const char *ram_prefix_describe(const struct ram_ckpt *ckpt, const char *wanted,
+                                char text[RAM_PREFIX_TEXT]);
 
 #endif

@@ -252,9 +252,15 @@ static const char *guess_content(const uint8_t *data, size_t size)
     } known[] = {
         {"GGUF", "a GGUF file"},
         {"PK\x03\x04", "a ZIP archive, as PyTorch writes it"},
+        {"PK\x05\x06", "an empty ZIP archive"},
         {"\x80\x02", "a Python pickle, as PyTorch writes it"},
+        {"\x80\x03", "a Python pickle, as PyTorch writes it"},
+        {"\x80\x04", "a Python pickle, as PyTorch writes it"},
+        {"\x80\x05", "a Python pickle, as PyTorch writes it"},
         {"\x1f\x8b", "a gzip archive: unpack it"},
         {"\x28\xb5\x2f\xfd", "a zstd archive: unpack it"},
+        {"7z\xbc\xaf\x27\x1c", "a 7-Zip archive: unpack it"},
+        {"\xfd\x37zXZ", "an xz archive: unpack it"},
         {"\x89HDF", "an HDF5 file"},
         {"<", "a web page or an XML error that a server sent instead: download the file again"},
         {"{\"", "a JSON text that a server sent instead: download the file again"},
@@ -280,7 +286,9 @@ static int check_length(const uint8_t *data, size_t size, uint64_t n, const char
     if (!size)
         return ram_fail(err, RAM_EFORMAT, "%s: empty (0 bytes); download it again", where);
     const char *what = guess_content(data, size);
-    if (what && (size < 8 || n >= RAM_ST_MAX_HEADER || !n))
+    /* The same bytes may be the length of a header, which then begins behind it. */
+    const bool begins = size > 8 && data[8] == '{';
+    if (what && (!begins || n >= RAM_ST_MAX_HEADER || !n))
         return ram_fail(err, RAM_EFORMAT, "%s: not a safetensors file but %s", where, what);
     if (size < 8)
         return ram_fail(err, RAM_EFORMAT, "%s: %zu bytes, too short for a safetensors file", where,
@@ -290,6 +298,11 @@ static int check_length(const uint8_t *data, size_t size, uint64_t n, const char
                         "%s: a header of %" PRIu64 " bytes, expected 1 to %d: not a safetensors "
                         "file?",
                         where, n, RAM_ST_MAX_HEADER - 1);
+    if (size > 8 && !begins)
+        return ram_fail(err, RAM_EFORMAT,
+                        "%s: the header begins with byte 0x%02x, expected '{': not a safetensors "
+                        "file?",
+                        where, data[8]);
     if (n > size - 8)
         return ram_fail(err, RAM_EFORMAT,
                         "%s: ends inside its header, which has %" PRIu64 " bytes (the file has "
@@ -307,12 +320,8 @@ int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned f
     const uint64_t n = ram_rd_u64(&rd);
     if (check_length(data, size, n, where, err))
         return err->status;
-    const char *text = (const char *)rd.p;
-    if (*text != '{')
-        return ram_fail(err, RAM_EFORMAT, "%s: the header begins with byte 0x%02x, expected '{'",
-                        where, (unsigned char)*text);
     struct ram_scan scan;
-    ram_scan_init(&scan, text, (size_t)n, where, list->arena, err);
+    ram_scan_init(&scan, (const char *)rd.p, (size_t)n, where, list->arena, err);
     read_header(&scan, list);
     int status = scan.status;
 

@@ -23,6 +23,8 @@ static bool miss(struct ram_build *b, const char *name)
 {
     const size_t at = strlen(b->missing);
 
+    if (!b->n_missing)
+        snprintf(b->first_missing, sizeof b->first_missing, "%s", name);
     snprintf(b->missing + at, sizeof b->missing - at, "%s'%s'", at ? ", " : "", name);
     return ++b->n_missing < MAX_MISSING;
 }

@@ -107,29 +107,30 @@ static bool is_below(const char *path, const char *dir)
 }
 
 /*
- * May a file be copied? What a link leads to may be anything on this machine, and the output is
- * meant to be given to others. Links within the checkpoint are fine, those into the blobs of a
- * Hugging Face cache (dir is .../models--x/snapshots/commit), and those to a file of the same name,
- * as people make them by hand.
+ * Does a file lie outside of the checkpoint, where a link led to it? It is copied, as transformers
+ * would read it, but the output is meant to be given to others, so that it is said. Links within
+ * the checkpoint are as usual, those into the blobs of a Hugging Face cache (dir is
+ * .../models--x/snapshots/commit), and those to a file of the same name, as people make them by
+ * hand.
  */
-static bool may_copy(const char *path, const char *dir)
+static bool is_outside(const char *path, const char *dir)
 {
     char *real = realpath(path, NULL), *root = realpath(dir, NULL);
     const char *slash = strrchr(path, '/');
-    bool good = false;
+    bool usual = false;
 
     if (real && root) {
         const char *base = strrchr(real, '/');
-        good = is_below(real, root) || (slash && base && !strcmp(slash, base));
+        usual = is_below(real, root) || (slash && base && !strcmp(slash, base));
         char *snapshots = strstr(root, "/snapshots/");
         if (snapshots && !strchr(snapshots + strlen("/snapshots/"), '/')) {
             *snapshots = '\0';
-            good = good || is_below(real, root);
+            usual = usual || is_below(real, root);
         }
     }
     free(real);
     free(root);
-    return good;
+    return !usual;
 }
 
 /* ---- finding ----------------------------------------------------------------------------- */
@@ -141,19 +142,57 @@ struct finder {
     struct ram_err *err;
 };
 
-/* A name that is not carried although it looks like it should be. */
-static int pass_over(struct finder *f, const char *name)
+/* A name that is not carried although it looks like it should be; why: "NAME is not copied: it
+ * is ...". */
+static int pass_over(struct finder *f, const char *name, const char *why)
 {
+    struct ram_buf line = {0};
+
     if (ram_grow(&f->list->passed_over, sizeof(char *), f->list->n_passed_over,
                  &f->list->passed_over_cap, f->err))
         return f->err->status;
-    char *copy = ram_strdup(name, f->err);
+    ram_buf_printf(&line, "%s is not copied: it is %s", name, why);
+    char *copy = line.failed ? NULL : ram_strdup(line.data, f->err);
     if (copy)
         f->list->passed_over[f->list->n_passed_over++] = copy;
+    else if (line.failed)
+        ram_fail(f->err, RAM_ENOMEM, "no memory for a note");
+    ram_buf_release(&line);
     return f->err->status;
 }
 
-/* Adds a file if it is one: folders, devices and links that lead nowhere are passed over. */
+/* Keeps the name that comes first, whatever the order in the folder is. */
+static int note_outside(struct finder *f, const char *name)
+{
+    struct ram_carried_list *list = f->list;
+
+    if (list->n_outside++ && strcmp(name, list->outside) > 0)
+        return RAM_OK;
+    free(list->outside);
+    list->outside = ram_strdup(name, f->err);
+    return f->err->status;
+}
+
+static bool is_link(const char *path)
+{
+    struct stat st;
+    return !lstat(path, &st) && S_ISLNK(st.st_mode);
+}
+
+/* Why what is there under the name cannot be carried, or NULL. Folders and devices that stand there
+ * themselves are something else by the same name, and "" is returned for them. */
+static const char *find_hindrance(const struct finder *f, const char *path, struct stat *st)
+{
+    if (stat(path, st))
+        return is_link(path) ? "a link that leads nowhere, or to where nothing can be read" : "";
+    if (!S_ISREG(st->st_mode))
+        return is_link(path) ? "a link to something that is not a file" : "";
+    if (st->st_size > MAX_SIZE)
+        return "larger than such a file can be";
+    return f->list->n == MAX_FILES ? "one of too many such files" : NULL;
+}
+
+/* Adds a file if it is one. */
 static int add(struct finder *f, const char *name, bool tokenizer)
 {
     struct ram_carried_list *list = f->list;
@@ -164,13 +203,15 @@ static int add(struct finder *f, const char *name, bool tokenizer)
     if (!path)
         return RAM_ENOMEM;
     int status = RAM_OK;
-    if (stat(path, &st) || !S_ISREG(st.st_mode))
-        goto done;
-    if (list->n == MAX_FILES || st.st_size > MAX_SIZE || !may_copy(path, f->dir)) {
-        status = pass_over(f, name);
+    const char *hindrance = find_hindrance(f, path, &st);
+    if (hindrance) {
+        status = *hindrance ? pass_over(f, name, hindrance) : RAM_OK;
+        list->tokenizer_lost = list->tokenizer_lost || (*hindrance && tokenizer);
         goto done;
     }
     status = ram_map_open(&map, path, f->err); /* refuses a Git LFS pointer */
+    if (!status && is_outside(path, f->dir))
+        status = note_outside(f, name);
     if (!status)
         status = ram_grow(&list->files, sizeof *list->files, list->n, &f->cap, f->err);
     if (status)
@@ -189,7 +230,7 @@ done:
     return status;
 }
 
-/* The templates of one folder. */
+/* The templates of one folder, which may be a link. */
 static int add_templates(struct finder *f, const char *folder)
 {
     const struct dirent *entry;
@@ -199,7 +240,10 @@ static int add_templates(struct finder *f, const char *folder)
     char *path = ram_path_join(f->dir, folder, f->err);
     if (!path)
         return RAM_ENOMEM;
-    DIR *stream = !lstat(path, &st) && S_ISDIR(st.st_mode) ? opendir(path) : NULL;
+    const bool there = !lstat(path, &st);
+    DIR *stream = there ? opendir(path) : NULL;
+    if (there && !stream)
+        status = pass_over(f, folder, "not a folder that can be read");
     while (stream && !status && (entry = readdir(stream))) {
         if (fnmatch("*.jinja", entry->d_name, FNM_PERIOD))
             continue;
@@ -253,18 +297,23 @@ void ram_carried_notice(const struct ram_carried_list *list, const struct ram_ru
 
     if (!run->notice)
         return;
-    if (!list->tokenizer)
+    if (!list->tokenizer && list->tokenizer_lost)
+        run->notice(run->user, "the output has no tokenizer, because that of the source cannot be "
+                               "copied: copy its files into both before text is generated");
+    else if (!list->tokenizer)
         run->notice(run->user, "the source has no tokenizer, so the output has none either: copy "
                                "the tokenizer's files into both before text is generated");
-    for (size_t i = 0; i < list->n_passed_over; i++) {
-        ram_buf_printf(&line,
-                       "%s is not copied: it is a link that leads out of the checkpoint, or larger "
-                       "than such a file can be",
-                       list->passed_over[i]);
-        if (!line.failed)
-            run->notice(run->user, line.data);
-        ram_buf_release(&line);
-    }
+    for (size_t i = 0; i < list->n_passed_over; i++)
+        run->notice(run->user, list->passed_over[i]);
+    if (!list->n_outside)
+        return;
+    ram_buf_printf(&line,
+                   "links lead out of the checkpoint under %zu of the names that are copied, such "
+                   "as %s: the output has the files that they lead to",
+                   list->n_outside, list->outside);
+    if (!line.failed)
+        run->notice(run->user, line.data);
+    ram_buf_release(&line);
 }
 
 /* ---- copying ----------------------------------------------------------------------------- */
@@ -331,5 +380,6 @@ void ram_carried_release(struct ram_carried_list *list)
         free(list->passed_over[i]);
     free(list->files);
     free(list->passed_over);
+    free(list->outside);
     *list = (struct ram_carried_list){0};
 }

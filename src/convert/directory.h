@@ -18,9 +18,12 @@ struct ram_carried {
 struct ram_carried_list {
     struct ram_carried *files; /* by name; "additional_chat_templates/x.jinja" is a name, too */
     size_t n;
-    bool tokenizer;     /* among them is what a tokenizer can be made of */
-    char **passed_over; /* names that are not carried: links out of the checkpoint, too large */
+    bool tokenizer;      /* among them is what a tokenizer can be made of */
+    bool tokenizer_lost; /* there is none, but one was passed over */
+    char **passed_over;  /* a line for each file that is not carried: which, and why */
     size_t n_passed_over, passed_over_cap;
+    char *outside; /* the first of the files that lie outside of the checkpoint, or NULL */
+    size_t n_outside;
 };
 
 /* Everything that one conversion is made of. */

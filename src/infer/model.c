@@ -50,13 +50,23 @@ static int add_unit(struct finder *f, const char *name, unsigned *out)
     return RAM_OK;
 }
 
+/* name: of the tensor. */
 static int missing(const struct finder *f, const char *name)
 {
     char there[RAM_PREFIX_TEXT];
 
-    return ram_fail(f->err, RAM_EFORMAT, "%s: no tensor \"%s.weight\", which a %s model needs%s",
+    return ram_fail(f->err, RAM_EFORMAT, "%s: no tensor \"%s\", which a %s model needs%s",
                     f->model->ckpt->name, name, f->model->hp.model_type,
-                    ram_prefix_describe(f->model->ckpt, there));
+                    ram_prefix_describe(f->model->ckpt, name, there));
+}
+
+static int missing_weight(const struct finder *f, const char *module)
+{
+    char name[NAME_MAX_SIZE];
+    const int n = snprintf(name, sizeof name, "%s.weight", module);
+
+    return n < 0 || n >= NAME_MAX_SIZE ? ram_fail(f->err, RAM_EINTERNAL, "%s: too long", module)
+                                       : missing(f, name);
 }
 
 static bool is_present(const struct ram_weight *weight)
@@ -74,10 +84,7 @@ static int find_vector(struct finder *f, const char *name, size_t n, bool needed
     const struct ram_tensor *tensor = ram_ckpt_find(f->model->ckpt, full);
     *out = NULL;
     if (!tensor)
-        return needed
-                   ? ram_fail(f->err, RAM_EFORMAT, "%s: no tensor \"%s\", which a %s model needs",
-                              f->model->ckpt->name, full, f->model->hp.model_type)
-                   : RAM_OK;
+        return needed ? missing(f, full) : RAM_OK;
     if (tensor->n_dims != 1 || tensor->n != n || !ram_dtypes[tensor->dtype].is_weight)
         return ram_fail(f->err, RAM_EFORMAT,
                         "%s: \"%s\" has %zu elements in %d dimensions, expected %zu in 1",
@@ -147,7 +154,7 @@ static int find_member(struct finder *f, const char *name, size_t out, size_t in
     if (!status && !is_present(&linear->weight)) {
         char full[NAME_MAX_SIZE];
         status = module_name(f, name, full);
-        return status ? status : missing(f, full);
+        return status ? status : missing_weight(f, full);
     }
     if (!status)
         status = expect_shape(f, name, &linear->weight, 1, out, in);
@@ -422,7 +429,7 @@ static int find_ends(struct finder *f)
     int status = find_weight(f, "model.embed_tokens", &model->embed);
 
     if (!status && !is_present(&model->embed))
-        status = missing(f, "model.embed_tokens");
+        status = missing(f, "model.embed_tokens.weight");
     if (!status)
         status = expect_shape(f, "model.embed_tokens", &model->embed, 1, hp->vocab, hp->hidden);
     if (!status)

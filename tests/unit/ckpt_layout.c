@@ -262,6 +262,9 @@ static void contradictions_are_named(void **state)
          "'model.embed_tokens.weight' has shape [160, 64], config.json means [160, 96]"},
         {"qwen3", "config.json", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4",
          "lacks 'model.layers.3.self_attn.q_proj.weight', "},
+        {"qwen3", "config.json", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4",
+         "; the nearest to 'model.layers.3.self_attn.q_proj.weight' of the names there is "
+         "'model.layers.0.self_attn.q_proj.weight'"},
         {"qwen3", "config.json", "\"vocab_size\"", "\"vocab_sise\"", "\"vocab_size\""},
         {"qwen3", "config.json", "\"num_attention_heads\": 4", "\"num_attention_heads\":-4",
          "\"num_attention_heads\" is -4"},
@@ -294,6 +297,27 @@ static void contradictions_are_named(void **state)
         assert_true(layout->n_sources >= ckpt->n_tensors && !layout->n_targets);
         close_both(layout, ckpt, dir);
     }
+}
+
+/* torch.compile and activation checkpointing leave words inside of names. */
+static void wrappers_inside_of_names_are_told(void **state)
+{
+    static const struct make_opts opts = {.arch = "qwen3", .wrapper = "_orig_mod."};
+    struct ram_err err = {0};
+    struct ram_ckpt *ckpt;
+    struct ram_layout *layout;
+    const char *dir = make_temp_dir();
+    (void)state;
+
+    make_ckpt(dir, &opts);
+    assert_int_equal(ram_ckpt_open(&ckpt, dir, &err), RAM_OK);
+    assert_int_equal(ram_layout_new(&layout, ckpt, &err), RAM_EFORMAT);
+    if (!strstr(err.message, "; there is 'model.layers.0._orig_mod.self_attn.q_proj.weight' where "
+                             "'model.layers.0.self_attn.q_proj.weight' is expected: if a wrapper "
+                             "of the trainer added '_orig_mod.' to the name"))
+        fail_msg("%s", err.message);
+    ram_ckpt_close(ckpt);
+    make_remove_dir(dir);
 }
 
 static void obstacles_are_told(void **state)
@@ -424,10 +448,14 @@ static void what_no_class_reads(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(targets_are_those_of_mlx_lm), cmocka_unit_test(experts_share_units),
-        cmocka_unit_test(roles_and_what_is_dropped),   cmocka_unit_test(contradictions_are_named),
-        cmocka_unit_test(obstacles_are_told),          cmocka_unit_test(what_no_class_reads),
+        cmocka_unit_test(targets_are_those_of_mlx_lm),
+        cmocka_unit_test(experts_share_units),
+        cmocka_unit_test(roles_and_what_is_dropped),
+        cmocka_unit_test(contradictions_are_named),
+        cmocka_unit_test(obstacles_are_told),
+        cmocka_unit_test(what_no_class_reads),
         cmocka_unit_test(names_without_prefix),
+        cmocka_unit_test(wrappers_inside_of_names_are_told),
     };
 
     for (size_t c = 0; argc == 3 && !strcmp(argv[1], "--write") && c < N_CASES; c++) {

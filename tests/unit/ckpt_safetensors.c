@@ -227,6 +227,40 @@ static void broken_sizes(void **state)
 /* ---- writing ------------------------------------------------------------------------------------
  */
 
+/* What begins like a file of another kind is that, even where its first bytes would be the length
+ * of a header that the file could not hold; a header that begins behind them is one. */
+static void other_kinds_of_files(void **state)
+{
+    static const struct {
+        const char *begin;
+        size_t size;
+        const char *message;
+    } files[] = {
+        {"PK\3\4\0\0\0\0", 200, "not a safetensors file but a ZIP archive"},
+        {"PK\5\6\0\0\0\0", 22, "not a safetensors file but an empty ZIP archive"},
+        {"\x1f\x8b\x08\0\0\0\0\0", 200, "not a safetensors file but a gzip archive"},
+        {"\x80\x04\0\0\0\0\0\0", 200, "not a safetensors file but a Python pickle"},
+        {"7z\xbc\xaf\x27\x1c\0\4", 200, "not a safetensors file but a 7-Zip archive"},
+        {"\xe8\x03\0\0\0\0\0\0", 200, "begins with byte 0x00, expected '{'"},
+        {"<\x03\0\0\0\0\0\0{", 200, "ends inside its header, which has 828 bytes"},
+        {"\x1f\x8b\0\0\0\0\0\0{", 200, "ends inside its header, which has 35615 bytes"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        uint8_t file[200] = {0};
+        struct ram_arena arena = {0};
+        struct ram_st_list list = {.arena = &arena};
+        struct ram_err err = {0};
+        memcpy(file, files[i].begin, 9); /* with the 0 behind eight bytes */
+        assert_int_equal(ram_st_parse(file, files[i].size, "x", 0, &list, NULL, &err), RAM_EFORMAT);
+        if (!strstr(err.message, files[i].message))
+            fail_msg("'%s' does not say '%s'", err.message, files[i].message);
+        ram_arena_release(&arena);
+        free(list.tensors);
+    }
+}
+
 static void written_bytes(void **state)
 {
     static const struct ram_st_item items[] = {
@@ -280,6 +314,7 @@ int main(void)
         cmocka_unit_test(escapes_are_decoded),
         cmocka_unit_test(broken_headers),
         cmocka_unit_test(broken_sizes),
+        cmocka_unit_test(other_kinds_of_files),
         cmocka_unit_test(written_bytes),
         cmocka_unit_test(a_size_that_is_not_the_shape_is_not_written),
     };

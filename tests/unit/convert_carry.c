@@ -1,6 +1,6 @@
 /*
  * Which files of a source travel: tokenizers of every kind, templates in their folder, licences;
- * never weights, never what a link takes from elsewhere on the machine.
+ * never weights. Links are followed, and those that lead out of the checkpoint are told.
  */
 #include "convert_case.h"
 
@@ -122,15 +122,29 @@ static void links(void **state)
     spill(base, "vocab.json", "x", 1);
     put("tokenizer.json");
     link_to("../secret", "LICENSE");
-    link_to("/etc/hostname", "NOTICE");
+    link_to("/dev/null", "NOTICE");
+    link_to("..", "COPYING");
     link_to("../vocab.json", "vocab.json");
     link_to("tokenizer.json", "tokenizer.1.json");
     link_to("nowhere", "merges.txt");
     assert_int_equal(ram_carried_find(&list, dir, &err), RAM_OK);
-    assert_int_equal(list.n, 3);
-    assert_string_equal(list.files[0].name, "tokenizer.1.json");
-    assert_string_equal(list.files[2].name, "vocab.json");
-    assert_int_equal(list.n_passed_over, 2);
+    assert_int_equal(list.n, 4);
+    assert_string_equal(list.files[0].name, "LICENSE");
+    assert_int_equal(list.files[0].size, 1);
+    assert_string_equal(list.files[1].name, "tokenizer.1.json");
+    assert_string_equal(list.files[3].name, "vocab.json");
+    assert_int_equal(list.n_outside, 1);
+    assert_string_equal(list.outside, "LICENSE");
+    assert_int_equal(list.n_passed_over, 3);
+    for (size_t i = 0; i < 3; i++) {
+        const char *line = list.passed_over[i];
+        assert_non_null(strstr(line, !strncmp(line, "merges.txt", 10)
+                                         ? "merges.txt is not copied: it is a link that leads "
+                                           "nowhere"
+                                         : "is not copied: it is a link to something that is not "
+                                           "a file"));
+    }
+    assert_false(list.tokenizer_lost);
     ram_carried_release(&list);
 }
 
@@ -154,9 +168,38 @@ static void links_of_the_cache(void **state)
     link_to("../../blobs/1234", "snapshots/abc/tokenizer.json");
     link_to("../../../5678", "snapshots/abc/tokenizer.model");
     assert_int_equal(ram_carried_find(&list, snapshot, &err), RAM_OK);
-    assert_int_equal(list.n, 1);
+    assert_int_equal(list.n, 2);
     assert_string_equal(list.files[0].name, "tokenizer.json");
-    assert_int_equal(list.n_passed_over, 1);
+    assert_string_equal(list.files[1].name, "tokenizer.model");
+    assert_int_equal(list.n_passed_over, 0);
+    assert_int_equal(list.n_outside, 1);
+    assert_string_equal(list.outside, "tokenizer.model");
+    ram_carried_release(&list);
+}
+
+static void note(void *user, const char *line)
+{
+    ram_buf_printf(user, "%s\n", line);
+}
+
+static void a_lost_tokenizer_is_told(void **state)
+{
+    struct ram_carried_list list;
+    struct ram_err err = {0};
+    struct ram_buf notes = {0};
+    const struct ram_run run = {.notice = note, .user = &notes};
+    (void)state;
+
+    link_to("nowhere", "tokenizer.json");
+    link_to("nowhere", "chat_templates");
+    assert_int_equal(ram_carried_find(&list, dir, &err), RAM_OK);
+    assert_int_equal(list.n, 0);
+    ram_carried_notice(&list, &run);
+    assert_null(strstr(notes.data, "the source has no tokenizer"));
+    assert_non_null(strstr(notes.data, "the output has no tokenizer"));
+    assert_non_null(strstr(notes.data, "tokenizer.json is not copied: it is a link"));
+    assert_non_null(strstr(notes.data, "chat_templates is not copied"));
+    ram_buf_release(&notes);
     ram_carried_release(&list);
 }
 
@@ -174,11 +217,6 @@ static void pointers_are_refused(void **state)
                                         "itself, which has 11422654 bytes"));
 }
 
-static void note(void *user, const char *line)
-{
-    ram_buf_printf(user, "%s\n", line);
-}
-
 /* Through a whole conversion, twice, so that the folder is replaced too. */
 static void folders_of_templates(void **state)
 {
@@ -187,13 +225,15 @@ static void folders_of_templates(void **state)
     struct ram_buf notes = {0};
     const struct ram_run run = {.threads = 1, .notice = note, .user = &notes};
     struct test_case c;
-    char path[700];
+    char path[700], target[700];
     size_t size;
     (void)state;
 
     case_open(&c, &opts, mixed_width, NULL);
+    snprintf(target, sizeof target, "%s/templates", c.dir);
+    assert_int_equal(mkdir(target, 0777), 0);
     snprintf(path, sizeof path, "%s/additional_chat_templates", c.model);
-    assert_int_equal(mkdir(path, 0777), 0);
+    assert_int_equal(symlink("../templates", path), 0);
     spill(path, "tool_use.jinja", "tools", 5);
     spill(path, "weights.bin", "x", 1);
     if (ram_convert_run(c.ckpt, c.plan, c.out, &how, &run, RAM_TEXT, NULL, &c.err))
@@ -204,21 +244,29 @@ static void folders_of_templates(void **state)
     char *card = slurp(c.out, "README.md", &size);
     assert_non_null(strstr(card, "The original has no tokenizer"));
     free(card);
-    spill(c.model, "tekken.json", "{}", 2);
+    spill(c.dir, "blob", "{}", 2);
+    snprintf(path, sizeof path, "%s/tekken.json", c.model);
+    assert_int_equal(symlink("../blob", path), 0);
     how.force = true;
     if (ram_convert_run(c.ckpt, c.plan, c.out, &how, &run, RAM_TEXT, NULL, &c.err))
         fail_msg("%s", c.err.message);
     assert_null(notes.data ? strstr(notes.data, "tokenizer") : NULL);
+    assert_non_null(strstr(notes.data, "such as tekken.json"));
     char *text = slurp(c.out, "additional_chat_templates/tool_use.jinja", &size);
     assert_non_null(text);
     assert_string_equal(text, "tools");
     free(text);
     text = slurp(c.out, "tekken.json", &size);
     assert_non_null(text);
+    assert_string_equal(text, "{}");
     free(text);
+    struct stat st;
+    snprintf(path, sizeof path, "%s/tekken.json", c.out);
+    assert_true(!lstat(path, &st) && S_ISREG(st.st_mode));
     snprintf(path, sizeof path, "%s/additional_chat_templates", c.out);
     assert_int_equal(count_entries(path), 1);
-    assert_int_equal(count_entries(c.dir), 2); /* model and out: nothing was left beside them */
+    /* model, out, blob and templates: nothing was left beside them. */
+    assert_int_equal(count_entries(c.dir), 4);
     ram_buf_release(&notes);
     case_close(&c);
 }
@@ -229,6 +277,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_kind_travels, setup, teardown),
         cmocka_unit_test_setup_teardown(links, setup, teardown),
         cmocka_unit_test_setup_teardown(links_of_the_cache, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_tokenizer_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(pointers_are_refused, setup, teardown),
         cmocka_unit_test(folders_of_templates),
     };

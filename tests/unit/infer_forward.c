@@ -405,6 +405,25 @@ static void lies_about_shapes_are_refused(void **state)
     }
 }
 
+/* "model.layers.0._orig_mod.input_layernorm.weight", as torch.compile leaves it. */
+static void a_missing_tensor_comes_with_one_that_is_there(void **state)
+{
+    static const struct make_opts opts = {.arch = "qwen3", .wrapper = "_orig_mod."};
+    struct subject s;
+    struct ram_err err = {0};
+    (void)state;
+
+    snprintf(s.dir, sizeof s.dir, "%.60s", make_temp_dir());
+    make_ckpt(s.dir, &opts);
+    ok(ram_ckpt_open(&s.ckpt, s.dir, &err), &err);
+    assert_int_equal(ram_model_open(&s.model, s.ckpt, &err), RAM_EFORMAT);
+    if (!strstr(err.message, "no tensor \"model.layers.0.input_layernorm.weight\"") ||
+        !strstr(err.message, "there is 'model.layers.0._orig_mod.input_layernorm.weight'"))
+        fail_msg("%s", err.message);
+    ram_ckpt_close(s.ckpt);
+    make_remove_dir(s.dir);
+}
+
 /* A checkpoint in which one weight of a tensor is not a number. */
 static struct subject open_spoilt(const char *name)
 {
@@ -499,6 +518,7 @@ int main(void)
         cmocka_unit_test(senseless_questions_are_refused),
         cmocka_unit_test(fp8_is_read_as_it_would_be_stored),
         cmocka_unit_test(lies_about_shapes_are_refused),
+        cmocka_unit_test(a_missing_tensor_comes_with_one_that_is_there),
         cmocka_unit_test(what_is_not_a_number_stops_the_run),
     };
     return cmocka_run_group_tests_name("infer/forward", tests, NULL, NULL);
