@@ -129,6 +129,9 @@ static void advance(struct progress *p, const char *stage)
 {
     for (unsigned i = p->step; i < p->n_steps; i++) {
         if (!strcmp(p->steps[i], stage)) {
+            /* Stages that had nothing to report: too short, or finished by an earlier run. */
+            for (unsigned k = p->step; k < i && !p->quiet; k++)
+                message("[%u/%u] %s: done", k + 1, p->n_steps, find_stage(p->steps[k]).title);
             p->step = i + 1;
             return;
         }
