@@ -126,7 +126,7 @@ def mixed(label, source):
     model, tokenizer = load(str(out))
     modules_as_planned(f"load {label} mixed, widths as planned", model, out)
     speaks(f"load {label} mixed, generates", in_f32(model), tokenizer)
-    shards = quantize(source, f"load/{label}-shards", *MIXED, "--shard-size", "100000")
+    shards = quantize(source, f"load/{label}-shards", *MIXED, "--shard-size", "100kB")
     a, b = common.tensors(out), common.tensors(shards)
     check(f"load {label} mixed, shards hold the same", a == b and len(list(shards.glob("model-*"))) > 1)
     load(str(shards))
