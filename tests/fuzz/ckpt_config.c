@@ -147,6 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free((void *)(uintptr_t)ckpt.tensors[i].data);
     free(ckpt.tensors);
     ram_names_release(&ckpt.names);
+    ram_arena_release(&ckpt.arena);
     json_decref(ckpt.config);
     free(text);
     return 0;

@@ -105,6 +105,7 @@ static void seal(struct fixture *f)
 static void release(struct fixture *f)
 {
     ram_names_release(&f->ckpt.names);
+    ram_arena_release(&f->ckpt.arena);
     free(f->ckpt.tensors);
     json_decref(f->ckpt.config);
     free(f);
