@@ -116,7 +116,7 @@ def mixed(seed, size, specials=(), known=None):
         part = "".join(c for c in part if c not in NEW_MARKS)
         parts.append(part)
         total += len(part.encode())
-    return "".join(parts)
+    return "".join(parts).replace("\0", " ")
 
 
 def broken(seed, size):
