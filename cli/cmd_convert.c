@@ -96,10 +96,5 @@ int cmd_convert(char **argv, size_t n)
         return status;
     job_init(&job, &common);
     status = run(argv[0], &args, &job, common.force, &err);
-    if (status)
-        message_failure(&err);
-    if (job.kept)
-        message("finished work is kept in %s; the same command with --resume continues", job.kept);
-    free(job.store);
-    return ram_exit_code(status);
+    return job_end(&job, status, &err);
 }

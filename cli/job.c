@@ -88,6 +88,16 @@ void job_kept(struct job *job, int status)
     job->run.store = NULL;
 }
 
+int job_end(struct job *job, int status, const struct ram_err *err)
+{
+    if (status)
+        message_failure(err);
+    if (job->kept)
+        message("finished work is kept in %s; the same command with --resume continues", job->kept);
+    free(job->store);
+    return ram_exit_code(status);
+}
+
 int job_open_model(struct job *job, const char *model, struct ram_ckpt **out, struct ram_err *err)
 {
     const int status = ram_ckpt_open(out, model, err);

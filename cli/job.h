@@ -33,6 +33,9 @@ int job_keep(struct job *job, const char *output, const struct ram_ckpt *ckpt, b
 /* The stages are over: removes the store if all is well, and sets job->kept if it stays. */
 void job_kept(struct job *job, int status);
 
+/* Says what failed and what is kept; returns the exit code. */
+int job_end(struct job *job, int status, const struct ram_err *err);
+
 /* Opens a model, and prints what ram_ckpt_note says of it as notes. */
 int job_open_model(struct job *job, const char *model, struct ram_ckpt **out, struct ram_err *err);
 

@@ -106,7 +106,7 @@ static int refuse_magic(const struct magic *magic, const char *where, enum ram_t
 /* Text in UTF-16 or UTF-32 without a byte order mark has zeros at the same places of nearly every
  * four bytes. at: of the first zero. */
 static int refuse_zero(const uint8_t *data, size_t size, size_t at, const char *where,
-                       struct ram_err *err)
+                       enum ram_textfile_use use, struct ram_err *err)
 {
     static const char *const encodings[16] = {[1 | 4] = "UTF-16BE",
                                               [2 | 8] = "UTF-16LE",
@@ -126,8 +126,8 @@ static int refuse_zero(const uint8_t *data, size_t size, size_t at, const char *
                         "%s: this looks like %s, expected UTF-8; convert it first: iconv -f %s -t "
                         "UTF-8 %s >data.txt",
                         where, encoding, encoding, where);
-    /* A few zero bytes are text to Python and to the tokenizers, too. */
-    if (zeros[0] + zeros[1] + zeros[2] + zeros[3] <= n / 16)
+    /* U+0000 is a character like any other to a tokenizer, but binary data is full of zeros. */
+    if (use == RAM_TEXTFILE_VERBATIM && zeros[0] + zeros[1] + zeros[2] + zeros[3] <= n / 4)
         return RAM_OK;
     return ram_fail(err, RAM_EFORMAT, "%s: this is binary data, not text: byte %zu is zero", where,
                     at);
@@ -148,7 +148,7 @@ static int refuse_binary(const uint8_t *data, size_t size, const char *where,
         return RAM_OK;
     if (is_safetensors(data, size))
         return ram_fail(err, RAM_EFORMAT, "%s: this is a safetensors file, not text", where);
-    return refuse_zero(data, size, (size_t)(zero - data), where, err);
+    return refuse_zero(data, size, (size_t)(zero - data), where, use, err);
 }
 
 static size_t line_of(const uint8_t *data, size_t at)

@@ -82,7 +82,7 @@ def mixed(seed, size, specials=(), known=None):
 
     def code_point():
         while True:
-            c = chr(rng.randrange(1, 0x110000))
+            c = chr(rng.randrange(0x110000))
             surrogate = 0xD800 <= ord(c) < 0xE000
             if not surrogate and not (known and known.category(c) == "Cn"):
                 return c
@@ -103,7 +103,7 @@ def mixed(seed, size, specials=(), known=None):
         lambda: CODE[rng.randrange(len(CODE)) :],
         lambda: str(rng.randrange(10 ** rng.randint(1, 15))),
         lambda: "".join(code_point() for _ in range(rng.randint(1, 4))),
-        lambda: chr(rng.randrange(1, 0x80)) * rng.randint(1, 4),
+        lambda: chr(rng.randrange(0x80)) * rng.randint(1, 4),
         lambda: unicodedata.normalize("NFD", of_script()),
     ]
     if specials:
@@ -116,7 +116,7 @@ def mixed(seed, size, specials=(), known=None):
         part = "".join(c for c in part if c not in NEW_MARKS)
         parts.append(part)
         total += len(part.encode())
-    return "".join(parts).replace("\0", " ")
+    return "".join(parts)
 
 
 def broken(seed, size):

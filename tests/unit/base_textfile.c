@@ -85,6 +85,22 @@ static void tokens_are_of_the_text_as_it_stands(void **state)
     check_texts(cases, sizeof cases / sizeof *cases, RAM_TEXTFILE_VERBATIM);
 }
 
+/* U+0000 is a character to a tokenizer; data full of zeros is none. */
+static void a_zero_byte_may_be_a_token(void **state)
+{
+    static const char text[] = "some text\0and more of it";
+    struct ram_textfile file;
+    struct ram_err err;
+    (void)state;
+
+    assert_int_equal(take(&file, text, sizeof text - 1, RAM_TEXTFILE_VERBATIM, &err), RAM_OK);
+    assert_int_equal(file.size, sizeof text - 1);
+    assert_memory_equal(file.text, text, sizeof text - 1);
+    ram_textfile_release(&file);
+    assert_int_equal(take(&file, "a\0b\0\0c\0\0\0", 9, RAM_TEXTFILE_VERBATIM, &err), RAM_EFORMAT);
+    assert_non_null(strstr(err.message, "byte 1 is zero"));
+}
+
 static void what_is_no_text_is_refused_by_name(void **state)
 {
 #define BYTES(s) s, sizeof(s) - 1
@@ -183,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(running_text_is_read_as_python_reads_it),
         cmocka_unit_test(tokens_are_of_the_text_as_it_stands),
+        cmocka_unit_test(a_zero_byte_may_be_a_token),
         cmocka_unit_test(what_is_no_text_is_refused_by_name),
         cmocka_unit_test(the_digest_is_of_the_file),
         cmocka_unit_test(files_of_any_size_have_a_limit),
