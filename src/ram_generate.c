@@ -1,7 +1,7 @@
 /* ram_generate.c - ram.h: ram_generate. */
 #include "base/file.h"
 #include "infer/generate.h"
-#include "infer/tokenizer.h"
+#include "text/tokenizer.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "base/textfile.h"
 #include "ckpt/hub.h"
-#include "infer/tokenizer_bpe.h"
+#include "text/tokenizer_bpe.h"
 
 #include <stdlib.h>
 

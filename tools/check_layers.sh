@@ -13,12 +13,13 @@ codec: base kern
 arch: base
 ckpt: base arch kern codec
 record: base
+text: base arch
 infer: base arch kern codec ckpt
 analyze: base arch kern codec ckpt record
 allocate: base arch record
 convert: base arch codec ckpt record
-evaluate: base infer record
-probe: base arch kern codec ckpt infer record
+evaluate: base infer record text
+probe: base arch kern codec ckpt infer record text
 report: base record
 '
 breaches=$(mktemp)

@@ -7,9 +7,9 @@
 #include "convert/verify.h"
 
 #include "base/table.h"
-#include "convert/compare.h"
 #include "convert/sidecar.h"
 #include "convert/stream.h"
+#include "convert/verify_values.h"
 #include "record/emit.h"
 
 #include <dirent.h>

@@ -7,7 +7,7 @@
 
 #include "evaluate/documents.h"
 #include "evaluate/rng_mt.h"
-#include "infer/tokenizer.h"
+#include "text/tokenizer.h"
 
 enum { RAM_FEWSHOT_SEED = 1234 };
 

@@ -7,7 +7,7 @@
 
 #include "base/json.h"
 #include "infer/likelihood.h"
-#include "infer/tokenizer.h"
+#include "text/tokenizer.h"
 
 struct ram_task {
     const struct ram_model *model, *reference; /* reference: NULL if none */

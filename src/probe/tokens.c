@@ -3,10 +3,10 @@
 
 #include "base/rng.h"
 #include "base/textfile.h"
-#include "infer/tokenizer.h"
 #include "kern/nn.h"
 #include "probe/kept.h"
 #include "record/calibration.h"
+#include "text/tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * f32: mean NLLs on which transformers and mlx_lm agree, as the models' README gives them.
  */
 #include "evaluate/windows.h"
-#include "infer/tokenizer.h"
+#include "text/tokenizer.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,0 +1,392 @@
+/* verify_modules.c - see found.h. */
+#include "convert/verify_modules.h"
+
+#include "record/manifest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct finder {
+    const struct ram_ckpt *ckpt;
+    json_t *quantization; /* config.json's block, or NULL */
+    struct ram_found_list *list;
+    struct ram_findings *findings;
+    bool *used; /* one for each tensor */
+};
+
+size_t ram_found_parts(const struct ram_found *found)
+{
+    return found->quantized ? 3 : 1;
+}
+
+/* ---- config.json ------------------------------------------------------------------------------
+ */
+
+static bool is_width(const json_t *bits, const json_t *group)
+{
+    return json_is_integer(bits) && json_is_integer(group) && json_integer_value(bits) <= 8 &&
+           json_integer_value(group) <= 128 && ram_bits_index((int)json_integer_value(bits)) >= 0 &&
+           ram_group_index((int)json_integer_value(group)) >= 0;
+}
+
+static bool is_affine(const json_t *block)
+{
+    const json_t *mode = json_object_get(block, "mode");
+    return !mode || (json_is_string(mode) && !strcmp(json_string_value(mode), "affine"));
+}
+
+/* mlx_lm hands the members of an entry to the module as keyword arguments. */
+static void check_entry(struct finder *f, const char *module, json_t *entry)
+{
+    const char *key;
+    json_t *value;
+
+    if (json_is_false(entry))
+        return;
+    if (!json_is_object(entry)) {
+        ram_findings_add(f->findings, RAM_CHECK_CONFIG, module,
+                         "its quantization entry is neither an object nor false");
+        return;
+    }
+    json_object_foreach(entry, key, value) if (strcmp(key, "bits") && strcmp(key, "group_size") &&
+                                               strcmp(key, "mode"))
+        ram_findings_add(f->findings, RAM_CHECK_CONFIG, module,
+                         "its quantization entry has \"%s\", with which loading fails", key);
+    if (!is_affine(entry) ||
+        !is_width(json_object_get(entry, "bits"), json_object_get(entry, "group_size")))
+        ram_findings_add(f->findings, RAM_CHECK_CONFIG, module,
+                         "its quantization entry is not 2, 3, 4, 5, 6 or 8 bits in groups of 32, "
+                         "64 or 128, mode affine");
+}
+
+static void check_config(struct finder *f)
+{
+    json_t *const config = f->ckpt->config;
+    json_t *const block = json_object_get(config, "quantization");
+    json_t *const twin = json_object_get(config, "quantization_config");
+    const char *key;
+    json_t *value;
+
+    ram_findings_note(f->findings, RAM_CHECK_CONFIG, true, "%s",
+                      block ? "quantization block" : "no quantization block");
+    if (twin && (!block || !json_equal(block, twin)))
+        ram_findings_add(f->findings, RAM_CHECK_CONFIG, "quantization_config", "%s",
+                         block ? "is not the same as quantization"
+                               : "stands there without quantization");
+    if (!block || json_is_null(block))
+        return;
+    if (!json_is_object(block)) {
+        ram_findings_add(f->findings, RAM_CHECK_CONFIG, "quantization", "is not an object");
+        return;
+    }
+    f->quantization = block;
+    if (!is_affine(block) ||
+        !is_width(json_object_get(block, "bits"), json_object_get(block, "group_size")))
+        ram_findings_add(f->findings, RAM_CHECK_CONFIG, "quantization",
+                         "its bits and group_size are not 2, 3, 4, 5, 6 or 8 and 32, 64 or 128, "
+                         "mode affine");
+    json_object_foreach(block, key, value) if (strcmp(key, "bits") && strcmp(key, "group_size") &&
+                                               strcmp(key, "mode")) check_entry(f, key, value);
+}
+
+/* What config.json says of a module that has scales: its own entry, or the default. */
+static const json_t *entry_of(const struct finder *f, const char *module)
+{
+    const json_t *entry = f->quantization ? json_object_get(f->quantization, module) : NULL;
+    return entry ? entry : f->quantization;
+}
+
+/* ---- one module -------------------------------------------------------------------------------
+ */
+
+static const struct ram_tensor *take(struct finder *f, const char *name)
+{
+    const struct ram_tensor *tensor = ram_ckpt_find(f->ckpt, name);
+    if (tensor)
+        f->used[tensor - f->ckpt->tensors] = true;
+    return tensor;
+}
+
+static const struct ram_tensor *part(struct finder *f, const char *module, const char *suffix)
+{
+    char name[1024];
+    const int n = snprintf(name, sizeof name, "%s.%s", module, suffix);
+    return n > 0 && (size_t)n < sizeof name ? take(f, name) : NULL;
+}
+
+static void set_rows(struct ram_found *found, const uint64_t *shape, int n_dims)
+{
+    found->rows = 1;
+    for (int k = 0; k + 1 < n_dims; k++)
+        found->rows *= shape[k];
+}
+
+static bool plain_float(enum ram_dtype dtype)
+{
+    return dtype == RAM_BF16 || dtype == RAM_F16 || dtype == RAM_F32;
+}
+
+static bool check_plain(struct finder *f, struct ram_found *found)
+{
+    const struct ram_tensor *tensor = found->parts[0];
+    const struct ram_expected *e = found->expected;
+    char is[RAM_SHAPE_TEXT], want[RAM_SHAPE_TEXT];
+
+    found->cols = tensor->n_dims ? tensor->shape[tensor->n_dims - 1] : 1;
+    set_rows(found, tensor->shape, tensor->n_dims);
+    if (e && (e->n_dims != tensor->n_dims ||
+              memcmp(e->shape, tensor->shape, (size_t)e->n_dims * sizeof *e->shape))) {
+        ram_findings_add(f->findings, RAM_CHECK_TENSORS, tensor->name, "has shape %s, expected %s",
+                         ram_shape_text(tensor->shape, tensor->n_dims, is),
+                         ram_shape_text(e->shape, e->n_dims, want));
+        return false;
+    }
+    if (!plain_float(tensor->dtype)) {
+        ram_findings_add(f->findings, RAM_CHECK_TENSORS, tensor->name,
+                         "is of type %s, expected BF16, F16 or F32",
+                         ram_dtypes[tensor->dtype].name);
+        return false;
+    }
+    return true;
+}
+
+/* Weights of a row: what is expected, or (of an unknown architecture) what config.json's bits make
+ * of the codes. 0 if that cannot be told. */
+static uint64_t columns(const struct finder *f, const struct ram_found *found)
+{
+    const struct ram_tensor *codes = found->parts[0];
+    const json_int_t bits = json_integer_value(json_object_get(entry_of(f, found->module), "bits"));
+
+    if (found->expected)
+        return found->expected->shape[found->expected->n_dims - 1];
+    const uint64_t words = codes->shape[codes->n_dims - 1];
+    return bits > 0 && words < UINT64_MAX / 32 ? words * 32 / (uint64_t)bits : 0;
+}
+
+static bool same_dims(const uint64_t *a, const uint64_t *b, int n)
+{
+    return n <= 0 || !memcmp(a, b, (size_t)n * sizeof *a);
+}
+
+/* Types and shapes of the three tensors against each other and against what is expected. */
+static bool check_parts(struct finder *f, const struct ram_found *found)
+{
+    const struct ram_tensor *const *parts = found->parts;
+    const struct ram_expected *e = found->expected;
+    const int n = parts[0]->n_dims;
+    char is[RAM_SHAPE_TEXT], want[RAM_SHAPE_TEXT];
+
+    if (parts[0]->dtype != RAM_U32 || n < 2 || !plain_float(parts[1]->dtype) ||
+        parts[2]->dtype != parts[1]->dtype) {
+        ram_findings_add(f->findings, RAM_CHECK_TENSORS, found->module,
+                         "weight, scales and biases are of types %s, %s, %s; expected U32 and "
+                         "twice BF16, F16 or F32",
+                         ram_dtypes[parts[0]->dtype].name, ram_dtypes[parts[1]->dtype].name,
+                         ram_dtypes[parts[2]->dtype].name);
+        return false;
+    }
+    const bool agree = parts[1]->n_dims == n && parts[2]->n_dims == n &&
+                       same_dims(parts[0]->shape, parts[1]->shape, n - 1) &&
+                       same_dims(parts[1]->shape, parts[2]->shape, n);
+    if (!agree || (e && (e->n_dims != n || !same_dims(e->shape, parts[0]->shape, n - 1)))) {
+        ram_findings_add(f->findings, RAM_CHECK_TENSORS, found->module,
+                         "codes of shape %s and scales of %s do not fit each other or the module",
+                         ram_shape_text(parts[0]->shape, n, is),
+                         ram_shape_text(parts[1]->shape, parts[1]->n_dims, want));
+        return false;
+    }
+    return true;
+}
+
+/* Bits and group from the shapes: K weights are K bits / 32 words and K / group scales. */
+static bool infer_width(struct finder *f, struct ram_found *found)
+{
+    const int last = found->parts[0]->n_dims - 1;
+    const uint64_t words = found->parts[0]->shape[last];
+    const uint64_t groups = found->parts[1]->shape[last];
+    const uint64_t cols = columns(f, found);
+
+    found->cols = cols;
+    set_rows(found, found->parts[0]->shape, last + 1);
+    const uint64_t bits = cols ? words * 32 / cols : 0;
+    const uint64_t group = groups ? cols / groups : 0;
+    if (!cols || bits > 8 || group > 128 || ram_bits_index((int)bits) < 0 ||
+        ram_group_index((int)group) < 0 || words * 32 != bits * cols || groups * group != cols) {
+        ram_findings_add(f->findings, RAM_CHECK_TENSORS, found->module,
+                         "%llu words and %llu scales make no width of MLX for rows of %llu weights",
+                         (unsigned long long)words, (unsigned long long)groups,
+                         (unsigned long long)cols);
+        return false;
+    }
+    found->affine =
+        (struct ram_affine){.bits = (int)bits,
+                            .group = (int)group,
+                            .scale_type = found->parts[1]->dtype == RAM_F16   ? RAM_SCALE_F16
+                                          : found->parts[1]->dtype == RAM_F32 ? RAM_SCALE_F32
+                                                                              : RAM_SCALE_BF16};
+    return true;
+}
+
+static void compare_with_config(struct finder *f, const struct ram_found *found)
+{
+    const json_t *entry = entry_of(f, found->module);
+    const json_int_t bits = json_integer_value(json_object_get(entry, "bits"));
+    const json_int_t group = json_integer_value(json_object_get(entry, "group_size"));
+
+    if (!f->quantization)
+        ram_findings_add(f->findings, RAM_CHECK_CONFIG, found->module,
+                         "is quantised, but config.json has no quantization block");
+    else if (json_is_false(entry))
+        ram_findings_add(f->findings, RAM_CHECK_CONFIG, found->module,
+                         "is quantised, but config.json says it is not");
+    else if (bits != found->affine.bits || group != found->affine.group)
+        ram_findings_add(f->findings, RAM_CHECK_CONFIG, found->module,
+                         "has %d bits in groups of %d, config.json says %lld in groups of %lld",
+                         found->affine.bits, found->affine.group, (long long)bits,
+                         (long long)group);
+}
+
+/* One module whose first tensor is there. Only a sound one is kept. */
+static int add_module(struct finder *f, const struct ram_expected *expected, const char *module,
+                      const struct ram_tensor *tensor, struct ram_err *err)
+{
+    struct ram_found found = {
+        .name = tensor->name, .module = module, .expected = expected, .parts = {tensor}};
+    bool sound;
+
+    if (!expected || expected->quantizable) {
+        found.parts[1] = part(f, module, "scales");
+        found.parts[2] = part(f, module, "biases");
+    }
+    found.quantized = found.parts[1] || found.parts[2];
+    if (found.quantized && (!found.parts[1] || !found.parts[2])) {
+        ram_findings_add(f->findings, RAM_CHECK_TENSORS, module, "has %s but no %s",
+                         found.parts[1] ? "scales" : "biases",
+                         found.parts[1] ? "biases" : "scales");
+        return RAM_OK;
+    }
+    if (found.quantized) {
+        sound = check_parts(f, &found) && infer_width(f, &found);
+        if (sound)
+            compare_with_config(f, &found);
+    } else {
+        sound = check_plain(f, &found);
+        /* An entry is about the module's weight, not about the bias beside it. */
+        const size_t n = strlen(tensor->name);
+        if (n > 7 && !strcmp(tensor->name + n - 7, ".weight") && f->quantization &&
+            json_is_object(json_object_get(f->quantization, module)))
+            ram_findings_add(f->findings, RAM_CHECK_CONFIG, module,
+                             "has a quantization entry but no scales");
+    }
+    if (!sound)
+        return RAM_OK;
+    const int status = ram_grow(&f->list->items, sizeof found, f->list->n, &f->list->cap, err);
+    if (!status)
+        f->list->items[f->list->n++] = found;
+    return status;
+}
+
+/* ---- all of them ------------------------------------------------------------------------------
+ */
+
+static int find_expected(struct finder *f, const struct ram_expectation *expectation,
+                         struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    for (size_t i = 0; i < expectation->n && !status; i++) {
+        const struct ram_expected *e = &expectation->items[i];
+        const struct ram_tensor *tensor = take(f, e->name);
+        if (tensor)
+            status = add_module(f, e, e->module, tensor, err);
+        else if (!e->optional)
+            ram_findings_add(f->findings, RAM_CHECK_TENSORS, e->name, "is missing");
+    }
+    for (size_t i = 0; i < f->ckpt->n_tensors && !status; i++)
+        if (!f->used[i])
+            ram_findings_add(f->findings, RAM_CHECK_TENSORS, f->ckpt->tensors[i].name,
+                             "is not a tensor of this architecture; strict loading fails");
+    return status;
+}
+
+/* Of an unknown architecture: what has scales is quantised, everything else is as it is. */
+static int find_any(struct finder *f, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    for (size_t i = 0; i < f->ckpt->n_tensors && !status; i++) {
+        const struct ram_tensor *tensor = &f->ckpt->tensors[i];
+        const char *dot = strrchr(tensor->name, '.');
+        if (dot && (!strcmp(dot, ".scales") || !strcmp(dot, ".biases")))
+            continue;
+        f->used[i] = true;
+        const char *module = dot ? ram_arena_printf(&f->list->arena, err, "%.*s",
+                                                    (int)(dot - tensor->name), tensor->name)
+                                 : tensor->name;
+        if (!module)
+            status = RAM_ENOMEM;
+        else if (ram_dtypes[tensor->dtype].is_weight || tensor->dtype == RAM_U32)
+            status = add_module(f, NULL, module, tensor, err);
+    }
+    for (size_t i = 0; i < f->ckpt->n_tensors && !status; i++)
+        if (!f->used[i])
+            ram_findings_add(f->findings, RAM_CHECK_TENSORS, f->ckpt->tensors[i].name,
+                             "belongs to no weight");
+    return status;
+}
+
+static void check_entries_used(struct finder *f)
+{
+    struct ram_names names;
+    struct ram_err err = {0};
+    const char *twin, *key;
+    json_t *value;
+
+    /* Modules are found by name through their first tensor: "<module>.weight". */
+    if (!f->quantization ||
+        ram_names_build(&names, f->list->items, sizeof *f->list->items, f->list->n, &twin, &err))
+        return;
+    json_object_foreach(f->quantization, key, value)
+    {
+        char name[1024];
+        if (!json_is_object(value))
+            continue;
+        const int n = snprintf(name, sizeof name, "%s.weight", key);
+        if (n < 0 || (size_t)n >= sizeof name || ram_names_find(&names, name) == SIZE_MAX)
+            ram_findings_add(f->findings, RAM_CHECK_CONFIG, key,
+                             "has a quantization entry, but there is no such module");
+    }
+    ram_names_release(&names);
+}
+
+int ram_found_new(struct ram_found_list *out, const struct ram_ckpt *ckpt,
+                  const struct ram_expectation *expectation, struct ram_findings *findings,
+                  struct ram_err *err)
+{
+    struct finder f = {.ckpt = ckpt, .list = out, .findings = findings};
+
+    *out = (struct ram_found_list){0};
+    f.used = ram_calloc(ckpt->n_tensors, sizeof *f.used, err);
+    if (!f.used)
+        return RAM_ENOMEM;
+    check_config(&f);
+    ram_findings_note(findings, RAM_CHECK_TENSORS, true, "%zu tensors%s", ckpt->n_tensors,
+                      expectation->known ? ""
+                                         : "; the architecture is not known, so tensors that "
+                                           "are missing cannot be found");
+    const int status = expectation->known ? find_expected(&f, expectation, err) : find_any(&f, err);
+    if (!status)
+        check_entries_used(&f);
+    free(f.used);
+    if (status)
+        ram_found_release(out);
+    return status;
+}
+
+void ram_found_release(struct ram_found_list *list)
+{
+    free(list->items);
+    ram_arena_release(&list->arena);
+    *list = (struct ram_found_list){0};
+}
