@@ -43,8 +43,8 @@ static const struct opt_usage usage = {
     .n_rare = 1,
 };
 
-static int compare(const struct ram_manifest *manifest, const struct args *args, enum ram_form form,
-                   struct ram_err *err)
+static int compare(const struct ram_manifest *manifest, const struct args *args,
+                   enum ram_markup form, struct ram_err *err)
 {
     struct ram_allocate_opts opts = args->alloc.opts;
     char *text = NULL;
@@ -88,7 +88,7 @@ static void advise(const struct ram_manifest *manifest, const struct ram_plan *p
 static int decide(const struct ram_manifest *manifest, const struct args *args,
                   const struct opt_common *common, struct ram_err *err)
 {
-    const enum ram_form form = job_form(common);
+    const enum ram_markup form = job_form(common);
     const bool silent = common->quiet && form == RAM_TEXT;
     struct ram_plan *plan = NULL;
     char *text = NULL;

@@ -34,7 +34,7 @@ static const struct opt_usage usage = {
     .max_operands = SIZE_MAX,
 };
 
-static int run(char **paths, size_t n, enum ram_form form, struct ram_err *err)
+static int run(char **paths, size_t n, enum ram_markup form, struct ram_err *err)
 {
     struct ram_score **scores = calloc(n, sizeof *scores);
     char *text = NULL;

@@ -46,7 +46,7 @@ static void catch_signals(void)
         sigaction(SIGHUP, &action, NULL);
 }
 
-enum ram_form job_form(const struct opt_common *common)
+enum ram_markup job_form(const struct opt_common *common)
 {
     return common->json ? RAM_JSON : common->markdown ? RAM_MARKDOWN : RAM_TEXT;
 }

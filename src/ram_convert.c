@@ -64,8 +64,8 @@ static void identify(void *ctx, struct ram_buf *text)
 }
 
 int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                const struct ram_convert_opts *opts, const struct ram_run *run, enum ram_form form,
-                char **out, struct ram_err *err)
+                const struct ram_convert_opts *opts, const struct ram_run *run,
+                enum ram_markup form, char **out, struct ram_err *err)
 {
     static const struct ram_convert_opts no_opts;
     static const struct ram_run no_run;
@@ -94,7 +94,7 @@ int ram_check_output(const char *path, bool force, const struct ram_ckpt *source
 }
 
 int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
-               const struct ram_run *run, enum ram_form form, char **out, struct ram_err *err)
+               const struct ram_run *run, enum ram_markup form, char **out, struct ram_err *err)
 {
     static const struct ram_run no_run;
 

@@ -58,7 +58,7 @@ int ram_score_write(const struct ram_score *score, const char *path, bool force,
 }
 
 int ram_scores_describe(const struct ram_score *const *scores, const char *const *names, size_t n,
-                        enum ram_form form, char **out, struct ram_err *err)
+                        enum ram_markup form, char **out, struct ram_err *err)
 {
     struct ram_pairing *pairings = ram_calloc(n, sizeof *pairings, err);
     const char **called = ram_calloc(n, sizeof *called, err);

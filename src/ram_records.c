@@ -125,7 +125,7 @@ static int add_ladder(struct candidates *candidates, const struct ram_manifest *
 }
 
 int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
-                         enum ram_form form, char **out, struct ram_err *err)
+                         enum ram_markup form, char **out, struct ram_err *err)
 {
     struct ram_allocate_opts own = opts ? *opts : (struct ram_allocate_opts){0};
     struct candidates candidates = {0};
@@ -143,7 +143,7 @@ int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_a
 }
 
 int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
-                        enum ram_form form, char **out, struct ram_err *err)
+                        enum ram_markup form, char **out, struct ram_err *err)
 {
     enum { QUARTERS = 4, LAST = 9 * QUARTERS };
     struct ram_allocate_opts own = *opts;
@@ -168,7 +168,7 @@ int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_al
     return status;
 }
 
-int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_form form, bool tensors,
+int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_markup form, bool tensors,
                           char **out, struct ram_err *err)
 {
     static const struct ram_allocate_opts defaults;

@@ -55,7 +55,7 @@ static void spaces(struct ram_buf *out, size_t n)
 }
 
 /* A bar would end a cell of Markdown. */
-static void put_cell(struct ram_buf *out, enum ram_form form, const char *cell)
+static void put_cell(struct ram_buf *out, enum ram_markup form, const char *cell)
 {
     for (; *cell; cell++) {
         if (*cell == '|' && form == RAM_MARKDOWN)
@@ -65,7 +65,7 @@ static void put_cell(struct ram_buf *out, enum ram_form form, const char *cell)
 }
 
 static void print_row(const struct ram_table *table, const char *const *cells, const size_t *widths,
-                      enum ram_form form, struct ram_buf *out)
+                      enum ram_markup form, struct ram_buf *out)
 {
     const size_t last = table->n_columns - 1;
 
@@ -90,7 +90,7 @@ static void print_row(const struct ram_table *table, const char *const *cells, c
     ram_buf_puts(out, "\n");
 }
 
-static void print_rule(const struct ram_table *table, const size_t *widths, enum ram_form form,
+static void print_rule(const struct ram_table *table, const size_t *widths, enum ram_markup form,
                        struct ram_buf *out)
 {
     if (form == RAM_MARKDOWN)
@@ -114,7 +114,7 @@ static bool has_heads(const struct ram_table *table)
     return false;
 }
 
-void ram_table_print(const struct ram_table *table, enum ram_form form, struct ram_buf *out)
+void ram_table_print(const struct ram_table *table, enum ram_markup form, struct ram_buf *out)
 {
     const size_t n_rows = table->n_columns ? table->n_cells / table->n_columns : 0;
     size_t widths[RAM_MAX_COLUMNS] = {0};
@@ -143,7 +143,7 @@ void ram_table_print(const struct ram_table *table, enum ram_form form, struct r
     }
 }
 
-void ram_table_heading(struct ram_buf *out, enum ram_form form, const char *title)
+void ram_table_heading(struct ram_buf *out, enum ram_markup form, const char *title)
 {
     ram_buf_printf(out, form == RAM_MARKDOWN ? "\n### %s\n\n" : "\n%s\n\n", title);
 }

@@ -306,7 +306,7 @@ static int prepare(struct ram_conversion *c, struct ram_store *store, struct ram
 }
 
 int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                         const struct ram_convert_how *how, enum ram_form form, char **out,
+                         const struct ram_convert_how *how, enum ram_markup form, char **out,
                          struct ram_err *err)
 {
     struct ram_conversion c = {
@@ -337,7 +337,7 @@ int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *pla
 
 int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
                     const struct ram_convert_opts *opts, const struct ram_run *run,
-                    enum ram_form form, char **out, struct ram_err *err)
+                    enum ram_markup form, char **out, struct ram_err *err)
 {
     const struct ram_convert_how how = {opts, run, NULL};
     return ram_convert_informed(ckpt, plan, dir, &how, form, out, err);

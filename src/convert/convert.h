@@ -10,7 +10,7 @@
 
 int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
                     const struct ram_convert_opts *opts, const struct ram_run *run,
-                    enum ram_form form, char **out, struct ram_err *err);
+                    enum ram_markup form, char **out, struct ram_err *err);
 
 /* The same with a provider of Hessian factors, for the encoders that use them. */
 struct ram_convert_how {
@@ -20,7 +20,7 @@ struct ram_convert_how {
 };
 
 int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                         const struct ram_convert_how *how, enum ram_form form, char **out,
+                         const struct ram_convert_how *how, enum ram_markup form, char **out,
                          struct ram_err *err);
 
 /* Refuses a directory that may not be written: base/output.h; an earlier output is one that holds a

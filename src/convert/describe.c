@@ -91,7 +91,7 @@ static json_t *as_json(const struct ram_conversion *c, struct ram_err *err)
     return root;
 }
 
-static void as_text(const struct ram_conversion *c, json_t *root, enum ram_form form,
+static void as_text(const struct ram_conversion *c, json_t *root, enum ram_markup form,
                     struct ram_buf *buf)
 {
     const struct ram_outline *o = c->outline;
@@ -137,8 +137,8 @@ static void as_text(const struct ram_conversion *c, json_t *root, enum ram_form 
     }
 }
 
-int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_form form, char **out,
-                            struct ram_err *err)
+int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_markup form,
+                            char **out, struct ram_err *err)
 {
     struct ram_buf buf = {0};
 

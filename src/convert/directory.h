@@ -97,8 +97,8 @@ void ram_carried_notice(const struct ram_carried_list *list, const struct ram_ru
 void ram_carried_release(struct ram_carried_list *list);
 
 /* What was or would be written, as text or JSON (describe.c); Markdown is the card. */
-int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_form form, char **out,
-                            struct ram_err *err);
+int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_markup form,
+                            char **out, struct ram_err *err);
 
 /* A line to run->notice for each reason why tensors are left out that a runtime of the source would
  * have used; scales of FP8 weights and computed buffers are not missed (left_out.c). */

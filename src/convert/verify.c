@@ -261,7 +261,7 @@ static void tell_json(const struct verify *v, struct ram_buf *buf)
 }
 
 /* The table of errors: rmse over rms, and the same of the worst group, with its place. */
-static void tell_errors(const struct verify *v, enum ram_form form, struct ram_buf *buf)
+static void tell_errors(const struct verify *v, enum ram_markup form, struct ram_buf *buf)
 {
     struct ram_table table = {0};
 
@@ -284,7 +284,7 @@ static void tell_errors(const struct verify *v, enum ram_form form, struct ram_b
     ram_buf_puts(buf, "\n");
 }
 
-static void tell_findings(const struct verify *v, enum ram_form form, struct ram_buf *buf)
+static void tell_findings(const struct verify *v, enum ram_markup form, struct ram_buf *buf)
 {
     const size_t total = ram_findings_total(&v->findings);
 
@@ -299,7 +299,7 @@ static void tell_findings(const struct verify *v, enum ram_form form, struct ram
         ram_buf_printf(buf, "%s: no difference\n", v->dir);
 }
 
-static int tell(const struct verify *v, enum ram_form form, char **out, struct ram_err *err)
+static int tell(const struct verify *v, enum ram_markup form, char **out, struct ram_err *err)
 {
     struct ram_buf buf = {0};
     struct ram_c_locale locale;
@@ -351,7 +351,7 @@ static int run_checks(struct verify *v, const struct ram_plan *plan, const struc
 }
 
 int ram_verify_run(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
-                   const struct ram_run *run, enum ram_form form, char **out, struct ram_err *err)
+                   const struct ram_run *run, enum ram_markup form, char **out, struct ram_err *err)
 {
     struct verify v = {.dir = dir, .source = source};
 

@@ -9,6 +9,7 @@
 #include "record/plan.h"
 
 int ram_verify_run(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
-                   const struct ram_run *run, enum ram_form form, char **out, struct ram_err *err);
+                   const struct ram_run *run, enum ram_markup form, char **out,
+                   struct ram_err *err);
 
 #endif

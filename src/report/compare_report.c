@@ -108,7 +108,7 @@ static void add_cell(const struct ram_comparison *all, size_t i, const struct co
 }
 
 /* One table of the groups from `group` on that have room in it; the group after them. */
-static size_t write_table(struct ram_compare_layout *layout, size_t group, enum ram_form form,
+static size_t write_table(struct ram_compare_layout *layout, size_t group, enum ram_markup form,
                           struct ram_buf *out, struct ram_err *err)
 {
     const struct ram_comparison *all = layout->all;
@@ -146,7 +146,7 @@ static size_t write_table(struct ram_compare_layout *layout, size_t group, enum 
 
 /* ---- below it ----------------------------------------------------------------------------- */
 
-static void add_meaning(struct ram_buf *out, enum ram_form form, const char *title,
+static void add_meaning(struct ram_buf *out, enum ram_markup form, const char *title,
                         const char *meaning)
 {
     if (form == RAM_MARKDOWN)
@@ -155,7 +155,7 @@ static void add_meaning(struct ram_buf *out, enum ram_form form, const char *tit
         ram_buf_printf(out, "  %-14s %s\n", title, meaning);
 }
 
-static void write_legend(const struct ram_comparison *all, size_t n_groups, enum ram_form form,
+static void write_legend(const struct ram_comparison *all, size_t n_groups, enum ram_markup form,
                          struct ram_buf *out)
 {
     ram_table_heading(out, form, "What the columns mean");
@@ -218,12 +218,12 @@ static void say_missing(const struct ram_compare_layout *layout, size_t group, s
                        layout->all->scores[group]->task, layout->rows[layout->row_of[group]].label);
 }
 
-static void add_note(struct ram_buf *out, enum ram_form form, const char *note)
+static void add_note(struct ram_buf *out, enum ram_markup form, const char *note)
 {
     ram_buf_printf(out, "%s%s%s\n", out->size ? "" : "\n", form == RAM_MARKDOWN ? "* " : "", note);
 }
 
-static void write_notes(const struct ram_compare_layout *layout, enum ram_form form,
+static void write_notes(const struct ram_compare_layout *layout, enum ram_markup form,
                         struct ram_buf *out)
 {
     const struct ram_comparison *all = layout->all;
@@ -257,7 +257,7 @@ static void write_notes(const struct ram_compare_layout *layout, enum ram_form f
 
 /* ---- all of it ---------------------------------------------------------------------------- */
 
-int ram_report_comparison(const struct ram_comparison *all, enum ram_form form, char **out,
+int ram_report_comparison(const struct ram_comparison *all, enum ram_markup form, char **out,
                           struct ram_err *err)
 {
     struct ram_compare_layout layout = {0};

@@ -36,7 +36,7 @@ static void put_row(struct ram_table *table, const struct ram_candidate *c, cons
 }
 
 int ram_report_family(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
-                      size_t n_candidates, enum ram_form form, char **out, struct ram_err *err)
+                      size_t n_candidates, enum ram_markup form, char **out, struct ram_err *err)
 {
     struct ram_table table = {0};
     struct ram_buf text = {0};

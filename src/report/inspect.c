@@ -109,8 +109,8 @@ static double bits_per_weight(const struct ram_manifest *m, const struct digest 
     return m->parameters ? (double)bytes * 8 / (double)m->parameters : 0;
 }
 
-static void put_facts(const struct ram_manifest *m, const struct digest *digest, enum ram_form form,
-                      struct ram_buf *out)
+static void put_facts(const struct ram_manifest *m, const struct digest *digest,
+                      enum ram_markup form, struct ram_buf *out)
 {
     struct ram_buf dtypes = {0};
     struct ram_table table = {0};
@@ -170,7 +170,7 @@ static void put_facts(const struct ram_manifest *m, const struct digest *digest,
 }
 
 /* coded: a column of widths, too. */
-static void put_roles(const struct digest *digest, bool coded, enum ram_form form,
+static void put_roles(const struct digest *digest, bool coded, enum ram_markup form,
                       struct ram_buf *out)
 {
     const char *heads[] = {"role", ">tensors", ">parameters", ">%", NULL, ">bits"};
@@ -211,7 +211,7 @@ static void put_roles(const struct digest *digest, bool coded, enum ram_form for
     ram_table_release(&table);
 }
 
-static void put_sizes(const struct ram_candidate *candidates, size_t n, enum ram_form form,
+static void put_sizes(const struct ram_candidate *candidates, size_t n, enum ram_markup form,
                       struct ram_buf *out)
 {
     static const char *const heads[] = {"method", ">effective bits", ">size", ">compression"};
@@ -243,7 +243,7 @@ static void put_shape(struct ram_table *table, const struct ram_entry *entry)
     ram_buf_release(&shape);
 }
 
-static void put_tensors(const struct ram_manifest *m, bool measured, enum ram_form form,
+static void put_tensors(const struct ram_manifest *m, bool measured, enum ram_markup form,
                         struct ram_buf *out)
 {
     static const char *const heads[] = {"tensor", "shape",     "dtype",   "role",
@@ -340,7 +340,7 @@ static json_t *manifest_json(const struct ram_manifest *m, const struct digest *
 }
 
 int ram_report_manifest(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
-                        size_t n_candidates, enum ram_form form, bool tensors, char **out,
+                        size_t n_candidates, enum ram_markup form, bool tensors, char **out,
                         struct ram_err *err)
 {
     struct digest *const digest = ram_calloc(1, sizeof *digest, err);

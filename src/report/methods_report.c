@@ -125,7 +125,7 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
 
 /* The methods, or the uniform ladder from the largest down. */
 static void put_table(const struct ram_candidate *candidates, size_t n, const struct ranked *order,
-                      bool uniform, enum ram_form form, struct ram_buf *out)
+                      bool uniform, enum ram_markup form, struct ram_buf *out)
 {
     static const char *const widths[] = {">2", ">3", ">4", ">5", ">6", ">8", ">16"};
     struct ram_table table = {0};
@@ -207,7 +207,7 @@ static void put_divergence_legend(const struct ram_candidate *candidates, size_t
 }
 
 int ram_report_compare(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
-                       size_t n_candidates, enum ram_form form, char **out, struct ram_err *err)
+                       size_t n_candidates, enum ram_markup form, char **out, struct ram_err *err)
 {
     struct ram_buf text = {0};
     bool scored = false;

@@ -111,8 +111,8 @@ static void put_role(struct ram_table *table, const struct digest *digest, const
     ram_table_cell(table, "%s", ram_format_in_unit(role->bytes, all_bytes).s);
 }
 
-static void put_roles(const struct ram_plan *plan, const struct digest *digest, enum ram_form form,
-                      struct ram_buf *out)
+static void put_roles(const struct ram_plan *plan, const struct digest *digest,
+                      enum ram_markup form, struct ram_buf *out)
 {
     struct ram_table table = {0};
     struct ram_role all = {.parameters = plan->totals.parameters, .bytes = plan->totals.bytes};
@@ -181,7 +181,7 @@ static void put_meaning(struct ram_table *table, const struct ram_plan *plan, co
 }
 
 static void put_reasons(const struct ram_plan *plan, const struct digest *digest,
-                        enum ram_form form, struct ram_buf *out)
+                        enum ram_markup form, struct ram_buf *out)
 {
     struct ram_table table = {0};
 
@@ -209,7 +209,7 @@ static void put_reasons(const struct ram_plan *plan, const struct digest *digest
 
 /* Two distributions: a stack of experts has one width, whatever its experts would have got. */
 static void put_experts(const struct ram_plan *plan, const struct digest *digest,
-                        enum ram_form form, struct ram_buf *out)
+                        enum ram_markup form, struct ram_buf *out)
 {
     const json_t *const alone = json_object_get(plan->predicted, "per_expert");
     const json_t *const bytes = json_object_get(alone, "bytes");
@@ -235,7 +235,7 @@ static void put_experts(const struct ram_plan *plan, const struct digest *digest
     ram_table_release(&table);
 }
 
-static void put_units(const struct ram_plan *plan, enum ram_form form, struct ram_buf *out)
+static void put_units(const struct ram_plan *plan, enum ram_markup form, struct ram_buf *out)
 {
     static const char *const heads[] = {"unit",   ">tensors",   ">parameters", ">bits",
                                         ">group", ">composite", "reason",      ">size"};
@@ -323,7 +323,7 @@ static void put_fit(struct ram_table *table, const struct ram_plan *plan)
     put_bytes(table, plan, "  = weights", "budget_bytes", "left for the weight files");
 }
 
-static void put_facts(const struct ram_plan *plan, enum ram_form form, struct ram_buf *out)
+static void put_facts(const struct ram_plan *plan, enum ram_markup form, struct ram_buf *out)
 {
     const struct ram_plan_totals *const t = &plan->totals;
     const json_t *const low = json_object_get(plan->predicted, "max_2bit_percent");
@@ -462,7 +462,7 @@ static json_t *plan_json(const struct ram_plan *plan, const struct digest *diges
     return root;
 }
 
-int ram_plan_describe(const struct ram_plan *plan, enum ram_form form, bool units, char **out,
+int ram_plan_describe(const struct ram_plan *plan, enum ram_markup form, bool units, char **out,
                       struct ram_err *err)
 {
     struct digest *const digest = ram_calloc(1, sizeof *digest, err);

@@ -82,8 +82,8 @@ static void tell(const struct ram_score *score, const char *name, struct ram_buf
 }
 
 int ram_report_scores(const struct ram_score *const *scores, const char *const *names,
-                      const struct ram_pairing *pairings, size_t n, enum ram_form form, char **out,
-                      struct ram_err *err)
+                      const struct ram_pairing *pairings, size_t n, enum ram_markup form,
+                      char **out, struct ram_err *err)
 {
     const struct ram_comparison all = {scores, names, pairings, n};
     struct ram_buf buf = {0};

@@ -20,7 +20,7 @@ static void check_json(const char *text)
 static void show(const struct ram_score *const scores[2])
 {
     static const char *const names[2] = {"a", "b"};
-    static const enum ram_form forms[] = {RAM_TEXT, RAM_MARKDOWN, RAM_JSON, RAM_CSV};
+    static const enum ram_markup forms[] = {RAM_TEXT, RAM_MARKDOWN, RAM_JSON, RAM_CSV};
     struct ram_err err = {0};
 
     for (size_t i = 0; i < 2 * sizeof forms / sizeof *forms; i++) {

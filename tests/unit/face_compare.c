@@ -40,7 +40,7 @@ static void add(struct set *set, const char *name, const char *path, const char 
     set->names[set->n++] = name;
 }
 
-static char *describe(struct set *set, enum ram_form form)
+static char *describe(struct set *set, enum ram_markup form)
 {
     struct ram_err err = {0};
     char *text = NULL;
@@ -57,7 +57,7 @@ static void release(struct set *set)
         ram_score_free(set->scores[i]);
 }
 
-static void check_says(struct set *set, enum ram_form form, const char *const *says)
+static void check_says(struct set *set, enum ram_markup form, const char *const *says)
 {
     char *text = describe(set, form);
 
