@@ -80,7 +80,9 @@ def publish(path):
     config = read_json(file)
     rope = config.pop("rope_parameters", {})
     config.setdefault("rope_theta", rope.get("rope_theta", 10000.0))
-    config.setdefault("rope_scaling", None)
+    kind = rope.get("rope_type", "default")
+    scaling = {key: rope[key] for key in rope if key not in ("rope_theta", "partial_rotary_factor")}
+    config.setdefault("rope_scaling", None if kind == "default" else scaling | dict(type=kind))
     if "partial_rotary_factor" in rope:
         config.setdefault("partial_rotary_factor", rope["partial_rotary_factor"])
     if "num_local_experts" in config:

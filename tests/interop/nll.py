@@ -39,15 +39,17 @@ LATENT_YARN = YARN | dict(mscale=1.0, mscale_all_dim=0.8, beta_fast=16.0, beta_s
 GROUPS = dict(n_routed_experts=16, n_group=4, topk_group=2, num_experts_per_tok=3)
 
 # What mlx_lm has not, or does otherwise than transformers: some layers with windows and some without,
-# windows without use_sliding_window; biases of qwen3; MLA whose rotary pairs are not neighbours.
-NOT_IN_MLX = ("sliding_window", "rope_interleave")
+# windows without use_sliding_window; biases of qwen3; MLA whose rotary pairs are not neighbours; YaRN
+# whose range of dimensions is not in whole numbers.
+NOT_IN_MLX = ("sliding_window", "rope_interleave", "truncate")
 
 # kind, what is odd about it
 VARIANTS = [
     ("llama", dict()),
     ("llama", dict(rope_parameters=LLAMA3, tie_word_embeddings=True)),
     ("llama", dict(rope_parameters=YARN, num_key_value_heads=1, dtype=torch.float16)),
-    ("llama", dict(rope_parameters=YARN | dict(attention_factor=1.3, truncate=False))),
+    ("llama", dict(rope_parameters=YARN | dict(attention_factor=1.3))),
+    ("llama", dict(rope_parameters=YARN | dict(truncate=False))),
     ("llama", dict(rope_parameters=dict(rope_type="linear", rope_theta=1e4, factor=3.0))),
     ("llama", dict(attention_bias=True, mlp_bias=True, dtype=torch.float32)),
     ("llama", dict(head_dim=48, rms_norm_eps=1e-3)),
@@ -195,7 +197,8 @@ def run():
             continue
         attempt(f"nll {label} floats", floats, label, source, text)
         biased = kind == "qwen3" and "attention_bias" in extra
-        if not biased and not any(key in extra for key in NOT_IN_MLX):
+        said = extra | extra.get("rope_parameters", {})
+        if not biased and not any(key in said for key in NOT_IN_MLX):
             attempt(f"nll {label} quantised", quantised, label, source, text)
     attempt("nll fp8", fp8, text)
     attempt("nll foreign", foreign, text)
