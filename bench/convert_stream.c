@@ -211,10 +211,10 @@ static void convert(const struct ram_ckpt *ckpt, const struct ram_layout *layout
     snprintf(what, sizeof what, w.bits == 16 ? "convert 16 bits" : "convert %dg%d", w.bits,
              w.group);
     begin(&t);
-    stop_if(ram_convert_run(ckpt, plan, out, &opts, run, RAM_TEXT, NULL, &err), &err);
+    stop_if(ram_convert(ckpt, plan, out, &opts, run, RAM_TEXT, NULL, &err), &err);
     line(what, &t, bytes, plan->totals.parameters);
     begin(&t);
-    stop_if(ram_verify_run(out, ckpt, plan, run, RAM_TEXT, NULL, &err), &err);
+    stop_if(ram_verify(out, ckpt, plan, run, RAM_TEXT, NULL, &err), &err);
     line("  verify it", &t, bytes, plan->totals.parameters);
     ram_plan_free(plan);
 }

@@ -202,7 +202,8 @@ static void print(const char *what, struct cost c, struct cost ours)
 
 static void measure(const char *path, const char *dir, size_t windows, unsigned threads)
 {
-    struct ram_likelihood_opts opts = {0};
+    struct ram_exec exec;
+    struct ram_likelihood_opts opts = {.exec = &exec};
     struct ram_err err = {0};
     struct ram_ckpt *ckpt = NULL;
     struct ram_model *model = NULL;
@@ -210,8 +211,8 @@ static void measure(const char *path, const char *dir, size_t windows, unsigned 
 
     check(ram_ckpt_open(&ckpt, path, &err), &err);
     check(ram_model_open(&model, ckpt, &err), &err);
-    check(ram_pool_new(&opts.pool, threads, &err), &err);
-    threads = ram_pool_threads(opts.pool);
+    check(ram_exec_begin(&exec, &(struct ram_run){.threads = threads}, &err), &err);
+    threads = ram_pool_threads(exec.pool);
     const double bf16 = ram_peak_bf16(), work = window_flops(&model->hp) / 1e9;
     printf(
         "%s; %zu windows of %d tokens, %u threads; peak of a core: bf16 %.0f, f32 %.0f GFLOP/s\n",
@@ -228,7 +229,7 @@ static void measure(const char *path, const char *dir, size_t windows, unsigned 
         print("transformers, torch in bf16", c, ours);
     if (llama(path, dir, windows, threads, &c))
         print("llama-perplexity, bf16", c, ours);
-    ram_pool_free(opts.pool);
+    ram_exec_end(&exec);
     ram_model_close(model);
     ram_ckpt_close(ckpt);
 }

@@ -16,11 +16,13 @@ int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts
                 const struct ram_run *run, struct ram_manifest **out, struct ram_err *err)
 {
     static const struct ram_analyze_opts no_opts;
-    static const struct ram_run no_run;
     struct ram_layout *layout = NULL;
     struct ram_manifest *manifest = NULL;
+    struct ram_exec exec;
 
-    int status = ram_ckpt_check_coding(ckpt, err);
+    int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_ckpt_check_coding(ckpt, err);
     if (!status)
         status = ram_layout_new(&layout, ckpt, err);
     if (!status && layout->quantized)
@@ -31,13 +33,13 @@ int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts
     if (!status)
         status = ram_survey_layout(ckpt, layout, &manifest, err);
     if (!status)
-        status =
-            ram_sweep(ckpt, layout, opts ? opts : &no_opts, run ? run : &no_run, manifest, err);
+        status = ram_sweep(ckpt, layout, opts ? opts : &no_opts, &exec, manifest, err);
     if (status) {
         ram_manifest_free(manifest);
         manifest = NULL;
     }
     *out = manifest;
     ram_layout_free(layout);
+    ram_exec_end(&exec);
     return status;
 }

@@ -8,10 +8,9 @@
 /* What flows into the matrices, for encoders that ask: the model is run on tokens of its own. */
 struct inputs {
     const struct ram_ckpt *ckpt;
-    const struct ram_run *run;
+    const struct ram_exec *exec;
     const char *text;
     const struct ram_manifest *measured; /* or NULL */
-    struct ram_pool *pool;
     struct ram_model *model;
     struct ram_hessians *hessians;
 };
@@ -19,19 +18,16 @@ struct inputs {
 static int open_inputs(void *ctx, struct ram_err *err)
 {
     struct inputs *in = ctx;
-    int status = ram_pool_new(&in->pool, in->run->threads, err);
-    if (!status)
-        status = ram_model_open(&in->model, in->ckpt, err);
+    const int status = ram_model_open(&in->model, in->ckpt, err);
     if (status)
         return status;
-    const struct ram_probe_run how = {in->pool, in->run->max_memory, in->run};
     struct ram_synthetic what = ram_hessian_tokens(ram_model_bytes(in->model), in->text);
     if (in->measured && in->measured->token_length == what.length) {
         what.made = in->measured->tokens;
         what.n_made = in->measured->n_tokens;
     }
     return ram_hessians_open(&in->hessians, in->model, &what, RAM_HESSIAN_DAMP, RAM_HESSIAN_ENCODE,
-                             &how, err);
+                             in->exec, err);
 }
 
 static int factor_of(void *ctx, const char *unit, size_t expert, bool turned,
@@ -68,19 +64,21 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
                 enum ram_markup form, char **out, struct ram_err *err)
 {
     static const struct ram_convert_opts no_opts;
-    static const struct ram_run no_run;
+    struct ram_exec exec;
     struct inputs in = {.ckpt = ckpt,
-                        .run = run ? run : &no_run,
+                        .exec = &exec,
                         .text = opts ? opts->text : NULL,
                         .measured = opts ? opts->measured : NULL};
     const struct ram_weight_inputs inputs = {&in,    open_inputs, factor_of,
                                              forget, settings_of, identify};
-    const struct ram_convert_how how = {opts ? opts : &no_opts, in.run, &inputs};
+    const struct ram_convert_how how = {opts ? opts : &no_opts, &exec, &inputs};
 
-    const int status = ram_convert_informed(ckpt, plan, dir, &how, form, out, err);
+    int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_convert_run(ckpt, plan, dir, &how, form, out, err);
     ram_hessians_close(in.hessians);
     ram_model_close(in.model);
-    ram_pool_free(in.pool);
+    ram_exec_end(&exec);
     return status;
 }
 
@@ -96,7 +94,11 @@ int ram_check_output(const char *path, bool force, const struct ram_ckpt *source
 int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
                const struct ram_run *run, enum ram_markup form, char **out, struct ram_err *err)
 {
-    static const struct ram_run no_run;
+    struct ram_exec exec;
 
-    return ram_verify_run(dir, source, plan, run ? run : &no_run, form, out, err);
+    int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_verify_run(dir, source, plan, &exec, form, out, err);
+    ram_exec_end(&exec);
+    return status;
 }

@@ -12,12 +12,12 @@ int ram_efforts(const struct ram_manifest *manifest, const struct ram_run *run,
                 struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
                 struct ram_err *err)
 {
-    struct ram_pool *pool = NULL;
+    struct ram_exec exec;
 
-    int status = ram_pool_new(&pool, run ? run->threads : 0, err);
+    int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_efforts_plan(manifest, pool, efforts, usual, err);
-    ram_pool_free(pool);
+        status = ram_efforts_plan(manifest, exec.pool, efforts, usual, err);
+    ram_exec_end(&exec);
     return status;
 }
 
@@ -90,27 +90,27 @@ static int uniform_forms(const struct ram_manifest *manifest, const struct ram_m
 
 /* The model makes the tokens itself, from a seed that nothing was decided by. */
 static int held_out(const struct ram_model *model, const struct ram_probe_opts *opts,
-                    const struct ram_probe_run *how, struct ram_synthetic *what, uint32_t **tokens,
+                    const struct ram_exec *exec, struct ram_synthetic *what, uint32_t **tokens,
                     struct ram_err *err)
 {
     *what = ram_probe_tokens(opts, model->hp.moe.n_experts > 0);
     what->seed += HELD_OUT;
     what->text = NULL;
     *tokens = ram_calloc(what->n * what->length, sizeof **tokens, err);
-    return *tokens ? ram_synthetic_tokens(model, what, how, *tokens, err) : RAM_ENOMEM;
+    return *tokens ? ram_synthetic_tokens(model, what, exec, *tokens, err) : RAM_ENOMEM;
 }
 
 static int check(const struct ram_model *source, const struct ram_model *written,
                  const struct ram_affine *as_if, const struct ram_probe_opts *opts,
-                 const struct ram_probe_run *how, struct ram_self_check *out, struct ram_err *err)
+                 const struct ram_exec *exec, struct ram_self_check *out, struct ram_err *err)
 {
     struct ram_synthetic what;
     uint32_t *tokens = NULL;
 
-    int status = held_out(source, opts, how, &what, &tokens, err);
+    int status = held_out(source, opts, exec, &what, &tokens, err);
     const struct ram_sequences on = {tokens, what.n, what.length};
     if (!status)
-        status = ram_check(source, written, as_if, on, how, &out->kld, &out->kld_uniform, err);
+        status = ram_check(source, written, as_if, on, exec, &out->kld, &out->kld_uniform, err);
     if (!status)
         out->tokens = what.n * what.length;
     free(tokens);
@@ -122,26 +122,26 @@ int ram_self_check(const char *dir, const struct ram_ckpt *source,
                    const struct ram_probe_opts *opts, const struct ram_run *run,
                    struct ram_self_check *out, struct ram_err *err)
 {
-    struct ram_probe_run how = {.max_memory = run ? run->max_memory : 0, .run = run};
     struct ram_model *original = NULL, *written = NULL;
     struct ram_affine *as_if = NULL;
     struct ram_ckpt *result = NULL;
     struct ram_plan_totals totals;
+    struct ram_exec exec;
 
     *out = (struct ram_self_check){.kld_uniform = NAN};
     ram_plan_totals(plan, &totals);
-    int status = ram_model_open(&original, source, err);
+    int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_model_open(&original, source, err);
     if (!status)
         status = ram_ckpt_open(&result, dir, err);
     if (!status)
         status = ram_model_open(&written, result, err);
     if (!status)
-        status = ram_pool_new(&how.pool, run ? run->threads : 0, err);
-    if (!status)
         status = uniform_forms(manifest, original, totals.bytes, &as_if, out, err);
     if (!status)
-        status = check(original, written, as_if, opts, &how, out, err);
-    ram_pool_free(how.pool);
+        status = check(original, written, as_if, opts, &exec, out, err);
+    ram_exec_end(&exec);
     ram_model_close(written);
     ram_ckpt_close(result);
     ram_model_close(original);

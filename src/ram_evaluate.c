@@ -14,16 +14,20 @@ int ram_evaluate(const struct ram_ckpt *ckpt, const struct ram_ckpt *reference,
                  struct ram_score **out, struct ram_err *err)
 {
     struct ram_model *model = NULL, *other = NULL;
+    struct ram_exec exec;
 
-    int status = ram_model_open(&model, ckpt, err);
+    int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_model_open(&model, ckpt, err);
     if (!status && reference)
         status = ram_model_open(&other, reference, err);
     if (!status) {
-        ram_notes_tell(&model->notes, run);
-        status = ram_evaluate_models(model, other, opts, run, out, err);
+        ram_notes_tell(&model->notes, &exec);
+        status = ram_evaluate_models(model, other, opts, &exec, out, err);
     }
     ram_model_close(model);
     ram_model_close(other);
+    ram_exec_end(&exec);
     return status;
 }
 

@@ -72,7 +72,7 @@ struct speaker {
 };
 
 static int speak(struct speaker *s, const struct ram_ids *prompt, size_t most,
-                 const struct ram_run *run, struct ram_err *err)
+                 const struct ram_exec *exec, struct ram_err *err)
 {
     const uint32_t *tokens = prompt->items;
     size_t n = prompt->n;
@@ -81,7 +81,7 @@ static int speak(struct speaker *s, const struct ram_ids *prompt, size_t most,
     int status = RAM_OK;
 
     for (size_t i = 0; !status && i < most; i++) {
-        if (run && run->cancelled && run->cancelled(run->user))
+        if (ram_exec_cancelled(exec))
             status = ram_fail(err, RAM_EINTERRUPT, "interrupted");
         else
             status = ram_generator_next(s->generator, tokens, n, &next, err);
@@ -119,12 +119,14 @@ int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *op
     struct speaker s = {.text = text, .user = user};
     struct ram_tokenizer *tokenizer = NULL;
     struct ram_model *model = NULL;
-    struct ram_pool *pool = NULL;
     struct ram_ids ids = {0};
+    struct ram_exec exec;
 
     if (!(opts->temperature >= 0) || isinf(opts->temperature))
         return ram_fail(err, RAM_EUSAGE, "a temperature of %g makes no sense", opts->temperature);
-    int status = ram_model_open(&model, ckpt, err);
+    int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_model_open(&model, ckpt, err);
     if (!status)
         status = ram_tokenizer_read(&tokenizer, ckpt->dir, err);
     if (!status)
@@ -132,24 +134,21 @@ int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *op
     if (!status)
         status = ram_tokenizer_check_ids(tokenizer, ids.items, ids.n, model->hp.vocab, ckpt->name,
                                          "the prompt", err);
-    if (!status)
-        status = ram_pool_new(&pool, run ? run->threads : 0, err);
     if (!status) {
         const struct ram_generator_opts g = {.temperature = opts->temperature,
                                              .seed = opts->seed ? opts->seed : DEFAULT_SEED,
                                              .f32 = opts->f32,
-                                             .pool = pool,
-                                             .max_memory = run ? run->max_memory : 0};
+                                             .exec = &exec};
         s.tokenizer = tokenizer;
         s.ends = find_ends(ckpt, tokenizer);
         status = ram_generator_new(&s.generator, model, &g, err);
     }
     if (!status)
-        status = speak(&s, &ids, opts->max_tokens ? opts->max_tokens : DEFAULT_TOKENS, run, err);
+        status = speak(&s, &ids, opts->max_tokens ? opts->max_tokens : DEFAULT_TOKENS, &exec, err);
     ram_generator_free(s.generator);
-    ram_pool_free(pool);
     ram_ids_release(&ids);
     ram_tokenizer_free(tokenizer);
     ram_model_close(model);
+    ram_exec_end(&exec);
     return status;
 }

@@ -110,7 +110,7 @@ static int keep_tokens(struct ram_manifest *manifest, const struct ram_synthetic
 }
 
 static int add_curves(struct ram_manifest *manifest, const struct ram_model *model,
-                      const struct ram_probe_opts *opts, const struct ram_probe_run *how,
+                      const struct ram_probe_opts *opts, const struct ram_exec *exec,
                       struct ram_err *err)
 {
     const struct ram_synthetic what = ram_hessian_tokens(ram_model_bytes(model), opts->text);
@@ -118,10 +118,10 @@ static int add_curves(struct ram_manifest *manifest, const struct ram_model *mod
     struct ram_hessians *hessians = NULL;
 
     int status = curves ? ram_hessians_open(&hessians, model, &what, RAM_HESSIAN_DAMP,
-                                            RAM_HESSIAN_MEASURE, how, err)
+                                            RAM_HESSIAN_MEASURE, exec, err)
                         : RAM_ENOMEM;
     if (!status)
-        status = ram_error_curves(model, hessians, how, curves, err);
+        status = ram_error_curves(model, hessians, exec, curves, err);
     if (!status)
         status = put_curves(manifest, model, ram_hessians_tokens(hessians), curves, err);
     if (!status)
@@ -133,7 +133,7 @@ static int add_curves(struct ram_manifest *manifest, const struct ram_model *mod
 
 /* Sensitivities on tokens of the model's own; of a mixture those of a finer probe, too. */
 static int add_sensitivities(struct ram_manifest *manifest, const struct ram_model *model,
-                             const struct ram_probe_opts *opts, const struct ram_probe_run *how,
+                             const struct ram_probe_opts *opts, const struct ram_exec *exec,
                              struct ram_err *err)
 {
     const bool sparse = model->hp.moe.n_experts > 0;
@@ -144,14 +144,14 @@ static int add_sensitivities(struct ram_manifest *manifest, const struct ram_mod
         .bits = RAM_PROBE_BITS, .alpha = ram_calloc(model->n_units, sizeof *found.alpha, err)};
 
     int status =
-        tokens && found.alpha ? ram_synthetic_tokens(model, &what, how, tokens, err) : RAM_ENOMEM;
+        tokens && found.alpha ? ram_synthetic_tokens(model, &what, exec, tokens, err) : RAM_ENOMEM;
     if (!status)
-        status = ram_sensitivities(model, on, opts->tier, how, &found, err);
+        status = ram_sensitivities(model, on, opts->tier, exec, &found, err);
     if (!status)
         status = put(manifest, model, &what, opts, &found, err);
     if (!status && sparse && opts->tier == RAM_TIER_KL) {
         found.bits = RAM_PROBE_FINE_BITS;
-        status = ram_sensitivities(model, on, opts->tier, how, &found, err);
+        status = ram_sensitivities(model, on, opts->tier, exec, &found, err);
         if (!status)
             status = put_fine(manifest, model, &found, err);
     }
@@ -174,7 +174,7 @@ static struct ram_probe_opts completed(const struct ram_probe_opts *opts,
 int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *opts,
                     struct ram_err *err)
 {
-    const struct ram_probe_run how = {0};
+    const struct ram_exec exec = ram_exec_alone(NULL);
     struct ram_model *model = NULL;
     uint32_t *tokens = NULL;
     json_t *text = NULL;
@@ -188,7 +188,7 @@ int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *op
         if (opts->curves)
             what = ram_hessian_tokens(ram_model_bytes(model), opts->text);
         tokens = ram_calloc(what.n * what.length, sizeof *tokens, err);
-        status = tokens ? ram_synthetic_tokens(model, &what, &how, tokens, err) : RAM_ENOMEM;
+        status = tokens ? ram_synthetic_tokens(model, &what, &exec, tokens, err) : RAM_ENOMEM;
     }
     free(tokens);
     ram_model_close(model);
@@ -198,18 +198,18 @@ int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *op
 int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
               const struct ram_probe_opts *opts, const struct ram_run *run, struct ram_err *err)
 {
-    struct ram_probe_run how = {.max_memory = run ? run->max_memory : 0, .run = run};
     const struct ram_probe_opts own = completed(opts, manifest);
     struct ram_model *model = NULL;
+    struct ram_exec exec;
 
-    int status = ram_model_open(&model, ckpt, err);
+    int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_pool_new(&how.pool, run ? run->threads : 0, err);
+        status = ram_model_open(&model, ckpt, err);
     if (!status)
-        status = add_sensitivities(manifest, model, &own, &how, err);
+        status = add_sensitivities(manifest, model, &own, &exec, err);
     if (!status && own.curves)
-        status = add_curves(manifest, model, &own, &how, err);
-    ram_pool_free(how.pool);
+        status = add_curves(manifest, model, &own, &exec, err);
+    ram_exec_end(&exec);
     ram_model_close(model);
     return status;
 }

@@ -1,5 +1,5 @@
 /* ram_store.c - ram.h: finished work kept beside an output, and whether it is of these weights. */
-#include "base/store.h"
+#include "base/exec.h"
 
 #include "base/rd.h"
 #include "ckpt/digest.h"
@@ -10,14 +10,8 @@
 /* The digest of the checkpoint that was measured last; it has no scope. */
 #define SUBJECT "checkpoint"
 
-static void notice(const struct ram_run *run, const char *line)
-{
-    if (run && run->notice)
-        run->notice(run->user, line);
-}
-
 static void notice_found(const struct ram_store_found *found, const char *path, bool resume,
-                         const struct ram_run *run)
+                         const struct ram_exec *exec)
 {
     struct ram_buf line = {0};
 
@@ -37,7 +31,7 @@ static void notice_found(const struct ram_store_found *found, const char *path, 
                        "not used, because --resume was not given",
                        path, found->n_records);
     if (line.data && !line.failed)
-        notice(run, line.data);
+        ram_exec_notice(exec, "%s", line.data);
     ram_buf_release(&line);
 }
 
@@ -78,23 +72,19 @@ static int check_subject(struct ram_store *store, const char *path, const struct
 
 /* A store that cannot be made is no reason not to work; one that should be read but cannot is. */
 static int open_or_go_on(struct ram_store **out, const char *path, bool resume,
-                         const struct ram_run *run, struct ram_err *err)
+                         const struct ram_exec *exec, struct ram_err *err)
 {
     struct ram_store_found found;
     struct ram_err own = {0};
-    struct ram_buf line = {0};
 
     const int status = ram_store_new(out, path, resume, &found, &own);
     if (!status)
-        notice_found(&found, path, resume, run);
+        notice_found(&found, path, resume, exec);
     if (status == RAM_OK || status != RAM_EIO || resume) {
         *err = own;
         return status;
     }
-    ram_buf_printf(&line, "%s; an interrupted run will have to begin again", own.message);
-    if (!line.failed)
-        notice(run, line.data);
-    ram_buf_release(&line);
+    ram_exec_notice(exec, "%s; an interrupted run will have to begin again", own.message);
     return RAM_OK;
 }
 
@@ -118,25 +108,26 @@ int ram_store_open(struct ram_store **out, const char *path, const struct ram_ck
 {
     struct ram_store *store = NULL;
     struct ram_digest *digest = NULL;
-    struct ram_pool *pool = NULL;
+    struct ram_exec exec;
 
     *out = NULL;
-    int status = open_or_go_on(&store, path, resume, run, err);
-    if (status || !store)
-        return status;
-    status = ram_pool_new(&pool, run ? run->threads : 0, err);
+    int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_digest_new(&digest, ckpt, pool, err);
+        status = open_or_go_on(&store, path, resume, &exec, err);
+    if (status || !store)
+        goto done;
+    status = ram_digest_new(&digest, ckpt, exec.pool, err);
     if (!status)
         status = check_subject(store, path, ckpt, digest, err);
     if (!status)
         status = ram_store_bind(store, digest->sha256, err);
     ram_digest_free(digest);
-    ram_pool_free(pool);
     if (status)
         ram_store_free(store, false);
     else
         *out = store;
+done:
+    ram_exec_end(&exec);
     return status;
 }
 

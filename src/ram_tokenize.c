@@ -34,9 +34,10 @@ void ram_tokenizer_sizes(const struct ram_tokenizer *tokenizer, uint64_t *ids, u
 int ram_text_read(const char *path, const struct ram_run *run, char **text, size_t *size,
                   struct ram_err *err)
 {
+    const struct ram_exec exec = ram_exec_alone(run);
     struct ram_textfile file = {0};
 
-    const int status = ram_textfile_read(&file, path, MAX_TEXT, RAM_TEXTFILE_VERBATIM, run, err);
+    const int status = ram_textfile_read(&file, path, MAX_TEXT, RAM_TEXTFILE_VERBATIM, &exec, err);
     if (status)
         return status;
     *text = file.text;

@@ -10,6 +10,7 @@
 
 #include "convert/convert.h"
 #include "convert/outline.h"
+#include "convert/verify.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -58,13 +59,39 @@ static inline void case_close(struct test_case *c)
     make_remove_dir(c->dir);
 }
 
+/* ram_convert and ram_verify without an encoder that runs the model. */
+static inline int convert_by(const struct ram_ckpt *ckpt, const struct ram_plan *plan,
+                             const char *out, const struct ram_convert_opts *opts,
+                             const struct ram_run *run, char **text, struct ram_err *err)
+{
+    struct ram_exec exec;
+    const struct ram_convert_how how = {opts, &exec, NULL};
+    int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_convert_run(ckpt, plan, out, &how, text ? RAM_JSON : RAM_TEXT, text, err);
+    ram_exec_end(&exec);
+    return status;
+}
+
+static inline int verify_by(struct test_case *c, const struct ram_ckpt *source,
+                            const struct ram_plan *plan, const struct ram_run *run,
+                            enum ram_markup markup, char **text)
+{
+    struct ram_exec exec;
+    int status = ram_exec_begin(&exec, run, &c->err);
+    if (!status)
+        status = ram_verify_run(c->out, source, plan, &exec, markup, text, &c->err);
+    ram_exec_end(&exec);
+    return status;
+}
+
 /* Converts to c->out; *text (may be NULL) is the JSON description. */
 static inline int case_convert(struct test_case *c, const struct ram_convert_opts *opts,
                                unsigned threads, char **text)
 {
     const struct ram_run run = {.threads = threads};
     c->err = (struct ram_err){0};
-    return ram_convert_run(c->ckpt, c->plan, c->out, opts, &run, RAM_JSON, text, &c->err);
+    return convert_by(c->ckpt, c->plan, c->out, opts, &run, text, &c->err);
 }
 
 /* dir/name whole, with a final 0; NULL if it is not there. */

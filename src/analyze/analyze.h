@@ -10,6 +10,7 @@
 #ifndef RAM_ANALYZE_ANALYZE_H
 #define RAM_ANALYZE_ANALYZE_H
 
+#include "base/exec.h"
 #include "ckpt/layout.h"
 #include "record/manifest.h"
 
@@ -20,11 +21,11 @@ int ram_survey_layout(const struct ram_ckpt *ckpt, const struct ram_layout *layo
 /*
  * Measures every entry that is not skipped and writes the settings into the manifest. All other
  * floating weights that the output keeps are read too, to make sure that they are finite.
- * RAM_ENOMEM names the memory that is needed at least; what run->store has of the same
+ * RAM_ENOMEM names the memory that is needed at least; what exec->store has of the same
  * settings is not measured again; RAM_EFORMAT names the first weight that is NaN or infinite.
  */
 int ram_sweep(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
-              const struct ram_analyze_opts *opts, const struct ram_run *run,
+              const struct ram_analyze_opts *opts, const struct ram_exec *exec,
               struct ram_manifest *manifest, struct ram_err *err);
 
 #endif

@@ -11,7 +11,6 @@
 #include "analyze/partial.h"
 #include "analyze/spectrum.h"
 #include "base/cpu.h"
-#include "base/pool.h"
 #include "kern/coarse.h"
 
 #include <stdatomic.h>
@@ -26,7 +25,6 @@ enum {
     SEED = 42
 };
 
-#define MAX_MEMORY ((uint64_t)2 << 30)
 /* What is resident apart from weights and working memory: the program, headers, the manifest. */
 #define BASE_MEMORY  ((uint64_t)24 << 20)
 #define ENTRY_MEMORY ((uint64_t)1 << 11)
@@ -52,10 +50,9 @@ struct item {
 struct sweep {
     const struct ram_ckpt *ckpt;
     const struct ram_layout *layout;
-    const struct ram_run *run;
+    const struct ram_exec *exec;
     struct ram_analyze_opts opts; /* defaults filled in */
     struct ram_manifest *manifest;
-    struct ram_pool *pool;
     struct ram_store_scope scope;
     struct item *items;
     size_t n_items;
@@ -66,11 +63,6 @@ struct sweep {
     atomic_uint_least64_t done;
     atomic_bool cancelled;
 };
-
-static uint64_t memory_limit(const struct ram_run *run)
-{
-    return run->max_memory ? run->max_memory : MAX_MEMORY;
-}
 
 /* ---- settings ------------------------------------------------------------------------------ */
 
@@ -165,7 +157,7 @@ static size_t product_memory(const struct ram_source *source, unsigned threads)
 static int settle(const struct sweep *sweep, struct item *item, struct ram_err *err)
 {
     const struct ram_source *source = &sweep->layout->sources[item->index];
-    const unsigned threads = ram_pool_threads(sweep->pool);
+    const unsigned threads = ram_pool_threads(sweep->exec->pool);
     struct ram_measure job = job_of(sweep, item, NULL, NULL);
 
     item->workspace = ram_measure_workspace(&job, item->scored, 1);
@@ -185,7 +177,7 @@ static int settle(const struct sweep *sweep, struct item *item, struct ram_err *
     return ram_fail(err, RAM_ENOMEM,
                     "tensor '%s' needs %llu MiB of memory with %u threads, %llu MiB are allowed",
                     source->tensor->name, (unsigned long long)((need + mebi - 1) / mebi), threads,
-                    (unsigned long long)(memory_limit(sweep->run) / mebi));
+                    (unsigned long long)(sweep->exec->max_memory / mebi));
 }
 
 static int by_place(const void *a, const void *b)
@@ -240,7 +232,7 @@ done:
 
 static void release_workspaces(struct sweep *sweep)
 {
-    for (unsigned k = 0; sweep->workspaces && k < ram_pool_threads(sweep->pool); k++) {
+    for (unsigned k = 0; sweep->workspaces && k < ram_pool_threads(sweep->exec->pool); k++) {
         free(sweep->workspaces[k].data);
         sweep->workspaces[k] = (struct workspace){0};
     }
@@ -254,7 +246,7 @@ static int prepare_workspaces(struct sweep *sweep, unsigned n, size_t size, uint
 {
     uint64_t sum = beside;
 
-    for (unsigned k = 0; k < ram_pool_threads(sweep->pool); k++) {
+    for (unsigned k = 0; k < ram_pool_threads(sweep->exec->pool); k++) {
         const size_t have = sweep->workspaces[k].size;
         sum += k < n && size > have ? size : have;
     }
@@ -277,16 +269,13 @@ static int prepare_workspaces(struct sweep *sweep, unsigned n, size_t size, uint
 /* From the thread that called the stage only. */
 static void report(struct sweep *sweep, const struct item *item)
 {
-    const struct ram_run *run = sweep->run;
     const struct ram_progress progress = {.stage = "analyze",
                                           .item = sweep->manifest->entries[item->index].name,
                                           .done = atomic_load(&sweep->done),
                                           .total = sweep->total};
 
-    if (run->progress)
-        run->progress(run->user, &progress);
-    ram_store_tell(run->store, run);
-    if (run->cancelled && run->cancelled(run->user))
+    ram_exec_progress(sweep->exec, &progress);
+    if (ram_exec_cancelled(sweep->exec))
         atomic_store(&sweep->cancelled, true);
 }
 
@@ -313,7 +302,7 @@ static int work_on(struct sweep *sweep, const struct item *item, struct ram_pool
     } else {
         status = ram_measure(&job, entry, err);
         if (!status)
-            ram_partial_add(sweep->run->store, &sweep->scope, entry);
+            ram_partial_add(sweep->exec->store, &sweep->scope, entry);
     }
     atomic_fetch_add(&sweep->done, item->bytes);
     return status;
@@ -328,7 +317,7 @@ static int work_on_one(void *ctx, size_t i, unsigned worker, struct ram_err *err
 {
     const struct batch *batch = ctx;
     struct sweep *sweep = batch->sweep;
-    const size_t next = batch->first + i + ram_pool_threads(sweep->pool);
+    const size_t next = batch->first + i + ram_pool_threads(sweep->exec->pool);
 
     if (next < sweep->n_items)
         read_ahead(sweep, &sweep->items[next]);
@@ -341,13 +330,13 @@ static int work_with_pool(struct sweep *sweep, size_t i, struct ram_err *err)
 
     read_ahead(sweep, item);
     const int status = prepare_workspaces(sweep, 1, item->workspace, item->beside, err);
-    return status ? status : work_on(sweep, item, sweep->pool, 0, err);
+    return status ? status : work_on(sweep, item, sweep->exec->pool, 0, err);
 }
 
 /* Items [first, end), one matrix to a thread. */
 static int work_side_by_side(struct sweep *sweep, size_t first, size_t end, struct ram_err *err)
 {
-    const unsigned threads = ram_pool_threads(sweep->pool);
+    const unsigned threads = ram_pool_threads(sweep->exec->pool);
     struct batch batch = {sweep, first};
     size_t workspace = 0, beside = 0;
 
@@ -357,7 +346,7 @@ static int work_side_by_side(struct sweep *sweep, size_t first, size_t end, stru
     }
     const int status =
         prepare_workspaces(sweep, threads, workspace, (uint64_t)beside * threads, err);
-    return status ? status : ram_pool_for(sweep->pool, end - first, work_on_one, &batch, err);
+    return status ? status : ram_pool_for(sweep->exec->pool, end - first, work_on_one, &batch, err);
 }
 
 static int work(struct sweep *sweep, struct ram_err *err)
@@ -386,30 +375,28 @@ static int work(struct sweep *sweep, struct ram_err *err)
 /* What an earlier run has measured with the same settings. */
 static int load_partial(struct sweep *sweep, struct ram_err *err)
 {
-    const int status = ram_partial_scope(sweep->run->store, sweep->manifest, &sweep->scope, err);
+    const int status = ram_partial_scope(sweep->exec->store, sweep->manifest, &sweep->scope, err);
 
     if (!status)
-        ram_partial_load(sweep->run->store, &sweep->scope, sweep->manifest);
+        ram_partial_load(sweep->exec->store, &sweep->scope, sweep->manifest);
     return status;
 }
 
 int ram_sweep(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
-              const struct ram_analyze_opts *opts, const struct ram_run *run,
+              const struct ram_analyze_opts *opts, const struct ram_exec *exec,
               struct ram_manifest *manifest, struct ram_err *err)
 {
     struct sweep sweep = {
-        .ckpt = ckpt, .layout = layout, .run = run, .opts = *opts, .manifest = manifest};
-    const uint64_t limit = memory_limit(run);
+        .ckpt = ckpt, .layout = layout, .exec = exec, .opts = *opts, .manifest = manifest};
+    const uint64_t limit = exec->max_memory;
 
     sweep.base = BASE_MEMORY + ENTRY_MEMORY * layout->n_sources;
     sweep.memory = limit > sweep.base ? limit - sweep.base : 0;
     sweep.opts.seed = opts->seed ? opts->seed : SEED;
     int status = write_settings(&sweep, err);
-    if (!status)
-        status = ram_pool_new(&sweep.pool, run->threads, err);
     if (status)
         goto done;
-    sweep.workspaces = ram_calloc(ram_pool_threads(sweep.pool), sizeof *sweep.workspaces, err);
+    sweep.workspaces = ram_calloc(ram_pool_threads(exec->pool), sizeof *sweep.workspaces, err);
     if (!sweep.workspaces) {
         status = RAM_ENOMEM;
         goto done;
@@ -423,6 +410,5 @@ done:
     release_workspaces(&sweep);
     free(sweep.workspaces);
     free(sweep.items);
-    ram_pool_free(sweep.pool);
     return status;
 }

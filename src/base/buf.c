@@ -1,7 +1,6 @@
 /* buf.c - see buf.h. */
 #include "base/buf.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,19 +38,26 @@ void ram_buf_puts(struct ram_buf *buf, const char *s)
     ram_buf_add(buf, s, strlen(s));
 }
 
+void ram_buf_vprintf(struct ram_buf *buf, const char *fmt, va_list args)
+{
+    va_list again;
+
+    va_copy(again, args);
+    const int n = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
+    if (n < 0 || !reserve(buf, (size_t)n))
+        return;
+    vsnprintf(buf->data + buf->size, (size_t)n + 1, fmt, args);
+    buf->size += (size_t)n;
+}
+
 void ram_buf_printf(struct ram_buf *buf, const char *fmt, ...)
 {
     va_list args;
 
     va_start(args, fmt);
-    const int n = vsnprintf(NULL, 0, fmt, args);
+    ram_buf_vprintf(buf, fmt, args);
     va_end(args);
-    if (n < 0 || !reserve(buf, (size_t)n))
-        return;
-    va_start(args, fmt);
-    vsnprintf(buf->data + buf->size, (size_t)n + 1, fmt, args);
-    va_end(args);
-    buf->size += (size_t)n;
 }
 
 int ram_buf_take(struct ram_buf *buf, char **out, struct ram_err *err)

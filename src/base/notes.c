@@ -26,8 +26,8 @@ int ram_notes_add(struct ram_notes *notes, struct ram_arena *arena, struct ram_e
     return RAM_OK;
 }
 
-void ram_notes_tell(const struct ram_notes *notes, const struct ram_run *run)
+void ram_notes_tell(const struct ram_notes *notes, const struct ram_exec *exec)
 {
-    for (size_t i = 0; run && run->notice && i < notes->n; i++)
-        run->notice(run->user, notes->lines[i]);
+    for (size_t i = 0; i < notes->n; i++)
+        ram_exec_notice(exec, "%s", notes->lines[i]);
 }

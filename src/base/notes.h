@@ -2,6 +2,7 @@
 #ifndef RAM_BASE_NOTES_H
 #define RAM_BASE_NOTES_H
 
+#include "base/exec.h"
 #include "base/mem.h"
 
 struct ram_notes {
@@ -13,7 +14,7 @@ struct ram_notes {
 int ram_notes_add(struct ram_notes *notes, struct ram_arena *arena, struct ram_err *err,
                   const char *fmt, ...) RAM_PRINTF(4, 5);
 
-/* Hands each line to run's notice, if there is one. */
-void ram_notes_tell(const struct ram_notes *notes, const struct ram_run *run);
+/* Hands each line to the user. */
+void ram_notes_tell(const struct ram_notes *notes, const struct ram_exec *exec);
 
 #endif

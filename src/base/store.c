@@ -423,18 +423,9 @@ void ram_store_reserve(struct ram_store *store, uint64_t bytes)
         store->reserved = bytes;
 }
 
-void ram_store_tell(struct ram_store *store, const struct ram_run *run)
+const char *ram_store_complaint(struct ram_store *store)
 {
-    struct ram_buf line = {0};
-
-    if (!store || !run || !run->notice || !atomic_load(&store->failed) ||
-        atomic_exchange(&store->told, true))
-        return;
-    ram_buf_printf(&line,
-                   "finished work cannot be kept any more (%s); this run goes on, but if it is "
-                   "interrupted, --resume continues from what was kept before",
-                   store->failure);
-    if (!line.failed)
-        run->notice(run->user, line.data);
-    ram_buf_release(&line);
+    return store && atomic_load(&store->failed) && !atomic_exchange(&store->told, true)
+               ? store->failure
+               : NULL;
 }

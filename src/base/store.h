@@ -13,7 +13,8 @@
  * something else is therefore never found, and several settings can share a store.
  *
  * A store is an aid. When it cannot be written (a full disk), the work goes on without it, and
- * ram_store_tell says so once. All functions accept NULL, which keeps nothing and finds nothing.
+ * ram_store_complaint says so once. All functions accept NULL, which keeps nothing and finds
+ * nothing.
  */
 #ifndef RAM_BASE_STORE_H
 #define RAM_BASE_STORE_H
@@ -105,8 +106,9 @@ void ram_store_reserve(struct ram_store *store, uint64_t bytes);
 /* Where a conversion writes, to be freed. NULL with RAM_ENOMEM. */
 char *ram_store_output(const struct ram_store *store, struct ram_err *err);
 
-/* Says once that the store cannot be written any more. From the thread that called the stage. */
-void ram_store_tell(struct ram_store *store, const struct ram_run *run);
+/* Why the store cannot be written any more, when it is first asked for after that; NULL otherwise.
+ * ram_exec_progress tells the user. */
+const char *ram_store_complaint(struct ram_store *store);
 
 /* ---- the log as bytes -------------------------------------------------------------------- */
 

@@ -36,7 +36,7 @@ struct ram_store {
 /* Seconds on a clock that does not jump. */
 double ram_store_now(void);
 
-/* Keeps the first failure for ram_store_tell. */
+/* Keeps the first failure for ram_store_complaint. */
 void ram_store_failed(struct ram_store *store, const struct ram_err *err);
 
 /* "<path>/<name>", NULL without memory. */

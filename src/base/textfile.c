@@ -209,15 +209,8 @@ static void translate_line_ends(struct ram_textfile *file, struct changes *chang
     file->size = (size_t)(to - file->text);
 }
 
-static void tell(const struct ram_run *run, struct ram_buf *line)
-{
-    if (run && run->notice && !line->failed && line->size)
-        run->notice(run->user, line->data);
-    ram_buf_release(line);
-}
-
 static void tell_changes(const struct changes *changes, const char *where,
-                         const struct ram_run *run)
+                         const struct ram_exec *exec)
 {
     struct ram_buf line = {0};
 
@@ -232,16 +225,13 @@ static void tell_changes(const struct changes *changes, const char *where,
     if (changes->n_cut)
         ram_buf_printf(&line, "%sthe file ends inside a character, which was left out",
                        line.size ? "; " : "");
-    if (line.size && !line.failed) {
-        struct ram_buf whole = {0};
-        ram_buf_printf(&whole, "%s: %s", where, line.data);
-        tell(run, &whole);
-    }
+    if (line.size && !line.failed)
+        ram_exec_notice(exec, "%s: %s", where, line.data);
     ram_buf_release(&line);
 }
 
 static void tell_verbatim(const struct ram_textfile *file, bool mark, const char *where,
-                          const struct ram_run *run)
+                          const struct ram_exec *exec)
 {
     const uint8_t *data = (const uint8_t *)file->text;
     const size_t first = ram_utf8_valid(data, file->size);
@@ -256,11 +246,13 @@ static void tell_verbatim(const struct ram_textfile *file, bool mark, const char
                        line.size ? "; " : "", where,
                        ram_utf8_count_invalid(data + first, file->size - first), first,
                        data[first]);
-    tell(run, &line);
+    if (line.size && !line.failed)
+        ram_exec_notice(exec, "%s", line.data);
+    ram_buf_release(&line);
 }
 
 static int check_and_change(struct ram_textfile *file, const char *where, enum ram_textfile_use use,
-                            const struct ram_run *run, struct ram_err *err)
+                            const struct ram_exec *exec, struct ram_err *err)
 {
     const uint8_t *data = (const uint8_t *)file->text;
     const bool mark = file->size >= 3 && !memcmp(data, "\xef\xbb\xbf", 3);
@@ -270,7 +262,7 @@ static int check_and_change(struct ram_textfile *file, const char *where, enum r
     if (status)
         return status;
     if (use == RAM_TEXTFILE_VERBATIM) {
-        tell_verbatim(file, mark, where, run);
+        tell_verbatim(file, mark, where, exec);
         return RAM_OK;
     }
     const size_t valid = ram_utf8_valid(data, file->size);
@@ -289,7 +281,7 @@ static int check_and_change(struct ram_textfile *file, const char *where, enum r
     translate_line_ends(file, &changes);
     if (!file->size)
         return ram_fail(err, RAM_EFORMAT, "%s: the file is empty", where);
-    tell_changes(&changes, where, run);
+    tell_changes(&changes, where, exec);
     return RAM_OK;
 }
 
@@ -338,18 +330,18 @@ static int read_all(int fd, const char *where, size_t max, char **data, size_t *
 }
 
 int ram_textfile_take(struct ram_textfile *out, char *bytes, size_t size, const char *where,
-                      enum ram_textfile_use use, const struct ram_run *run, struct ram_err *err)
+                      enum ram_textfile_use use, const struct ram_exec *exec, struct ram_err *err)
 {
     *out = (struct ram_textfile){.text = bytes, .size = size, .file_size = size};
     ram_sha256(bytes, size, out->sha256);
-    const int status = check_and_change(out, where, use, run, err);
+    const int status = check_and_change(out, where, use, exec, err);
     if (status)
         ram_textfile_release(out);
     return status;
 }
 
 int ram_textfile_read(struct ram_textfile *out, const char *path, size_t max,
-                      enum ram_textfile_use use, const struct ram_run *run, struct ram_err *err)
+                      enum ram_textfile_use use, const struct ram_exec *exec, struct ram_err *err)
 {
     const bool is_stdin = !strcmp(path, "-");
     const char *where = is_stdin ? "standard input" : path;
@@ -363,7 +355,7 @@ int ram_textfile_read(struct ram_textfile *out, const char *path, size_t max,
     int status = read_all(fd, where, max, &bytes, &size, err);
     if (!is_stdin)
         close(fd);
-    return status ? status : ram_textfile_take(out, bytes, size, where, use, run, err);
+    return status ? status : ram_textfile_take(out, bytes, size, where, use, exec, err);
 }
 
 void ram_textfile_release(struct ram_textfile *file)

@@ -10,6 +10,7 @@
 #define RAM_BASE_TEXTFILE_H
 
 #include "base/err.h"
+#include "base/exec.h"
 #include "base/hash.h"
 
 enum ram_textfile_use {
@@ -32,12 +33,12 @@ struct ram_textfile {
  * in a notice what was left out or changed. RAM_EFORMAT: not text, or empty (not if verbatim).
  */
 int ram_textfile_read(struct ram_textfile *out, const char *path, size_t max,
-                      enum ram_textfile_use use, const struct ram_run *run, struct ram_err *err);
+                      enum ram_textfile_use use, const struct ram_exec *exec, struct ram_err *err);
 
 /* The same from bytes, whose ownership passes on (0-terminated, from malloc). where: what messages
  * begin with. */
 int ram_textfile_take(struct ram_textfile *out, char *bytes, size_t size, const char *where,
-                      enum ram_textfile_use use, const struct ram_run *run, struct ram_err *err);
+                      enum ram_textfile_use use, const struct ram_exec *exec, struct ram_err *err);
 void ram_textfile_release(struct ram_textfile *file);
 
 #endif

@@ -291,29 +291,21 @@ bool ram_has_tokenizer(const char *dir)
     return found;
 }
 
-void ram_carried_notice(const struct ram_carried_list *list, const struct ram_run *run)
+void ram_carried_notice(const struct ram_carried_list *list, const struct ram_exec *exec)
 {
-    struct ram_buf line = {0};
-
-    if (!run->notice)
-        return;
     if (!list->tokenizer && list->tokenizer_lost)
-        run->notice(run->user, "the output has no tokenizer, because that of the source cannot be "
-                               "copied: copy its files into both before text is generated");
+        ram_exec_notice(exec, "the output has no tokenizer, because that of the source cannot be "
+                              "copied: copy its files into both before text is generated");
     else if (!list->tokenizer)
-        run->notice(run->user, "the source has no tokenizer, so the output has none either: copy "
-                               "the tokenizer's files into both before text is generated");
+        ram_exec_notice(exec, "the source has no tokenizer, so the output has none either: copy "
+                              "the tokenizer's files into both before text is generated");
     for (size_t i = 0; i < list->n_passed_over; i++)
-        run->notice(run->user, list->passed_over[i]);
-    if (!list->n_outside)
-        return;
-    ram_buf_printf(&line,
-                   "links lead out of the checkpoint under %zu of the names that are copied, such "
-                   "as %s: the output has the files that they lead to",
-                   list->n_outside, list->outside);
-    if (!line.failed)
-        run->notice(run->user, line.data);
-    ram_buf_release(&line);
+        ram_exec_notice(exec, "%s", list->passed_over[i]);
+    if (list->n_outside)
+        ram_exec_notice(exec,
+                        "links lead out of the checkpoint under %zu of the names that are copied, "
+                        "such as %s: the output has the files that they lead to",
+                        list->n_outside, list->outside);
 }
 
 /* ---- copying ----------------------------------------------------------------------------- */

@@ -162,33 +162,33 @@ static bool is_weight_file(void *ctx, const char *name)
     return false;
 }
 
-static int open_staging(const struct ram_conversion *c, const struct ram_run *run,
+static int open_staging(const struct ram_conversion *c, const struct ram_exec *exec,
                         struct ram_staging *staging, struct ram_err *err)
 {
-    if (!run->store)
+    if (!exec->store)
         return ram_staging_open(staging, c->dir, c->replace, err);
-    char *path = ram_store_output(run->store, err);
+    char *path = ram_store_output(exec->store, err);
     if (!path)
         return RAM_ENOMEM;
     ram_directory_clear(path, is_weight_file, c->outline);
     return ram_staging_reopen(staging, c->dir, path, c->replace, err);
 }
 
-static int write_all(struct ram_conversion *c, const struct ram_run *run, struct ram_err *err)
+static int write_all(struct ram_conversion *c, const struct ram_exec *exec, struct ram_err *err)
 {
     const struct ram_encoding encoding = {c->encoder, c->inputs, c->dir};
     struct ram_staging staging = {0};
     bool resumable = false;
 
-    int status = open_staging(c, run, &staging, err);
+    int status = open_staging(c, exec, &staging, err);
     if (status)
         return status;
     if (!status)
         status = ram_output_check_space(staging.path, "the weight files",
                                         bytes_needed(c->outline, staging.path), err);
-    ram_store_reserve(run->store, bytes_needed(c->outline, staging.path));
+    ram_store_reserve(exec->store, bytes_needed(c->outline, staging.path));
     if (!status)
-        status = ram_stream(c->ckpt, c->outline, &encoding, staging.path, run, c->results,
+        status = ram_stream(c->ckpt, c->outline, &encoding, staging.path, exec, c->results,
                             &resumable, err);
     staging.keep = resumable;
     if (!status)
@@ -196,7 +196,7 @@ static int write_all(struct ram_conversion *c, const struct ram_run *run, struct
     if (!status)
         status = write_texts(c, staging.path, err);
     if (!status) {
-        ram_written_put(run->store, staging.path, c->key, c->results, c->outline->n_modules);
+        ram_written_put(exec->store, staging.path, c->key, c->results, c->outline->n_modules);
         status = ram_staging_commit(&staging, c->replace, err);
     }
     ram_staging_release(&staging);
@@ -217,33 +217,24 @@ static char *last_part(const char *dir, struct ram_err *err)
 }
 
 /* The encoder then uses other tokens than the plan was decided by. */
-static void notice_calibration(const struct ram_conversion *c, const struct ram_run *run)
+static void notice_calibration(const struct ram_conversion *c, const struct ram_exec *exec)
 {
     const json_t *text = ram_plan_calibration(c->plan);
     const char *file = json_string_value(json_object_get(text, "file"));
-    char line[512];
 
-    if (!run->notice || !text || !c->encoder->wants_inputs || c->encoded_on)
-        return;
-    snprintf(
-        line, sizeof line,
-        "the plan was decided with the calibration text %s; without --calibration the encoder %s "
-        "uses text that the model generates",
-        file ? file : "?", c->encoder->name);
-    run->notice(run->user, line);
+    if (text && c->encoder->wants_inputs && !c->encoded_on)
+        ram_exec_notice(exec,
+                        "the plan was decided with the calibration text %s; without --calibration "
+                        "the encoder %s uses text that the model generates",
+                        file ? file : "?", c->encoder->name);
 }
 
-static void notice_fallbacks(const struct ram_conversion *c, const struct ram_run *run)
+static void notice_fallbacks(const struct ram_conversion *c, const struct ram_exec *exec)
 {
-    for (size_t m = 0; run->notice && m < c->outline->n_modules; m++) {
+    for (size_t m = 0; m < c->outline->n_modules; m++) {
         const struct ram_out_module *module = &c->outline->modules[m];
-        struct ram_buf line = {0};
-        if (!module->fallback)
-            continue;
-        ram_buf_printf(&line, "%s: %s", module->target->module, module->fallback);
-        if (!line.failed)
-            run->notice(run->user, line.data);
-        ram_buf_release(&line);
+        if (module->fallback)
+            ram_exec_notice(exec, "%s: %s", module->target->module, module->fallback);
     }
 }
 
@@ -305,25 +296,25 @@ static int prepare(struct ram_conversion *c, struct ram_store *store, struct ram
     return status;
 }
 
-int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                         const struct ram_convert_how *how, enum ram_markup form, char **out,
-                         struct ram_err *err)
+int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
+                    const struct ram_convert_how *how, enum ram_markup form, char **out,
+                    struct ram_err *err)
 {
     struct ram_conversion c = {
         .ckpt = ckpt, .plan = plan, .opts = how->opts, .dir = dir, .inputs = how->inputs};
 
     c.output_name = last_part(dir, err);
-    int status = c.output_name ? prepare(&c, how->run->store, err) : RAM_ENOMEM;
+    int status = c.output_name ? prepare(&c, how->exec->store, err) : RAM_ENOMEM;
     if (!status) {
-        ram_notice_left_out(c.layout, how->run);
-        ram_carried_notice(&c.carried, how->run);
-        ram_notes_tell(&c.layout->notes, how->run);
-        notice_fallbacks(&c, how->run);
+        ram_notice_left_out(c.layout, how->exec);
+        ram_carried_notice(&c.carried, how->exec);
+        ram_notes_tell(&c.layout->notes, how->exec);
+        notice_fallbacks(&c, how->exec);
         if (!status)
-            notice_calibration(&c, how->run);
+            notice_calibration(&c, how->exec);
     }
     if (!status && !how->opts->dry_run && !c.written)
-        status = write_all(&c, how->run, err);
+        status = write_all(&c, how->exec, err);
     if (!status && out)
         status = ram_conversion_describe(&c, form, out, err);
     free(c.results);
@@ -333,12 +324,4 @@ int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *pla
     ram_outline_free(c.outline);
     ram_layout_free(c.layout);
     return status;
-}
-
-int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                    const struct ram_convert_opts *opts, const struct ram_run *run,
-                    enum ram_markup form, char **out, struct ram_err *err)
-{
-    const struct ram_convert_how how = {opts, run, NULL};
-    return ram_convert_informed(ckpt, plan, dir, &how, form, out, err);
 }

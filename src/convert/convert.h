@@ -4,24 +4,21 @@
 #ifndef RAM_CONVERT_CONVERT_H
 #define RAM_CONVERT_CONVERT_H
 
+#include "base/exec.h"
 #include "ckpt/ckpt.h"
 #include "convert/encoder.h"
 #include "record/plan.h"
 
-int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                    const struct ram_convert_opts *opts, const struct ram_run *run,
-                    enum ram_markup form, char **out, struct ram_err *err);
-
-/* The same with a provider of Hessian factors, for the encoders that use them. */
 struct ram_convert_how {
     const struct ram_convert_opts *opts;
-    const struct ram_run *run;
-    const struct ram_weight_inputs *inputs; /* NULL: no factors are known */
+    const struct ram_exec *exec;
+    const struct ram_weight_inputs *inputs; /* for the encoders that use Hessian factors; NULL: no
+                                             * factors are known */
 };
 
-int ram_convert_informed(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                         const struct ram_convert_how *how, enum ram_markup form, char **out,
-                         struct ram_err *err);
+int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
+                    const struct ram_convert_how *how, enum ram_markup form, char **out,
+                    struct ram_err *err);
 
 /* Refuses a directory that may not be written: base/output.h; an earlier output is one that holds a
  * ram.json or a config.json with MLX's quantization block. */

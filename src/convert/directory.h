@@ -93,16 +93,16 @@ int ram_carried_find(struct ram_carried_list *out, const char *dir, struct ram_e
 int ram_carried_copy(const struct ram_carried_list *list, const char *from, const char *to,
                      struct ram_err *err);
 /* Says that there is no tokenizer, and what is passed over. */
-void ram_carried_notice(const struct ram_carried_list *list, const struct ram_run *run);
+void ram_carried_notice(const struct ram_carried_list *list, const struct ram_exec *exec);
 void ram_carried_release(struct ram_carried_list *list);
 
 /* What was or would be written, as text or JSON (describe.c); Markdown is the card. */
 int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_markup form,
                             char **out, struct ram_err *err);
 
-/* A line to run->notice for each reason why tensors are left out that a runtime of the source would
+/* A line to the user for each reason why tensors are left out that a runtime of the source would
  * have used; scales of FP8 weights and computed buffers are not missed (left_out.c). */
-void ram_notice_left_out(const struct ram_layout *layout, const struct ram_run *run);
+void ram_notice_left_out(const struct ram_layout *layout, const struct ram_exec *exec);
 
 /* 12345678 as "12,345,678". */
 void ram_buf_grouped(struct ram_buf *buf, uint64_t n);

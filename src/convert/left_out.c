@@ -5,7 +5,7 @@
 
 /* The tensors that one reason leaves out; a stack of experts counts once. */
 static void notice_reason(const struct ram_layout *layout, const char *why,
-                          const struct ram_run *run)
+                          const struct ram_exec *exec)
 {
     const struct ram_tensor *first = NULL, *last = NULL;
     struct ram_buf line = {0};
@@ -24,17 +24,17 @@ static void notice_reason(const struct ram_layout *layout, const char *why,
     ram_buf_printf(&line, " tensor%s (%s)%s '%s'", n == 1 ? "" : "s", why,
                    n == 1 ? "," : ", such as", first->name);
     if (!line.failed)
-        run->notice(run->user, line.data);
+        ram_exec_notice(exec, "%s", line.data);
     ram_buf_release(&line);
 }
 
-void ram_notice_left_out(const struct ram_layout *layout, const struct ram_run *run)
+void ram_notice_left_out(const struct ram_layout *layout, const struct ram_exec *exec)
 {
     enum { MAX_REASONS = 8 };
     const char *told[MAX_REASONS];
     size_t n_told = 0;
 
-    for (size_t i = 0; run->notice && i < layout->n_sources; i++) {
+    for (size_t i = 0; i < layout->n_sources; i++) {
         const struct ram_source *s = &layout->sources[i];
         size_t k = 0;
         if (!s->missed)
@@ -44,6 +44,6 @@ void ram_notice_left_out(const struct ram_layout *layout, const struct ram_run *
         if (k < n_told || n_told == MAX_REASONS)
             continue;
         told[n_told++] = s->why_dropped;
-        notice_reason(layout, s->why_dropped, run);
+        notice_reason(layout, s->why_dropped, exec);
     }
 }

@@ -6,7 +6,6 @@
  */
 #include "convert/stream.h"
 
-#include "base/pool.h"
 #include "convert/journal.h"
 #include "convert/rowblock.h"
 
@@ -46,9 +45,8 @@ struct stream {
     const struct ram_weight_encoder *encoder;
     const struct ram_weight_inputs *inputs; /* NULL: it does not want to know */
     const char *dir, *name; /* where files are written, and what that will be called */
-    const struct ram_run *run;
+    struct ram_exec exec;   /* of the caller, with fewer threads if memory asks for it */
     struct ram_module_result *results;
-    struct ram_pool *pool;
     struct scratch *scratch; /* one for each thread */
     struct ram_sink *sinks;  /* one for each file */
     struct block *blocks;    /* of the current batch */
@@ -60,7 +58,7 @@ struct stream {
     /* Where the next batch begins: a view, its first row in its module, and a row of it. */
     size_t module, view, row;
     uint64_t module_row;
-    uint64_t max_memory, factor_bytes; /* of the batch's factors */
+    uint64_t factor_bytes; /* of the batch's factors */
     const struct ram_gptq_factor *last_factor;
     uint64_t total;
     atomic_uint_least64_t done;
@@ -159,19 +157,15 @@ static int carry_over(struct stream *s, struct block *block, struct scratch *scr
 /* Progress and cancellation belong to the thread that called the stage, which is worker 0. */
 static int tell(struct stream *s, const struct block *block, struct ram_err *err)
 {
-    const struct ram_run *run = s->run;
+    const struct ram_progress now = {
+        .stage = "convert",
+        .item = s->outline->modules[block->module].target->module,
+        .done = atomic_load(&s->done),
+        .total = s->total,
+    };
 
-    if (run->progress) {
-        const struct ram_progress p = {
-            .stage = "convert",
-            .item = s->outline->modules[block->module].target->module,
-            .done = atomic_load(&s->done),
-            .total = s->total,
-        };
-        run->progress(run->user, &p);
-    }
-    ram_store_tell(run->store, run);
-    if (run->cancelled && run->cancelled(run->user))
+    ram_exec_progress(&s->exec, &now);
+    if (ram_exec_cancelled(&s->exec))
         return ram_fail(err, RAM_EINTERRUPT, "interrupted; %s was not written", s->name);
     return RAM_OK;
 }
@@ -336,7 +330,7 @@ static int run_batch(struct stream *s, unsigned *n_opened, unsigned *n_closed, s
     s->factor_bytes = 0;
     s->last_factor = NULL;
     while (!status && skip_empty(s) && s->n_blocks < RAM_BATCH_BLOCKS &&
-           s->factor_bytes <= s->max_memory / FACTOR_SHARE) {
+           s->factor_bytes <= s->exec.max_memory / FACTOR_SHARE) {
         const unsigned file = last_file(outline, s->module);
         if (s->module > first && file - *n_closed >= BATCH_FILES)
             break;
@@ -346,7 +340,7 @@ static int run_batch(struct stream *s, unsigned *n_opened, unsigned *n_closed, s
             status = add_blocks(s, err);
     }
     if (!status)
-        status = ram_pool_for(s->pool, s->n_blocks, do_block, s, err);
+        status = ram_pool_for(s->exec.pool, s->n_blocks, do_block, s, err);
     if (s->inputs)
         s->inputs->forget(s->inputs->ctx);
     fold(s);
@@ -367,7 +361,7 @@ static int run_batch(struct stream *s, unsigned *n_opened, unsigned *n_closed, s
 /* Starts as many threads as were asked for, or as the memory has room for. */
 static int start(struct stream *s, struct ram_err *err)
 {
-    const uint64_t max_memory = s->max_memory;
+    const uint64_t max_memory = s->exec.max_memory;
     uint64_t most = 1;
     for (size_t m = 0; m < s->outline->n_modules; m++) {
         const struct ram_out_module *const module = &s->outline->modules[m];
@@ -384,15 +378,11 @@ static int start(struct stream *s, struct ram_err *err)
         return ram_fail(err, RAM_ENOMEM,
                         "max_memory of %llu bytes is too small: one block of rows needs %llu",
                         (unsigned long long)max_memory, (unsigned long long)need);
-    int status = ram_pool_new(&s->pool, s->run->threads, err);
-    if (!status && ram_pool_threads(s->pool) > max_memory / need) {
-        ram_pool_free(s->pool);
-        s->pool = NULL;
-        status = ram_pool_new(&s->pool, (unsigned)(max_memory / need), err);
-    }
+    const struct ram_exec whole = s->exec;
+    const int status = ram_exec_narrow(&s->exec, &whole, max_memory / need, err);
     if (status)
         return status;
-    const unsigned n = ram_pool_threads(s->pool);
+    const unsigned n = ram_pool_threads(s->exec.pool);
     s->scratch = ram_calloc(n, sizeof *s->scratch, err);
     for (unsigned k = 0; s->scratch && k < n; k++) {
         struct scratch *scratch = &s->scratch[k];
@@ -412,7 +402,7 @@ static void finish(struct stream *s)
     for (size_t i = 0; s->sinks && i < s->outline->n_files; i++)
         if (s->sinks[i].path)
             ram_sink_abandon(&s->sinks[i]);
-    for (unsigned k = 0; s->scratch && k < ram_pool_threads(s->pool); k++) {
+    for (unsigned k = 0; s->scratch && k < ram_pool_threads(s->exec.pool); k++) {
         free(s->scratch[k].weights);
         free(s->scratch[k].codes);
         free(s->scratch[k].scales);
@@ -421,7 +411,7 @@ static void finish(struct stream *s)
     free(s->scratch);
     free(s->sinks);
     free(s->blocks);
-    ram_pool_free(s->pool);
+    ram_exec_end(&s->exec);
 }
 
 /* Goes to where an earlier run was. Files that it had finished are flushed again: it may have been
@@ -435,10 +425,11 @@ static int resume(struct stream *s, unsigned *n_opened, unsigned *n_closed, stru
     ram_buf_printf(&settings, "encoder %s, ", s->encoder->name);
     if (s->inputs)
         s->inputs->identify(s->inputs->ctx, &settings);
-    ram_journal_open(&s->journal, settings.failed ? NULL : s->run->store, outline,
+    ram_journal_open(&s->journal, settings.failed ? NULL : s->exec.store, outline,
                      settings.failed ? "" : settings.data);
     ram_buf_release(&settings);
-    int status = ram_journal_load(&s->journal, outline, s->dir, s->pool, s->results, &place, err);
+    int status =
+        ram_journal_load(&s->journal, outline, s->dir, s->exec.pool, s->results, &place, err);
     for (size_t m = 0; !status && m < place.module; m++)
         for (size_t v = 0; v < outline->modules[m].target->n_views; v++) {
             const struct ram_view *view = &outline->modules[m].target->views[v];
@@ -462,7 +453,7 @@ static int resume(struct stream *s, unsigned *n_opened, unsigned *n_closed, stru
 }
 
 int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
-               const struct ram_encoding *encoding, const char *dir, const struct ram_run *run,
+               const struct ram_encoding *encoding, const char *dir, const struct ram_exec *exec,
                struct ram_module_result *results, bool *resumable, struct ram_err *err)
 {
     struct stream s = {.ckpt = ckpt,
@@ -471,8 +462,7 @@ int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
                        .inputs = encoding->encoder->wants_inputs ? encoding->inputs : NULL,
                        .dir = dir,
                        .name = encoding->name,
-                       .run = run,
-                       .max_memory = run->max_memory ? run->max_memory : UINT64_C(2) << 30,
+                       .exec = ram_exec_share(exec, exec->max_memory),
                        .results = results};
     unsigned n_opened = 0, n_closed = 0;
 

@@ -27,12 +27,12 @@ struct ram_encoding {
 
 /*
  * Writes every file of the outline into dir, each flushed to the disk. results: one for each
- * module, zeroed. With run->store the files may be those of an earlier run, and what it recorded as
- * written is not encoded again; *resumable (may be NULL) says after a failure that some is.
- * RAM_EFORMAT for a weight that is not finite, RAM_EINTERRUPT if run->cancelled says so.
+ * module, zeroed. With exec->store the files may be those of an earlier run, and what it recorded
+ * as written is not encoded again; *resumable (may be NULL) says after a failure that some is.
+ * RAM_EFORMAT for a weight that is not finite, RAM_EINTERRUPT if the caller has cancelled.
  */
 int ram_stream(const struct ram_ckpt *ckpt, const struct ram_outline *outline,
-               const struct ram_encoding *encoding, const char *dir, const struct ram_run *run,
+               const struct ram_encoding *encoding, const char *dir, const struct ram_exec *exec,
                struct ram_module_result *results, bool *resumable, struct ram_err *err);
 
 #endif

@@ -321,7 +321,7 @@ static int tell(const struct verify *v, enum ram_markup form, char **out, struct
 /* ---- all of it ----------------------------------------------------------------------------------
  */
 
-static int run_checks(struct verify *v, const struct ram_plan *plan, const struct ram_run *run,
+static int run_checks(struct verify *v, const struct ram_plan *plan, const struct ram_exec *exec,
                       struct ram_err *err)
 {
     int status = check_files(v, err);
@@ -332,8 +332,8 @@ static int run_checks(struct verify *v, const struct ram_plan *plan, const struc
     if (!status)
         status = ram_sidecar_read(&v->sidecar, v->ckpt->dir, &v->findings, err);
     if (!status)
-        status = ram_compare(&v->list, v->ckpt, comparable(v) ? v->source : NULL, run, &v->findings,
-                             err);
+        status = ram_compare(&v->list, v->ckpt, comparable(v) ? v->source : NULL, exec,
+                             &v->findings, err);
     if (status)
         return status;
     ram_sidecar_check(&v->sidecar, &v->list, comparable(v), &v->findings);
@@ -351,13 +351,14 @@ static int run_checks(struct verify *v, const struct ram_plan *plan, const struc
 }
 
 int ram_verify_run(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
-                   const struct ram_run *run, enum ram_markup form, char **out, struct ram_err *err)
+                   const struct ram_exec *exec, enum ram_markup form, char **out,
+                   struct ram_err *err)
 {
     struct verify v = {.dir = dir, .source = source};
 
     int status = ram_ckpt_open(&v.ckpt, dir, err);
     if (!status)
-        status = run_checks(&v, plan, run, err);
+        status = run_checks(&v, plan, exec, err);
     if (!status && out)
         status = tell(&v, form, out, err);
     if (!status && ram_findings_total(&v.findings))

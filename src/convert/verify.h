@@ -5,11 +5,12 @@
 #ifndef RAM_CONVERT_VERIFY_H
 #define RAM_CONVERT_VERIFY_H
 
+#include "base/exec.h"
 #include "ckpt/ckpt.h"
 #include "record/plan.h"
 
 int ram_verify_run(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
-                   const struct ram_run *run, enum ram_markup form, char **out,
+                   const struct ram_exec *exec, enum ram_markup form, char **out,
                    struct ram_err *err);
 
 #endif

@@ -4,7 +4,6 @@
  */
 #include "convert/verify_values.h"
 
-#include "base/pool.h"
 #include "codec/distance.h"
 #include "codec/float.h"
 #include "convert/rowblock.h"
@@ -32,9 +31,8 @@ struct scratch {
 struct compare {
     struct ram_found_list *list;
     const struct ram_ckpt *ckpt, *source;
-    const struct ram_run *run;
+    struct ram_exec exec; /* of the caller, with fewer threads if memory asks for it */
     struct ram_findings *findings;
-    struct ram_pool *pool;
     struct scratch *scratch;
     struct block *blocks;
     size_t n_blocks, cap_blocks;
@@ -163,16 +161,9 @@ static int do_block(void *ctx, size_t i, unsigned worker, struct ram_err *err)
     atomic_fetch_add(&c->done, block_bytes(found, block));
     if (worker)
         return RAM_OK;
-    if (c->run->progress) {
-        const struct ram_progress p = {.stage = "verify",
-                                       .item = found->module,
-                                       .done = atomic_load(&c->done),
-                                       .total = c->total};
-        c->run->progress(c->run->user, &p);
-    }
-    if (c->run->cancelled && c->run->cancelled(c->run->user))
-        return ram_fail(err, RAM_EINTERRUPT, "interrupted");
-    return RAM_OK;
+    const struct ram_progress now = {
+        .stage = "verify", .item = found->module, .done = atomic_load(&c->done), .total = c->total};
+    return ram_exec_report(&c->exec, &now, err);
 }
 
 /* ---- batches ----------------------------------------------------------------------------------
@@ -263,7 +254,8 @@ static void fold(struct compare *c)
 
 static int start(struct compare *c, struct ram_err *err)
 {
-    const uint64_t max_memory = c->run->max_memory ? c->run->max_memory : UINT64_C(2) << 30;
+    const uint64_t max_memory = c->exec.max_memory;
+    const struct ram_exec whole = c->exec;
     uint64_t most = 1;
     for (size_t m = 0; m < c->list->n; m++) {
         const uint64_t cols = c->list->items[m].cols;
@@ -276,15 +268,10 @@ static int start(struct compare *c, struct ram_err *err)
         return ram_fail(err, RAM_ENOMEM,
                         "max_memory of %llu bytes is too small: one block of rows needs %llu",
                         (unsigned long long)max_memory, (unsigned long long)need);
-    int status = ram_pool_new(&c->pool, c->run->threads, err);
-    if (!status && ram_pool_threads(c->pool) > max_memory / need) {
-        ram_pool_free(c->pool);
-        c->pool = NULL;
-        status = ram_pool_new(&c->pool, (unsigned)(max_memory / need), err);
-    }
+    const int status = ram_exec_narrow(&c->exec, &whole, max_memory / need, err);
     if (status)
         return status;
-    const unsigned n = ram_pool_threads(c->pool);
+    const unsigned n = ram_pool_threads(c->exec.pool);
     c->scratch = ram_calloc(n, sizeof *c->scratch, err);
     for (unsigned k = 0; c->scratch && k < n; k++) {
         c->scratch[k].ours = ram_calloc((size_t)most, sizeof(float), err);
@@ -297,21 +284,24 @@ static int start(struct compare *c, struct ram_err *err)
 
 static void finish(struct compare *c)
 {
-    for (unsigned k = 0; c->scratch && k < ram_pool_threads(c->pool); k++) {
+    for (unsigned k = 0; c->scratch && k < ram_pool_threads(c->exec.pool); k++) {
         free(c->scratch[k].ours);
         free(c->scratch[k].theirs);
     }
     free(c->scratch);
     free(c->blocks);
-    ram_pool_free(c->pool);
+    ram_exec_end(&c->exec);
 }
 
 int ram_compare(struct ram_found_list *list, const struct ram_ckpt *ckpt,
-                const struct ram_ckpt *source, const struct ram_run *run,
+                const struct ram_ckpt *source, const struct ram_exec *exec,
                 struct ram_findings *findings, struct ram_err *err)
 {
-    struct compare c = {
-        .list = list, .ckpt = ckpt, .source = source, .run = run, .findings = findings};
+    struct compare c = {.list = list,
+                        .ckpt = ckpt,
+                        .source = source,
+                        .exec = ram_exec_share(exec, exec->max_memory),
+                        .findings = findings};
     size_t m = 0;
 
     for (size_t i = 0; i < list->n; i++)
@@ -322,7 +312,7 @@ int ram_compare(struct ram_found_list *list, const struct ram_ckpt *ckpt,
         while (!status && m < list->n && c.n_blocks < RAM_BATCH_BLOCKS)
             status = add_module(&c, m++, err);
         if (!status)
-            status = ram_pool_for(c.pool, c.n_blocks, do_block, &c, err);
+            status = ram_pool_for(c.exec.pool, c.n_blocks, do_block, &c, err);
         if (!status)
             fold(&c);
     }

@@ -13,7 +13,7 @@
  * not finite go to findings. RAM_EFORMAT if a weight of the source is not finite.
  */
 int ram_compare(struct ram_found_list *list, const struct ram_ckpt *ckpt,
-                const struct ram_ckpt *source, const struct ram_run *run,
+                const struct ram_ckpt *source, const struct ram_exec *exec,
                 struct ram_findings *findings, struct ram_err *err);
 
 #endif

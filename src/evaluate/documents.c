@@ -314,17 +314,13 @@ static void count_out(struct ram_buf *out, size_t n, const char *what, const cha
 
 static void tell_passed_over(const struct reader *reader)
 {
-    const struct ram_run *run = reader->opts->run;
-    struct ram_buf what = {0}, line = {0};
+    struct ram_buf what = {0};
 
     count_out(&what, reader->n_blank, "blank line", "", "s");
     count_out(&what, reader->n_unanswered, "document", " without an answer", "s without an answer");
-    if (what.size)
-        ram_buf_printf(&line, "%s: passed over %s", reader->where, what.data);
-    if (line.size && !line.failed && run && run->notice)
-        run->notice(run->user, line.data);
+    if (what.size && !what.failed)
+        ram_exec_notice(reader->opts->exec, "%s: passed over %s", reader->where, what.data);
     ram_buf_release(&what);
-    ram_buf_release(&line);
 }
 
 static int read_text(struct ram_documents *out, const struct ram_textfile *file, const char *where,
@@ -367,7 +363,7 @@ int ram_documents_parse(struct ram_documents *out, const char *bytes, size_t siz
         return ram_fail(err, RAM_ENOMEM, "no memory for %s", where);
     memcpy(copy, bytes, size);
     copy[size] = '\0';
-    int status = ram_textfile_take(&file, copy, size, where, RAM_TEXTFILE_RECORDS, opts->run, err);
+    int status = ram_textfile_take(&file, copy, size, where, RAM_TEXTFILE_RECORDS, opts->exec, err);
     if (!status)
         status = read_text(out, &file, where, opts, err);
     ram_textfile_release(&file);
@@ -380,7 +376,7 @@ int ram_documents_read(struct ram_documents *out, const char *path,
     struct ram_textfile file = {0};
 
     *out = (struct ram_documents){0};
-    int status = ram_textfile_read(&file, path, MAX_FILE, RAM_TEXTFILE_RECORDS, opts->run, err);
+    int status = ram_textfile_read(&file, path, MAX_FILE, RAM_TEXTFILE_RECORDS, opts->exec, err);
     if (!status)
         status = read_text(out, &file, path, opts, err);
     ram_textfile_release(&file);

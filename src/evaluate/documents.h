@@ -5,6 +5,7 @@
 #ifndef RAM_EVALUATE_DOCUMENTS_H
 #define RAM_EVALUATE_DOCUMENTS_H
 
+#include "base/exec.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
@@ -29,8 +30,8 @@ struct ram_documents {
 
 struct ram_documents_opts {
     enum ram_choice_task task;
-    size_t limit;              /* read only the first `limit` documents; 0: all */
-    const struct ram_run *run; /* receives notes of what was skipped; may be NULL */
+    size_t limit;                /* read only the first `limit` documents; 0: all */
+    const struct ram_exec *exec; /* receives notes of what was skipped; may be NULL */
 };
 
 /*

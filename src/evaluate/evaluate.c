@@ -69,7 +69,7 @@ static int describe_run(struct ram_score *score, const struct ram_task *task, st
     json_object_set_new(score->machine, "cpu", json_string(cpu->name));
     json_object_set_new(score->machine, "kernel", json_string(cpu->level));
     json_object_set_new(score->machine, "threads",
-                        json_integer(ram_pool_threads(task->likelihood.pool)));
+                        json_integer(ram_pool_threads(task->likelihood.exec->pool)));
     score->version = RAM_VERSION;
     score->task = ram_arena_strdup(&score->arena, opts->task, err);
     int status = score->task ? describe_model(score, task->model, &score->model, err) : RAM_ENOMEM;
@@ -97,22 +97,19 @@ static int find_task(const char *name, ram_task_fn **out, struct ram_err *err)
 }
 
 int ram_evaluate_models(const struct ram_model *model, const struct ram_model *reference,
-                        const struct ram_evaluate_opts *opts, const struct ram_run *run,
+                        const struct ram_evaluate_opts *opts, const struct ram_exec *exec,
                         struct ram_score **out, struct ram_err *err)
 {
     const double start = now();
     struct ram_task task = {.model = model, .reference = reference, .opts = opts};
     struct ram_tokenizer *tokenizer = NULL;
     struct ram_score *score = NULL;
-    struct ram_pool *pool = NULL;
     ram_task_fn *answer = NULL;
 
     int status = find_task(opts->task, &answer, err);
     if (!status && opts->log_samples && access(opts->log_samples, F_OK) == 0)
         status = ram_fail(err, RAM_EEXIST, "%s: exists; samples are not written over it",
                           opts->log_samples);
-    if (!status)
-        status = ram_pool_new(&pool, run ? run->threads : 0, err);
     if (!status)
         status = ram_tokenizer_read(&tokenizer, model->ckpt->dir, err);
     if (!status)
@@ -121,8 +118,7 @@ int ram_evaluate_models(const struct ram_model *model, const struct ram_model *r
         task.tokenizer = tokenizer;
         task.settings = score->settings;
         task.results = score->results;
-        task.likelihood = (struct ram_likelihood_opts){
-            .f32 = opts->f32, .pool = pool, .max_memory = run ? run->max_memory : 0, .run = run};
+        task.likelihood = (struct ram_likelihood_opts){.f32 = opts->f32, .exec = exec};
         status = answer(&task, err);
     }
     if (!status)
@@ -136,6 +132,5 @@ int ram_evaluate_models(const struct ram_model *model, const struct ram_model *r
     }
     ram_score_free(score);
     ram_tokenizer_free(tokenizer);
-    ram_pool_free(pool);
     return status;
 }

@@ -31,7 +31,7 @@ ram_task_fn ram_task_choice;
  * reference may be NULL.
  */
 int ram_evaluate_models(const struct ram_model *model, const struct ram_model *reference,
-                        const struct ram_evaluate_opts *opts, const struct ram_run *run,
+                        const struct ram_evaluate_opts *opts, const struct ram_exec *exec,
                         struct ram_score **out, struct ram_err *err);
 
 #endif

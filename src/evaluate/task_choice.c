@@ -293,42 +293,17 @@ static int count(struct choice_run *run, const struct ram_answer *answers, struc
 
 /* ---- batches ---------------------------------------------------------------------------- */
 
-/* Progress of a batch as part of the whole. */
-static void tell_progress(void *user, const struct ram_progress *p)
-{
-    const struct choice_run *run = user;
-    const struct ram_run *how = run->task->likelihood.run;
-    const double all = (double)run->documents.n, before = (double)run->first,
-                 batch = (double)run->n;
-    struct ram_progress whole = *p;
-
-    whole.done = (uint64_t)((double)p->total * before / batch) + p->done;
-    whole.total = (uint64_t)((double)p->total * all / batch);
-    how->progress(how->user, &whole);
-}
-
-static bool is_cancelled(void *user)
-{
-    const struct choice_run *run = user;
-    const struct ram_run *how = run->task->likelihood.run;
-    return how->cancelled && how->cancelled(how->user);
-}
-
 static int run_batch(struct choice_run *run, struct ram_err *err)
 {
     const struct ram_task *task = run->task;
     const struct batch *batch = &run->batch;
-    const struct ram_run *how = task->likelihood.run;
-    struct ram_run part = how ? *how : (struct ram_run){0};
-    struct ram_likelihood_opts opts = task->likelihood;
+    const struct ram_exec part =
+        ram_exec_part(task->likelihood.exec, run->first, run->n, run->documents.n);
+    const struct ram_likelihood_opts opts = {.f32 = task->likelihood.f32, .exec = &part};
     struct ram_span *spans = ram_calloc(batch->n_pieces, sizeof *spans, err);
     struct ram_answer *answers = ram_calloc(batch->n_queries, sizeof *answers, err);
     int status = spans && answers ? RAM_OK : RAM_ENOMEM;
 
-    part.progress = part.progress ? tell_progress : NULL;
-    part.cancelled = part.cancelled ? is_cancelled : NULL;
-    part.user = run;
-    opts.run = how ? &part : NULL;
     for (size_t i = 0; !status && i < batch->n_pieces; i++) {
         const struct piece *piece = &batch->pieces[i];
         spans[i] = (struct ram_span){batch->tokens.items + piece->begin, piece->n, piece->parent};
@@ -397,7 +372,7 @@ static int prepare(struct choice_run *run, size_t shots, struct ram_err *err)
     json_t *settings = run->task->settings;
 
     struct ram_documents_opts how = {
-        .task = run->kind->task, .limit = opts->limit, .run = run->task->likelihood.run};
+        .task = run->kind->task, .limit = opts->limit, .exec = run->task->likelihood.exec};
 
     int status = ram_documents_read(&run->documents, opts->data, &how, err);
     how.limit = 0;

@@ -15,7 +15,7 @@ static int encode_file(struct ram_task *task, struct ram_ids *ids, struct ram_er
     struct ram_textfile file = {0};
 
     int status = ram_textfile_read(&file, task->opts->data, MAX_TEXT, RAM_TEXTFILE_PLAIN,
-                                   task->likelihood.run, err);
+                                   task->likelihood.exec, err);
     if (!status)
         status = ram_encoder_new(&encoder, task->tokenizer, err);
     if (!status)

@@ -89,7 +89,7 @@ static int open_back(struct pass *p, struct ram_err *err)
     b->longest = p->longest;
     while (mlp_rows > 32 && mlp_rows * mlp_row > p->memory / 8)
         mlp_rows /= 2;
-    const uint64_t threads = ram_pool_threads(b->opts->pool);
+    const uint64_t threads = ram_pool_threads(b->opts->exec->pool);
     const uint64_t fixed = b->block.compute.tile_size * sizeof(float) + mlp_rows * mlp_row +
                            threads * (WORKER_BYTES + 8 * (uint64_t)p->longest * p->longest);
     const uint64_t left = p->memory / 2 > fixed ? p->memory / 2 - fixed : 0;
@@ -138,8 +138,8 @@ static int keep_inputs(struct pass *p, struct ram_forward *forward, size_t layer
 
 static int run_forward(struct pass *p, struct ram_err *err)
 {
-    const struct ram_forward_opts opts = {
-        .f32 = true, .pool = p->back.opts->pool, .max_memory = p->memory / 2};
+    const struct ram_exec half = ram_exec_share(p->back.opts->exec, p->memory / 2);
+    const struct ram_forward_opts opts = {.f32 = true, .exec = &half};
     struct ram_forward *forward = NULL;
 
     int status = ram_forward_new(&forward, p->model, p->spans, p->n_spans, &opts, err);
@@ -280,7 +280,7 @@ int ram_backward(const struct ram_model *model, const struct ram_span *spans, si
     struct pass p = {.model = model,
                      .spans = spans,
                      .n_spans = n_spans,
-                     .memory = opts->max_memory ? opts->max_memory : (uint64_t)2 << 30,
+                     .memory = opts->exec->max_memory,
                      .inputs = {.fd = -1},
                      .dx = {.fd = -1},
                      .n_steps = 2 * model->hp.n_layers + 1};
@@ -288,7 +288,7 @@ int ram_backward(const struct ram_model *model, const struct ram_span *spans, si
     p.back.opts = opts;
     p.back.block.model = model;
     p.back.block.compute =
-        (struct ram_compute){.ckpt = model->ckpt, .pool = opts->pool, .mode = RAM_GEMM_F32};
+        (struct ram_compute){.ckpt = model->ckpt, .pool = opts->exec->pool, .mode = RAM_GEMM_F32};
     int status = find_places(&p, err);
     if (!status && p.n_rows == 0)
         status = ram_fail(err, RAM_EUSAGE, "there is nothing to run");

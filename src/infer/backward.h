@@ -28,8 +28,7 @@ struct ram_sight {
 };
 
 struct ram_backward_opts {
-    struct ram_pool *pool;
-    uint64_t max_memory;    /* 0: 2 GiB */
+    const struct ram_exec *exec;
     const uint32_t *labels; /* [rows of all spans]; NULL: drawn */
     uint64_t seed;          /* of the labels */
     /* Sees every matrix of every layer, the last layer first, from the calling thread. */

@@ -54,7 +54,8 @@ int ram_back_make(struct ram_back *b, struct ram_arena *arena, size_t positions,
     const struct ram_hparams *hp = &b->block.model->hp;
     const struct ram_scratch *s = &b->block.scratch;
     const size_t rows = s->rows, heads = hp->n_heads, kv = hp->n_kv_heads;
-    const size_t threads = ram_pool_threads(b->opts->pool), angles = positions * hp->rope.n_pairs;
+    const size_t threads = ram_pool_threads(b->opts->exec->pool),
+                 angles = positions * hp->rope.n_pairs;
 
     b->minus_sine = ram_arena_floats(arena, angles, err);
     b->normed = ram_arena_floats(arena, rows * hp->hidden, err);

@@ -61,7 +61,7 @@ static int divide_memory(struct ram_forward *f, const struct ram_forward_opts *o
                          struct ram_err *err)
 {
     const struct ram_hparams *hp = &f->model->hp;
-    const uint64_t budget = opts->max_memory ? opts->max_memory : (uint64_t)2 << 30;
+    const uint64_t budget = opts->exec->max_memory;
     const uint64_t all = (uint64_t)f->n_rows * hp->hidden * sizeof(float);
     const bool spill = all > budget / 4;
     const size_t least = ram_least_tile(hp), usual = (size_t)(budget / 64 / sizeof(float));
@@ -74,7 +74,7 @@ static int divide_memory(struct ram_forward *f, const struct ram_forward_opts *o
         mlp_rows /= 2;
     const uint64_t fixed = (spill ? 0 : all) + (uint64_t)f->block.compute.tile_size * 4 +
                            (uint64_t)mlp_rows * ram_scratch_mlp_row(hp) * 4 +
-                           (uint64_t)WORKER_BYTES * ram_pool_threads(opts->pool);
+                           (uint64_t)WORKER_BYTES * ram_pool_threads(opts->exec->pool);
     const uint64_t row = (uint64_t)ram_scratch_row(hp, spill) * sizeof(float);
     const uint64_t left = budget * 3 / 4 > fixed ? budget * 3 / 4 - fixed : 0;
     const size_t limit = left / row < CHUNK_ROWS ? (size_t)(left / row) : CHUNK_ROWS;
@@ -181,8 +181,9 @@ int ram_forward_new(struct ram_forward **out, const struct ram_model *model,
     f->kv = opts->kv;
     f->rows.fd = -1;
     f->block.model = model;
-    f->block.compute = (struct ram_compute){
-        .ckpt = model->ckpt, .pool = opts->pool, .mode = opts->f32 ? RAM_GEMM_F32 : RAM_GEMM_BF16};
+    f->block.compute = (struct ram_compute){.ckpt = model->ckpt,
+                                            .pool = opts->exec->pool,
+                                            .mode = opts->f32 ? RAM_GEMM_F32 : RAM_GEMM_BF16};
     size_t positions = opts->positions;
     int status = copy_spans(f, spans, err);
     for (size_t i = 0; !status && i < n_spans; i++)

@@ -9,7 +9,7 @@
 #ifndef RAM_INFER_FORWARD_H
 #define RAM_INFER_FORWARD_H
 
-#include "base/pool.h"
+#include "base/exec.h"
 #include "infer/model.h"
 
 #define RAM_NO_PARENT SIZE_MAX
@@ -28,9 +28,8 @@ struct ram_kv {
 };
 
 struct ram_forward_opts {
-    bool f32; /* every product in f32; otherwise bf16 operands where it pays */
-    struct ram_pool *pool;
-    uint64_t max_memory; /* for this forward pass; 0: 2 GiB */
+    bool f32;                    /* every product in f32; otherwise bf16 operands where it pays */
+    const struct ram_exec *exec; /* its memory is that of this forward pass */
     /* [n_layers, n_spans]: every span continues what is in its own, and no span has a parent.
      * Where there is no room left, k and v are reallocated. NULL: no sequence grows. */
     struct ram_kv *kv;

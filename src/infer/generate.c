@@ -57,8 +57,7 @@ int ram_generator_next(struct ram_generator *g, const uint32_t *tokens, size_t n
                        struct ram_err *err)
 {
     const struct ram_span span = {tokens, n, RAM_NO_PARENT};
-    const struct ram_forward_opts opts = {
-        .f32 = g->opts.f32, .pool = g->opts.pool, .max_memory = g->opts.max_memory, .kv = g->kv};
+    const struct ram_forward_opts opts = {.f32 = g->opts.f32, .exec = g->opts.exec, .kv = g->kv};
     struct ram_forward *forward = NULL;
     const size_t row = n - 1;
     size_t top;

@@ -14,8 +14,7 @@ struct ram_generator_opts {
     double temperature; /* 0: the most likely token */
     uint64_t seed;
     bool f32;
-    struct ram_pool *pool;
-    uint64_t max_memory; /* 0: 2 GiB */
+    const struct ram_exec *exec;
 };
 
 int ram_generator_new(struct ram_generator **out, const struct ram_model *model,

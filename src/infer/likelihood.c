@@ -84,7 +84,6 @@ static size_t gather_block(struct run *run, size_t q, size_t n_queries, size_t *
 static int report(const struct run *run, size_t layer, size_t n_layers,
                   const struct ram_likelihood_opts *opts, struct ram_err *err)
 {
-    const struct ram_run *how = opts->run;
     char item[64] = "head";
 
     if (layer < n_layers)
@@ -94,12 +93,7 @@ static int report(const struct run *run, size_t layer, size_t n_layers,
                                    .done = run->n_tokens * layer / (n_layers + 1),
                                    .total = run->n_tokens,
                                    .unit = RAM_IN_TOKENS};
-    if (how && how->progress)
-        how->progress(how->user, &p);
-    return how && how->cancelled && how->cancelled(how->user)
-               ? ram_fail(err, RAM_EINTERRUPT, "interrupted before layer %zu of %zu", layer + 1,
-                          n_layers)
-               : RAM_OK;
+    return ram_exec_report(opts->exec, &p, err);
 }
 
 static int run_layers(struct run *run, size_t n_layers, const struct ram_likelihood_opts *opts,
@@ -127,7 +121,7 @@ static int run_head(struct run *run, size_t n_queries, const struct ram_likeliho
             status =
                 ram_forward_logits(run->forwards[k], run->rows, n_rows, NULL, run->logits[k], err);
         if (!status)
-            status = ram_pool_for(opts->pool, n_rows, answer_row, run, err);
+            status = ram_pool_for(opts->exec->pool, n_rows, answer_row, run, err);
     }
     return status;
 }
@@ -157,8 +151,7 @@ int ram_likelihood(const struct ram_model *model, const struct ram_model *refere
                    struct ram_answer *answers, struct ram_err *err)
 {
     const struct ram_model *models[2] = {model, reference};
-    const uint64_t budget = opts->max_memory ? opts->max_memory : (uint64_t)2 << 30;
-    struct ram_forward_opts forward_opts = {.f32 = opts->f32, .pool = opts->pool};
+    const uint64_t budget = opts->exec->max_memory;
     int status = check(model, reference, spans, n_spans, queries, n_queries, err);
     if (status)
         return status;
@@ -172,7 +165,9 @@ int ram_likelihood(const struct ram_model *model, const struct ram_model *refere
     const uint64_t row = (uint64_t)run->n_forwards * run->vocab * sizeof(float);
     run->block = budget / 8 / row < MAX_BLOCK ? (size_t)(budget / 8 / row) : MAX_BLOCK;
     run->block = run->block ? run->block : 1;
-    forward_opts.max_memory = (budget - run->block * row) / run->n_forwards;
+    const uint64_t left = budget > run->block * row ? budget - run->block * row : 0;
+    const struct ram_exec share = ram_exec_share(opts->exec, left / run->n_forwards);
+    const struct ram_forward_opts forward_opts = {.f32 = opts->f32, .exec = &share};
     for (size_t k = 0; !status && k < run->n_forwards; k++) {
         for (size_t i = 0; i < n_spans; i++)
             run->n_tokens += spans[i].n;

@@ -25,9 +25,7 @@ struct ram_answer {
 
 struct ram_likelihood_opts {
     bool f32;
-    struct ram_pool *pool;
-    uint64_t max_memory;       /* for both models together; 0: 2 GiB */
-    const struct ram_run *run; /* progress and cancellation */
+    const struct ram_exec *exec; /* its memory is that of both models together */
 };
 
 /*

@@ -37,17 +37,12 @@ static size_t position_floats(const struct ram_model *model)
     return model->hp.n_kv_heads * (model->hp.qk_dim + model->hp.v_dim);
 }
 
-static uint64_t memory_of(const struct ram_sample_opts *opts)
-{
-    return opts->max_memory ? opts->max_memory : (uint64_t)2 << 30;
-}
-
 /* Sequences whose keys and values fit at once: at least one. */
 static size_t group_size(const struct ram_model *model, const struct ram_sample_opts *opts)
 {
     const uint64_t sequence =
         (uint64_t)position_floats(model) * opts->length * model->hp.n_layers * sizeof(float);
-    const uint64_t fits = memory_of(opts) / KEYS_SHARE / (sequence ? sequence : 1);
+    const uint64_t fits = opts->exec->max_memory / KEYS_SHARE / (sequence ? sequence : 1);
     const size_t most = opts->at_once && opts->at_once < opts->n ? opts->at_once : opts->n;
 
     return fits > most ? most : fits ? (size_t)fits : 1;
@@ -71,7 +66,7 @@ static int open_keys(struct group *g, struct ram_err *err)
 static int open_group(struct group *g, struct ram_err *err)
 {
     const size_t vocab = g->model->hp.vocab;
-    const uint64_t memory = memory_of(g->opts);
+    const uint64_t memory = g->opts->exec->max_memory;
     const size_t fits = (size_t)(memory / LOGITS_SHARE / (vocab * sizeof(float)));
 
     g->block = fits > MAX_ROWS ? MAX_ROWS : fits ? fits : 1;
@@ -132,7 +127,7 @@ static int run_step(struct group *g, struct ram_forward *forward, const size_t *
         const size_t left = g->n - g->drawing, n = left < g->block ? left : g->block;
         status = ram_forward_logits(forward, rows + g->drawing, n, NULL, g->logits, err);
         if (!status)
-            status = ram_pool_for(g->opts->pool, n, draw, g, err);
+            status = ram_pool_for(g->opts->exec->pool, n, draw, g, err);
     }
     return status;
 }
@@ -216,11 +211,9 @@ static int run_group(struct group *g, struct ram_err *err)
     size_t *rows = ram_calloc(g->n, sizeof *rows, err);
     uint32_t *next = ram_calloc(g->n, sizeof *next, err);
     int status = rows && next ? open_group(g, err) : RAM_ENOMEM;
-    const struct ram_forward_opts how = {.f32 = true,
-                                         .pool = g->opts->pool,
-                                         .max_memory = g->memory,
-                                         .kv = g->kv,
-                                         .positions = g->opts->length};
+    const struct ram_exec share = ram_exec_share(g->opts->exec, g->memory);
+    const struct ram_forward_opts how = {
+        .f32 = true, .exec = &share, .kv = g->kv, .positions = g->opts->length};
 
     if (!status && !is_done(g))
         status = read_starts(g, &how, rows, err);

@@ -1,5 +1,6 @@
 /*
- * sample.h - many sequences that a model continues at the same time: exact samples at temperature 1.
+ * sample.h - many sequences that a model continues at the same time: exact samples at
+ * temperature 1.
  *
  * All sequences grow by one token a step, so that the weights are read once a step for all of them,
  * and every token is computed once. The keys and values of a sequence take length x layers x heads
@@ -16,8 +17,7 @@ struct ram_sample_opts {
     const struct ram_span *starts; /* [n]: 1 to length tokens that a sequence begins with */
     size_t at_once;                /* sequences of a group at most; 0: what the memory allows */
     uint64_t seed;
-    struct ram_pool *pool;
-    uint64_t max_memory; /* 0: 2 GiB */
+    const struct ram_exec *exec;
     /* Called after every step with the number of tokens [0, n x length] that are known by then;
      * anything but RAM_OK ends the work. NULL: not called. */
     int (*step)(void *ctx, size_t done, struct ram_err *err);

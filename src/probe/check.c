@@ -10,7 +10,7 @@
 struct check {
     const struct ram_model *source, *written;
     const struct ram_affine *as_if;
-    const struct ram_probe_run *how;
+    const struct ram_exec *exec;
     struct ram_sequences on;
     struct ram_forward *original; /* spans [0, n) clean, [n, 2n) as if */
     struct ram_forward *result;
@@ -25,20 +25,20 @@ static int report(const struct check *c, size_t layer, struct ram_err *err)
 
     if (layer < n_layers)
         snprintf(item, sizeof item, "layer %zu of %zu", layer + 1, n_layers);
-    return ram_probe_report(c->how,
-                            &(struct ram_progress){.stage = "check",
-                                                   .item = item,
-                                                   .done = layer,
-                                                   .total = n_layers,
-                                                   .unit = RAM_IN_LAYERS},
-                            err);
+    return ram_exec_report(c->exec,
+                           &(struct ram_progress){.stage = "check",
+                                                  .item = item,
+                                                  .done = layer,
+                                                  .total = n_layers,
+                                                  .unit = RAM_IN_LAYERS},
+                           err);
 }
 
 static int start_one(const struct check *c, const struct ram_model *model, size_t copies,
                      struct ram_forward **out, struct ram_err *err)
 {
-    return ram_probe_forward(out, model, c->on, copies, c->how->pool, ram_logits_memory(c->how) / 2,
-                             err);
+    const struct ram_exec half = ram_exec_share(c->exec, ram_logits_memory(c->exec) / 2);
+    return ram_probe_forward(out, model, c->on, copies, &half, err);
 }
 
 static int compute_as_if(struct check *c, struct ram_err *err)
@@ -64,7 +64,7 @@ static int start(struct check *c, struct ram_err *err)
         return ram_fail(err, RAM_EUSAGE,
                         "%s has %zu layers and a vocabulary of %zu, its source %zu and %zu",
                         c->written->ckpt->name, b->n_layers, b->vocab, a->n_layers, a->vocab);
-    int status = ram_logits_new(&c->logits, c->source, c->how, err);
+    int status = ram_logits_new(&c->logits, c->source, c->exec, err);
     if (!status)
         status = start_one(c, c->source, c->as_if ? 2 : 1, &c->original, err);
     if (!status && c->as_if)
@@ -106,15 +106,15 @@ static int compare(struct check *c, struct ram_err *err)
 }
 
 int ram_check(const struct ram_model *source, const struct ram_model *written,
-              const struct ram_affine *as_if, struct ram_sequences on,
-              const struct ram_probe_run *how, double *kld_written, double *kld_as_if,
-              struct ram_err *err)
+              const struct ram_affine *as_if, struct ram_sequences on, const struct ram_exec *exec,
+              double *kld_written, double *kld_as_if, struct ram_err *err)
 {
     struct check *c = ram_calloc(1, sizeof *c, err);
 
     if (!c)
         return RAM_ENOMEM;
-    *c = (struct check){.source = source, .written = written, .as_if = as_if, .how = how, .on = on};
+    *c = (struct check){
+        .source = source, .written = written, .as_if = as_if, .exec = exec, .on = on};
     int status = start(c, err);
     if (!status)
         status = run_layers(c, err);

@@ -21,7 +21,7 @@ enum {
 struct curves {
     const struct ram_model *model;
     struct ram_hessians *hessians;
-    const struct ram_probe_run *how;
+    const struct ram_exec *exec;
     /* [n_units] sums over the sampled rows, on unseen inputs and by the factors' own; NAN: does not
      * fit */
     double (*unseen)[N_FORMS], (*seen)[N_FORMS];
@@ -137,7 +137,7 @@ static int add_rows(struct curves *c, unsigned unit, const struct ram_weight *we
     for (size_t i = 0; i < inputs->n * cols; i++)
         s.energy += (double)inputs->x[i] * (double)inputs->x[i] / (double)(inputs->n * cols);
     if (!status)
-        status = ram_pool_for(c->how->pool, N_FORMS, measure_form, &s, err);
+        status = ram_pool_for(c->exec->pool, N_FORMS, measure_form, &s, err);
     c->all_unseen[unit] = c->all_unseen[unit] && inputs->n > 0;
     for (size_t i = 0; !status && i < N_FORMS; i++) {
         c->unseen[unit][i] += s.unseen[i];
@@ -272,7 +272,7 @@ static struct ram_kept kept_for(const struct curves *c)
 
     ram_hessians_settings(c->hessians, &settings);
     ram_buf_printf(&settings, " %d rows of %d matrices", SAMPLE_ROWS, SAMPLE_MATRICES);
-    const struct ram_kept kept = ram_kept_for(c->how, "curves", settings.data);
+    const struct ram_kept kept = ram_kept_for(c->exec, "curves", settings.data);
     ram_buf_release(&settings);
     return kept;
 }
@@ -289,10 +289,10 @@ static void divide(const struct curves *c, struct ram_curve *curves)
 }
 
 int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessians,
-                     const struct ram_probe_run *how, struct ram_curve *curves, struct ram_err *err)
+                     const struct ram_exec *exec, struct ram_curve *curves, struct ram_err *err)
 {
     const size_t n_layers = model->hp.n_layers;
-    struct curves c = {.model = model, .hessians = hessians, .how = how};
+    struct curves c = {.model = model, .hessians = hessians, .exec = exec};
     char item[64];
 
     c.unseen = ram_calloc(model->n_units, sizeof *c.unseen, err);
@@ -304,13 +304,13 @@ int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessian
     c.kept = kept_for(&c);
     for (size_t l = 0; !status && l < n_layers; l++) {
         snprintf(item, sizeof item, "layer %zu of %zu", l + 1, n_layers);
-        status = ram_probe_report(how,
-                                  &(struct ram_progress){.stage = "curves",
-                                                         .item = item,
-                                                         .done = l,
-                                                         .total = n_layers,
-                                                         .unit = RAM_IN_LAYERS},
-                                  err);
+        status = ram_exec_report(exec,
+                                 &(struct ram_progress){.stage = "curves",
+                                                        .item = item,
+                                                        .done = l,
+                                                        .total = n_layers,
+                                                        .unit = RAM_IN_LAYERS},
+                                 err);
         if (!status)
             status = add_or_find(&c, l, err);
         ram_hessians_forget(hessians);

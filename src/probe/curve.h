@@ -18,7 +18,6 @@ struct ram_curve {
 
 /* curves [model->n_units], [0] unused. */
 int ram_error_curves(const struct ram_model *model, struct ram_hessians *hessians,
-                     const struct ram_probe_run *how, struct ram_curve *curves,
-                     struct ram_err *err);
+                     const struct ram_exec *exec, struct ram_curve *curves, struct ram_err *err);
 
 #endif

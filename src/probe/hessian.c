@@ -66,11 +66,10 @@ struct made {
 
 struct ram_hessians {
     const struct ram_model *model;
-    struct ram_probe_run how;
+    struct ram_exec exec;
     struct ram_synthetic what;
     double damp;
     enum ram_hessian_use use;
-    uint64_t max_memory;
     uint32_t *tokens;     /* [what.n, what.length] */
     struct place *places; /* [model->n_units] */
     struct ram_forward *forward;
@@ -223,13 +222,14 @@ static struct ram_kept_pass pass_at(const struct ram_hessians *h)
  * behind `layer`: its inputs are wanted. */
 static int restart(struct ram_hessians *h, size_t layer, struct ram_err *err)
 {
-    const uint64_t share = h->max_memory / 8 + WORKER_BYTES * ram_pool_threads(h->how.pool);
+    const struct ram_exec share = ram_exec_share(
+        &h->exec, h->exec.max_memory / 8 + WORKER_BYTES * ram_pool_threads(h->exec.pool));
     const struct ram_sequences on = {h->tokens, h->what.n, h->what.length};
 
     ram_forward_free(h->forward);
     h->forward = NULL;
     h->next = 0;
-    int status = ram_probe_forward(&h->forward, h->model, on, 1, h->how.pool, share, err);
+    int status = ram_probe_forward(&h->forward, h->model, on, 1, &share, err);
     struct ram_kept_pass pass = pass_at(h);
     if (status || !ram_kept_find(&h->kept, &pass) || pass.layer > layer ||
         pass.n_rows != pass_at(h).n_rows)
@@ -312,7 +312,7 @@ static int moments(const struct ram_hessians *h, const struct rows *rows, size_t
     const size_t n = n_seen(h, rows);
 
     return n == 0 ? RAM_OK
-                  : ram_gram(RAM_GEMM_F32, cols, n, a, out, cols, accumulate, h->how.pool, err);
+                  : ram_gram(RAM_GEMM_F32, cols, n, a, out, cols, accumulate, h->exec.pool, err);
 }
 
 /* Rows that the average of the experts' inputs is made of. */
@@ -400,7 +400,7 @@ static int make_factor(struct ram_hessians *h, const char *unit, enum input inpu
 
     if (!of_expert && rows->n == 0)
         return RAM_OK;
-    if (ram_gptq_factor_size(cols) > h->max_memory / 8 * 5)
+    if (ram_gptq_factor_size(cols) > h->exec.max_memory / 8 * 5)
         return of_expert ? RAM_OK : diagonal_factor(rows, n_seen(h, rows), unit, out, err);
     float *sums = ram_calloc(cols * cols, sizeof *sums, err);
     if (!sums)
@@ -414,7 +414,7 @@ static int make_factor(struct ram_hessians *h, const char *unit, enum input inpu
     }
     const double damp =
         fmax(tied ? TIED_DAMP : h->damp, COLUMN_DAMP * (double)cols / fmax(tokens, 1));
-    return ram_gptq_factor_new(out, unit, sums, cols, damp, h->how.pool, err);
+    return ram_gptq_factor_new(out, unit, sums, cols, damp, h->exec.pool, err);
 }
 
 struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
@@ -505,7 +505,7 @@ void ram_hessians_forget(struct ram_hessians *h)
         struct made *made = &h->made[i];
         const uint64_t bytes = made->factor ? ram_gptq_factor_size(made->factor->cols) : 0;
         const bool of_expert = made->input == INPUT_EXPERT || made->input == INPUT_EXPERT_DOWN;
-        if (made->layer == h->layer && !of_expert && size + bytes <= h->max_memory / 4) {
+        if (made->layer == h->layer && !of_expert && size + bytes <= h->exec.max_memory / 4) {
             size += bytes;
             h->made[n++] = *made;
         } else {
@@ -528,7 +528,7 @@ static void keep_by_tokens(struct ram_hessians *h)
     struct ram_buf settings = {0};
 
     ram_kept_sequences(&settings, on);
-    h->kept = ram_kept_for(&h->how, "inputs", settings.data);
+    h->kept = ram_kept_for(&h->exec, "inputs", settings.data);
     ram_buf_release(&settings);
 }
 
@@ -549,12 +549,13 @@ void ram_hessians_settings(const struct ram_hessians *h, struct ram_buf *text)
                    h->use == RAM_HESSIAN_ENCODE ? "encode" : "measure");
     /* Not max_memory itself: another limit gives the same, as long as the same factors fit. */
     for (size_t i = 0; i < sizeof columns_of / sizeof *columns_of; i++)
-        ram_buf_printf(text, " %d", ram_gptq_factor_size(columns_of[i]) <= h->max_memory / 8 * 5);
+        ram_buf_printf(text, " %d",
+                       ram_gptq_factor_size(columns_of[i]) <= h->exec.max_memory / 8 * 5);
 }
 
 int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
                       const struct ram_synthetic *what, double damp, enum ram_hessian_use use,
-                      const struct ram_probe_run *how, struct ram_err *err)
+                      const struct ram_exec *exec, struct ram_err *err)
 {
     const uint64_t token = floats_a_token(&model->hp) * sizeof(float);
     const size_t n_experts = model->hp.moe.n_experts;
@@ -563,14 +564,13 @@ int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
     if (!h)
         return RAM_ENOMEM;
     h->model = model;
-    h->how = *how;
+    h->exec = *exec;
     h->what = *what;
     h->damp = damp;
     h->use = use;
     h->layer = SIZE_MAX;
-    h->max_memory = how->max_memory ? how->max_memory : (uint64_t)2 << 30;
     h->observer = (struct ram_observer){h, see};
-    while (h->what.n > 1 && token * h->what.n * h->what.length > h->max_memory / 4)
+    while (h->what.n > 1 && token * h->what.n * h->what.length > h->exec.max_memory / 4)
         h->what.n /= 2;
     h->places = ram_calloc(model->n_units + 1, sizeof *h->places, err);
     h->experts = ram_calloc(n_experts, sizeof *h->experts, err);
@@ -580,7 +580,7 @@ int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
     if (!status)
         find_places(h);
     if (!status)
-        status = ram_synthetic_tokens(model, &h->what, how, h->tokens, err);
+        status = ram_synthetic_tokens(model, &h->what, exec, h->tokens, err);
     h->what.made = h->tokens;
     h->what.n_made = h->what.n;
     if (!status)

@@ -44,7 +44,7 @@ enum ram_hessian_use { RAM_HESSIAN_ENCODE, RAM_HESSIAN_MEASURE };
  */
 int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
                       const struct ram_synthetic *what, double damp, enum ram_hessian_use use,
-                      const struct ram_probe_run *how, struct ram_err *err);
+                      const struct ram_exec *exec, struct ram_err *err);
 void ram_hessians_close(struct ram_hessians *hessians);
 
 /* Adds to `text` everything that a factor depends on, beside the model and the tokens' seed: what

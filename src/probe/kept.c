@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct ram_kept ram_kept_for(const struct ram_probe_run *how, const char *stage,
-                             const char *settings)
+struct ram_kept ram_kept_for(const struct ram_exec *exec, const char *stage, const char *settings)
 {
-    struct ram_kept kept = {.store = how->run ? how->run->store : NULL};
+    struct ram_kept kept = {.store = exec->store};
 
     ram_store_scope(kept.store, stage, settings, &kept.scope);
     return kept;

@@ -18,8 +18,7 @@ struct ram_kept {
 };
 
 /* settings: everything but the model that could change a figure. */
-struct ram_kept ram_kept_for(const struct ram_probe_run *how, const char *stage,
-                             const char *settings);
+struct ram_kept ram_kept_for(const struct ram_exec *exec, const char *stage, const char *settings);
 
 /* Sequences as a part of settings: their shape and a hash of their tokens, so that it does not
  * matter what made them. */

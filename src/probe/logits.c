@@ -7,24 +7,19 @@
 #include <math.h>
 #include <stdlib.h>
 
-static uint64_t memory_of(const struct ram_probe_run *how)
+uint64_t ram_logits_memory(const struct ram_exec *exec)
 {
-    return how->max_memory ? how->max_memory : (uint64_t)2 << 30;
+    return exec->max_memory - exec->max_memory / RAM_LOGIT_SHARE;
 }
 
-uint64_t ram_logits_memory(const struct ram_probe_run *how)
-{
-    return memory_of(how) - memory_of(how) / RAM_LOGIT_SHARE;
-}
-
-int ram_logits_new(struct ram_logits *l, const struct ram_model *model,
-                   const struct ram_probe_run *how, struct ram_err *err)
+int ram_logits_new(struct ram_logits *l, const struct ram_model *model, const struct ram_exec *exec,
+                   struct ram_err *err)
 {
     const size_t vocab = model->hp.vocab;
     const uint64_t row = 2 * vocab * sizeof(float);
-    const uint64_t fits = memory_of(how) / RAM_LOGIT_SHARE / row;
+    const uint64_t fits = exec->max_memory / RAM_LOGIT_SHARE / row;
 
-    *l = (struct ram_logits){.how = how, .name = model->ckpt->name, .vocab = vocab};
+    *l = (struct ram_logits){.exec = exec, .name = model->ckpt->name, .vocab = vocab};
     l->block = fits < 1 ? 1 : fits < RAM_LOGIT_ROWS ? (size_t)fits : RAM_LOGIT_ROWS;
     l->clean = ram_calloc(l->block * vocab, sizeof *l->clean, err);
     l->probed = ram_calloc(l->block * vocab, sizeof *l->probed, err);
@@ -78,7 +73,7 @@ int ram_logits_clean(struct ram_logits *l, struct ram_forward *forward, size_t f
 {
     l->n = n;
     const int status = compute(l, forward, first, NULL, l->clean, err);
-    return status ? status : ram_pool_for(l->how->pool, n, clean_row, l, err);
+    return status ? status : ram_pool_for(l->exec->pool, n, clean_row, l, err);
 }
 
 int ram_logits_diverge(struct ram_logits *l, struct ram_forward *forward, size_t first,
@@ -87,7 +82,7 @@ int ram_logits_diverge(struct ram_logits *l, struct ram_forward *forward, size_t
     int status = compute(l, forward, first, as_if, l->probed, err);
 
     if (!status)
-        status = ram_pool_for(l->how->pool, l->n, probed_row, l, err);
+        status = ram_pool_for(l->exec->pool, l->n, probed_row, l, err);
     for (size_t i = 0; !status && i < l->n; i++)
         *sum += l->divergence[i];
     return status;

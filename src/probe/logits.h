@@ -10,7 +10,7 @@
 enum { RAM_LOGIT_ROWS = 128, RAM_LOGIT_SHARE = 8 /* of the memory, at most */ };
 
 struct ram_logits {
-    const struct ram_probe_run *how;
+    const struct ram_exec *exec;
     const char *name; /* of the model, for errors */
     size_t vocab;
     size_t block;                     /* positions that memory allows at once */
@@ -21,10 +21,10 @@ struct ram_logits {
 };
 
 /* What is left of the memory for everything else. */
-uint64_t ram_logits_memory(const struct ram_probe_run *how);
+uint64_t ram_logits_memory(const struct ram_exec *exec);
 
 int ram_logits_new(struct ram_logits *logits, const struct ram_model *model,
-                   const struct ram_probe_run *how, struct ram_err *err);
+                   const struct ram_exec *exec, struct ram_err *err);
 void ram_logits_release(struct ram_logits *logits);
 
 /* Rows [first, first + n) of the forward pass, n <= block, are the clean ones. */

@@ -20,7 +20,7 @@ enum { CLEAN, JOINT, FIRST_PROBE };
 
 struct probes {
     const struct ram_model *model;
-    const struct ram_probe_run *how;
+    const struct ram_exec *exec;
     enum ram_tier tier;
     int bits;
     struct ram_forward *forward;
@@ -221,13 +221,13 @@ static int report(const struct probes *p, const char *item, double share, struct
 {
     const uint64_t n = p->model->n_units > 1 ? p->model->n_units - 1 : 1; /* [0] is no unit */
 
-    return ram_probe_report(p->how,
-                            &(struct ram_progress){.stage = stage_of(p),
-                                                   .item = item,
-                                                   .done = (uint64_t)((double)n * share),
-                                                   .total = n,
-                                                   .unit = RAM_IN_MATRICES},
-                            err);
+    return ram_exec_report(p->exec,
+                           &(struct ram_progress){.stage = stage_of(p),
+                                                  .item = item,
+                                                  .done = (uint64_t)((double)n * share),
+                                                  .total = n,
+                                                  .unit = RAM_IN_MATRICES},
+                           err);
 }
 
 static int run_layers(struct probes *p, struct ram_err *err)
@@ -382,11 +382,11 @@ static int set_forms(struct probes *p, struct ram_err *err)
 
 static int start(struct probes *p, struct ram_err *err)
 {
-    const int status = ram_logits_new(&p->logits, p->model, p->how, err);
+    const struct ram_exec share = ram_exec_share(p->exec, ram_logits_memory(p->exec));
+    const int status = ram_logits_new(&p->logits, p->model, p->exec, err);
 
     return status ? status
-                  : ram_probe_forward(&p->forward, p->model, p->on, p->n_trajectories, p->how->pool,
-                                      ram_logits_memory(p->how), err);
+                  : ram_probe_forward(&p->forward, p->model, p->on, p->n_trajectories, &share, err);
 }
 
 /* Everything that a figure depends on, beside the model. */
@@ -397,7 +397,7 @@ static struct ram_kept kept_for(const struct probes *p)
     ram_buf_printf(&settings, "%s %d bits g%d, ", p->tier == RAM_TIER_KL ? "kl" : "local", p->bits,
                    RAM_PROBE_GROUP);
     ram_kept_sequences(&settings, p->on);
-    const struct ram_kept kept = ram_kept_for(p->how, "sensitivities", settings.data);
+    const struct ram_kept kept = ram_kept_for(p->exec, "sensitivities", settings.data);
     ram_buf_release(&settings);
     return kept;
 }
@@ -442,15 +442,19 @@ static int find_or_measure(struct probes *p, struct ram_err *err)
 }
 
 int ram_sensitivities(const struct ram_model *model, struct ram_sequences on, enum ram_tier tier,
-                      const struct ram_probe_run *how, struct ram_sensitivities *out,
+                      const struct ram_exec *exec, struct ram_sensitivities *out,
                       struct ram_err *err)
 {
     struct probes *p = ram_calloc(1, sizeof *p, err);
 
     if (!p)
         return RAM_ENOMEM;
-    *p = (struct probes){
-        .model = model, .how = how, .tier = tier, .bits = out->bits, .on = on, .alpha = out->alpha};
+    *p = (struct probes){.model = model,
+                         .exec = exec,
+                         .tier = tier,
+                         .bits = out->bits,
+                         .on = on,
+                         .alpha = out->alpha};
     p->kept = kept_for(p);
     const int status = find_or_measure(p, err);
     out->joint = p->joint;

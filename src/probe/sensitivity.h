@@ -27,7 +27,7 @@ struct ram_sensitivities {
 
 /* bits and alpha of out are the caller's. */
 int ram_sensitivities(const struct ram_model *model, struct ram_sequences on, enum ram_tier tier,
-                      const struct ram_probe_run *how, struct ram_sensitivities *out,
+                      const struct ram_exec *exec, struct ram_sensitivities *out,
                       struct ram_err *err);
 
 #endif

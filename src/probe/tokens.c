@@ -29,25 +29,11 @@ struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sp
     };
 }
 
-int ram_probe_report(const struct ram_probe_run *how, const struct ram_progress *now,
-                     struct ram_err *err)
-{
-    const struct ram_run *run = how->run;
-
-    if (run && run->progress)
-        run->progress(run->user, now);
-    if (run)
-        ram_store_tell(run->store, run);
-    return run && run->cancelled && run->cancelled(run->user)
-               ? ram_fail(err, RAM_EINTERRUPT, "interrupted: %s, %s", now->stage, now->item)
-               : RAM_OK;
-}
-
 int ram_probe_forward(struct ram_forward **out, const struct ram_model *model,
-                      struct ram_sequences on, size_t copies, struct ram_pool *pool,
-                      uint64_t max_memory, struct ram_err *err)
+                      struct ram_sequences on, size_t copies, const struct ram_exec *exec,
+                      struct ram_err *err)
 {
-    const struct ram_forward_opts opts = {.f32 = true, .pool = pool, .max_memory = max_memory};
+    const struct ram_forward_opts opts = {.f32 = true, .exec = exec};
     const size_t length = on.length, n = copies * on.n;
     struct ram_span *spans = ram_calloc(n, sizeof *spans, err);
 
@@ -96,14 +82,13 @@ static int resample_row(void *ctx, size_t i, unsigned worker, struct ram_err *er
 }
 
 /* What a round depends on; its tokens are a record of this name. */
-static struct ram_kept kept_rounds(const struct ram_probe_run *how,
-                                   const struct ram_synthetic *what)
+static struct ram_kept kept_rounds(const struct ram_exec *exec, const struct ram_synthetic *what)
 {
     struct ram_buf settings = {0};
 
     ram_buf_printf(&settings, "%zu x %zu seed %llu", what->n, what->length,
                    (unsigned long long)what->seed);
-    const struct ram_kept kept = ram_kept_for(how, "tokens", settings.data);
+    const struct ram_kept kept = ram_kept_for(exec, "tokens", settings.data);
     ram_buf_release(&settings);
     return kept;
 }
@@ -115,11 +100,11 @@ static void name_round(char name[ROUND_NAME], unsigned round)
 
 /* All layers, from where an earlier run was in the same round. */
 static int run_layers(const struct ram_model *model, const struct ram_synthetic *what,
-                      const struct ram_probe_run *how, unsigned round, struct ram_forward *forward,
+                      const struct ram_exec *exec, unsigned round, struct ram_forward *forward,
                       struct ram_err *err)
 {
     const size_t n_layers = model->hp.n_layers, n_rows = what->n * what->length;
-    struct ram_kept kept = kept_rounds(how, what);
+    struct ram_kept kept = kept_rounds(exec, what);
     double in_round = round; /* a state of another round is not ours */
     struct ram_kept_pass pass = {.forward = forward,
                                  .hidden = model->hp.hidden,
@@ -142,14 +127,14 @@ static int run_layers(const struct ram_model *model, const struct ram_synthetic 
             status = ram_kept_save(&kept, &pass, err);
         if (!status)
             status =
-                ram_probe_report(how,
-                                 &(struct ram_progress){
-                                     .stage = "synthesize",
-                                     .item = name,
-                                     .done = n_rows * round + n_rows * pass.layer / (n_layers + 1),
-                                     .total = n_rows * what->rounds,
-                                     .unit = RAM_IN_TOKENS},
-                                 err);
+                ram_exec_report(exec,
+                                &(struct ram_progress){.stage = "synthesize",
+                                                       .item = name,
+                                                       .done = n_rows * round +
+                                                               n_rows * pass.layer / (n_layers + 1),
+                                                       .total = n_rows * what->rounds,
+                                                       .unit = RAM_IN_TOKENS},
+                                err);
         if (!status)
             status = ram_forward_layer(forward, pass.layer, err);
     }
@@ -157,10 +142,11 @@ static int run_layers(const struct ram_model *model, const struct ram_synthetic 
 }
 
 static int run_round(const struct ram_model *model, const struct ram_synthetic *what,
-                     const struct ram_probe_run *how, unsigned round, const uint32_t *tokens,
+                     const struct ram_exec *exec, unsigned round, const uint32_t *tokens,
                      uint32_t *next, struct ram_err *err)
 {
-    const uint64_t memory = how->max_memory ? how->max_memory : (uint64_t)2 << 30;
+    const uint64_t memory = exec->max_memory;
+    const struct ram_exec share = ram_exec_share(exec, memory - memory / LOGIT_BYTES_SHARE);
     const size_t n_rows = what->n * what->length, vocab = model->hp.vocab;
     const size_t fits = (size_t)(memory / LOGIT_BYTES_SHARE / (vocab * sizeof(float)));
     const size_t block = fits > MAX_BLOCK ? MAX_BLOCK : fits ? fits : 1;
@@ -171,18 +157,16 @@ static int run_round(const struct ram_model *model, const struct ram_synthetic *
 
     r.rng = ram_rng_for(what->seed + round + 1, "resample");
     r.logits = ram_calloc(block * vocab, sizeof *r.logits, err);
-    int status = r.logits ? ram_probe_forward(&forward, model, on, 1, how->pool,
-                                              memory - memory / LOGIT_BYTES_SHARE, err)
-                          : RAM_ENOMEM;
+    int status = r.logits ? ram_probe_forward(&forward, model, on, 1, &share, err) : RAM_ENOMEM;
     if (!status)
-        status = run_layers(model, what, how, round, forward, err);
+        status = run_layers(model, what, exec, round, forward, err);
     for (; !status && r.first < n_rows; r.first += block) {
         const size_t n = n_rows - r.first < block ? n_rows - r.first : block;
         for (size_t i = 0; i < n; i++)
             rows[i] = r.first + i;
         status = ram_forward_logits(forward, rows, n, NULL, r.logits, err);
         if (!status)
-            status = ram_pool_for(how->pool, n, resample_row, &r, err);
+            status = ram_pool_for(exec->pool, n, resample_row, &r, err);
     }
     ram_forward_free(forward);
     free(r.logits);
@@ -205,7 +189,7 @@ static int cut_windows(const struct ram_synthetic *what, const struct ram_ids *i
 }
 
 static int tokens_of_text(const struct ram_model *model, const struct ram_synthetic *what,
-                          const struct ram_run *run, uint32_t *tokens, struct ram_err *err)
+                          const struct ram_exec *exec, uint32_t *tokens, struct ram_err *err)
 {
     struct ram_tokenizer *tokenizer = NULL;
     struct ram_encoder *encoder = NULL;
@@ -213,7 +197,7 @@ static int tokens_of_text(const struct ram_model *model, const struct ram_synthe
     struct ram_textfile file = {0};
 
     int status =
-        ram_textfile_read(&file, what->text, RAM_MAX_CALIBRATION, RAM_TEXTFILE_PLAIN, run, err);
+        ram_textfile_read(&file, what->text, RAM_MAX_CALIBRATION, RAM_TEXTFILE_PLAIN, exec, err);
     if (!status)
         status = ram_tokenizer_read(&tokenizer, model->ckpt->dir, err);
     if (!status)
@@ -233,17 +217,17 @@ static int tokens_of_text(const struct ram_model *model, const struct ram_synthe
 }
 
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
-                         const struct ram_probe_run *how, uint32_t *tokens, struct ram_err *err)
+                         const struct ram_exec *exec, uint32_t *tokens, struct ram_err *err)
 {
     const size_t n = what->n * what->length;
 
     if (what->text)
-        return tokens_of_text(model, what, how->run, tokens, err);
+        return tokens_of_text(model, what, exec, tokens, err);
     if (what->made && what->n_made >= what->n) {
         memcpy(tokens, what->made, n * sizeof *tokens);
         return RAM_OK;
     }
-    const struct ram_kept kept = kept_rounds(how, what);
+    const struct ram_kept kept = kept_rounds(exec, what);
     uint32_t *next = ram_calloc(n, sizeof *next, err);
     int status = next ? RAM_OK : RAM_ENOMEM;
     char name[ROUND_NAME];
@@ -260,7 +244,7 @@ int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthet
     for (; !status && round < what->rounds; round++) {
         for (size_t i = 0; i < n; i++)
             next[i] = tokens[i]; /* first tokens stay */
-        status = run_round(model, what, how, round, tokens, next, err);
+        status = run_round(model, what, exec, round, tokens, next, err);
         for (size_t i = 0; !status && i < n; i++)
             tokens[i] = next[i];
         name_round(name, round);

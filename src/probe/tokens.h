@@ -23,16 +23,10 @@ struct ram_synthetic {
     size_t n_made;
 };
 
-struct ram_probe_run {
-    struct ram_pool *pool;
-    uint64_t max_memory;       /* 0: 2 GiB */
-    const struct ram_run *run; /* progress, cancellation; may be NULL */
-};
-
 /* tokens [n, length]; those made before, if they are enough. RAM_EUSAGE if a text has too few. The
  * same for every instruction set, unless a random number falls on an edge. */
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
-                         const struct ram_probe_run *how, uint32_t *tokens, struct ram_err *err);
+                         const struct ram_exec *exec, uint32_t *tokens, struct ram_err *err);
 
 struct ram_sequences {
     const uint32_t *tokens; /* [n, length] */
@@ -46,14 +40,10 @@ struct ram_sequences {
  * follow it.
  */
 int ram_probe_forward(struct ram_forward **out, const struct ram_model *model,
-                      struct ram_sequences on, size_t copies, struct ram_pool *pool,
-                      uint64_t max_memory, struct ram_err *err);
+                      struct ram_sequences on, size_t copies, const struct ram_exec *exec,
+                      struct ram_err *err);
 
 /* What the options ask for; sparse: of a mixture of experts, of which each sees few tokens. */
 struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sparse);
-
-/* Tells progress of a probing stage; RAM_EINTERRUPT if cancelled. */
-int ram_probe_report(const struct ram_probe_run *how, const struct ram_progress *now,
-                     struct ram_err *err);
 
 #endif

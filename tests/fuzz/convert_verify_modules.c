@@ -55,7 +55,7 @@ static size_t read_tensors(char *text, struct ram_tensor *tensors)
 
 static void check(const struct ram_ckpt *ckpt, const char *sidecar_text)
 {
-    const struct ram_run run = {.threads = 1};
+    const struct ram_exec exec = ram_exec_alone(NULL);
     struct ram_expectation expectation;
     struct ram_findings findings = {0};
     struct ram_found_list list;
@@ -73,7 +73,7 @@ static void check(const struct ram_ckpt *ckpt, const char *sidecar_text)
         else
             require(found->rows * found->cols == found->parts[0]->n);
     }
-    require(ram_compare(&list, ckpt, NULL, &run, &findings, &err) == RAM_OK ||
+    require(ram_compare(&list, ckpt, NULL, &exec, &findings, &err) == RAM_OK ||
             err.status == RAM_ENOMEM);
     ram_sidecar_parse(&sidecar, sidecar_text, strlen(sidecar_text), &findings);
     ram_sidecar_check(&sidecar, &list, false, &findings);

@@ -43,7 +43,8 @@ static void check(const char *name, double expected)
 {
     struct ram_ckpt *ckpt = NULL;
     struct ram_model *model = NULL;
-    struct ram_likelihood_opts opts = {.f32 = true};
+    struct ram_exec exec;
+    const struct ram_likelihood_opts opts = {.f32 = true, .exec = &exec};
     struct ram_windows windows;
     struct ram_ids ids = {0};
     struct ram_err err = {0};
@@ -53,7 +54,7 @@ static void check(const char *name, double expected)
     snprintf(dir, sizeof dir, "%s/models/%s", shared, name);
     ok(ram_ckpt_open(&ckpt, dir, &err), &err);
     ok(ram_model_open(&model, ckpt, &err), &err);
-    ok(ram_pool_new(&opts.pool, 0, &err), &err);
+    ok(ram_exec_begin(&exec, NULL, &err), &err);
     encode(dir, &ids);
     ok(ram_windows_cut(&windows, ids.n, 512, 256, 42, 8, &err), &err);
     ok(ram_windows_score(&windows, ids.items, model, NULL, &opts, results, &err), &err);
@@ -62,7 +63,7 @@ static void check(const char *name, double expected)
         fail_msg("%s: NLL %.6f, expected %.5f", name, nll, expected);
     ram_windows_release(&windows);
     ram_ids_release(&ids);
-    ram_pool_free(opts.pool);
+    ram_exec_end(&exec);
     ram_model_close(model);
     ram_ckpt_close(ckpt);
     json_decref(results);

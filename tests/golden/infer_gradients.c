@@ -101,17 +101,19 @@ static void check(const struct golden *golden)
     const struct request *r = &golden->request;
     struct sums sums = {golden, calloc(golden->ckpt->n_tensors, sizeof(double *))};
     uint32_t labels[4 * 512];
-    struct ram_backward_opts opts = {.labels = labels, .see = see, .ctx = &sums};
+    struct ram_exec exec;
+    const struct ram_backward_opts opts = {
+        .exec = &exec, .labels = labels, .see = see, .ctx = &sums};
     struct ram_err err = {0};
 
     next_tokens(r, labels);
-    ok(ram_pool_new(&opts.pool, 2, &err), &err);
+    ok(ram_exec_begin(&exec, &(struct ram_run){.threads = 2}, &err), &err);
     ok(ram_backward(golden->model, r->spans, r->n_spans, &opts, &err), &err);
     compare(golden, &sums);
     for (size_t i = 0; i < golden->ckpt->n_tensors; i++)
         free(sums.of[i]);
     free(sums.of);
-    ram_pool_free(opts.pool);
+    ram_exec_end(&exec);
 }
 
 static void as_torch_computes(void **state)

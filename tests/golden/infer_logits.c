@@ -16,14 +16,15 @@ static float *run(const struct ram_model *model, const struct request *r, const 
 {
     const json_t *positions = json_object_get(golden, "positions");
     const size_t per_span = json_array_size(positions);
-    struct ram_forward_opts opts = {.f32 = true};
+    struct ram_exec exec;
+    const struct ram_forward_opts opts = {.f32 = true, .exec = &exec};
     struct ram_forward *forward = NULL;
     struct ram_err err = {0};
     size_t rows[MAX_ROWS];
     float *logits = calloc(r->n_rows * model->hp.vocab, sizeof *logits);
 
     assert_non_null(logits);
-    ok(ram_pool_new(&opts.pool, 2, &err), &err);
+    ok(ram_exec_begin(&exec, &(struct ram_run){.threads = 2}, &err), &err);
     ok(ram_forward_new(&forward, model, r->spans, r->n_spans, &opts, &err), &err);
     for (size_t l = 0; l < model->hp.n_layers; l++)
         ok(ram_forward_layer(forward, l, &err), &err);
@@ -32,7 +33,7 @@ static float *run(const struct ram_model *model, const struct request *r, const 
                   (size_t)json_integer_value(json_array_get(positions, i % per_span));
     ok(ram_forward_logits(forward, rows, r->n_rows, NULL, logits, &err), &err);
     ram_forward_free(forward);
-    ram_pool_free(opts.pool);
+    ram_exec_end(&exec);
     return logits;
 }
 

@@ -87,14 +87,19 @@ static void stage_close(struct stage *stage)
 static int sweep(struct stage *stage, const struct ram_analyze_opts *opts,
                  const struct ram_run *run, struct ram_err *err)
 {
+    struct ram_exec exec;
+
     *stage = (struct stage){0};
-    int status = ram_ckpt_open(&stage->ckpt, dir, err);
+    int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_ckpt_open(&stage->ckpt, dir, err);
     if (!status)
         status = ram_layout_new(&stage->layout, stage->ckpt, err);
     if (!status)
         status = ram_survey_layout(stage->ckpt, stage->layout, &stage->manifest, err);
     if (!status)
-        status = ram_sweep(stage->ckpt, stage->layout, opts, run, stage->manifest, err);
+        status = ram_sweep(stage->ckpt, stage->layout, opts, &exec, stage->manifest, err);
+    ram_exec_end(&exec);
     return status;
 }
 

@@ -20,7 +20,7 @@ static void notice(void *user, const char *line)
 static int take(struct ram_textfile *out, const void *bytes, size_t size, enum ram_textfile_use use,
                 struct ram_err *err)
 {
-    const struct ram_run run = {.notice = notice};
+    const struct ram_exec exec = ram_exec_alone(&(struct ram_run){.notice = notice});
     char *copy = malloc(size + 1);
 
     assert_non_null(copy);
@@ -28,7 +28,7 @@ static int take(struct ram_textfile *out, const void *bytes, size_t size, enum r
     copy[size] = '\0';
     *err = (struct ram_err){0};
     noticed[0] = '\0';
-    return ram_textfile_take(out, copy, size, "file", use, &run, err);
+    return ram_textfile_take(out, copy, size, "file", use, &exec, err);
 }
 
 struct text_case {

@@ -187,14 +187,14 @@ static void a_lost_tokenizer_is_told(void **state)
     struct ram_carried_list list;
     struct ram_err err = {0};
     struct ram_buf notes = {0};
-    const struct ram_run run = {.notice = note, .user = &notes};
+    const struct ram_exec exec = ram_exec_alone(&(struct ram_run){.notice = note, .user = &notes});
     (void)state;
 
     link_to("nowhere", "tokenizer.json");
     link_to("nowhere", "chat_templates");
     assert_int_equal(ram_carried_find(&list, dir, &err), RAM_OK);
     assert_int_equal(list.n, 0);
-    ram_carried_notice(&list, &run);
+    ram_carried_notice(&list, &exec);
     assert_null(strstr(notes.data, "the source has no tokenizer"));
     assert_non_null(strstr(notes.data, "the output has no tokenizer"));
     assert_non_null(strstr(notes.data, "tokenizer.json is not copied: it is a link"));
@@ -236,7 +236,7 @@ static void folders_of_templates(void **state)
     assert_int_equal(symlink("../templates", path), 0);
     spill(path, "tool_use.jinja", "tools", 5);
     spill(path, "weights.bin", "x", 1);
-    if (ram_convert_run(c.ckpt, c.plan, c.out, &how, &run, RAM_TEXT, NULL, &c.err))
+    if (convert_by(c.ckpt, c.plan, c.out, &how, &run, NULL, &c.err))
         fail_msg("%s", c.err.message);
     assert_non_null(strstr(notes.data, "the source has no tokenizer"));
     ram_buf_release(&notes);
@@ -248,7 +248,7 @@ static void folders_of_templates(void **state)
     snprintf(path, sizeof path, "%s/tekken.json", c.model);
     assert_int_equal(symlink("../blob", path), 0);
     how.force = true;
-    if (ram_convert_run(c.ckpt, c.plan, c.out, &how, &run, RAM_TEXT, NULL, &c.err))
+    if (convert_by(c.ckpt, c.plan, c.out, &how, &run, NULL, &c.err))
         fail_msg("%s", c.err.message);
     assert_null(notes.data ? strstr(notes.data, "tokenizer") : NULL);
     assert_non_null(strstr(notes.data, "such as tekken.json"));

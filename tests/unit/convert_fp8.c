@@ -163,7 +163,7 @@ static char *convert(const char *model, const char *out, size_t *size, struct ra
     if (ram_ckpt_open(&ckpt, model, &err) || ram_layout_new(&layout, ckpt, &err))
         fail_msg("%s", err.message);
     struct ram_plan *plan = plan_for(layout, mixed_width, NULL);
-    if (ram_convert_run(ckpt, plan, out, &no_opts, &run, RAM_TEXT, NULL, &err))
+    if (convert_by(ckpt, plan, out, &no_opts, &run, NULL, &err))
         fail_msg("%s", err.message);
     ram_plan_free(plan);
     ram_layout_free(layout);

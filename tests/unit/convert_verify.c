@@ -20,7 +20,7 @@ static int verify(struct test_case *c, const struct ram_ckpt *source, const stru
     const struct ram_run run = {.threads = 2};
     c->err = (struct ram_err){0};
     *text = NULL;
-    return ram_verify_run(c->out, source, plan, &run, RAM_TEXT, text, &c->err);
+    return verify_by(c, source, plan, &run, RAM_TEXT, text);
 }
 
 /* What must be found, and where. */
@@ -59,7 +59,7 @@ static void sound(void **state)
 
     /* As JSON: every tensor with its error and its worst group. */
     const struct ram_run run = {.threads = 1};
-    assert_int_equal(ram_verify_run(c.out, c.ckpt, NULL, &run, RAM_JSON, &text, &c.err), RAM_OK);
+    assert_int_equal(verify_by(&c, c.ckpt, NULL, &run, RAM_JSON, &text), RAM_OK);
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     const json_t *tensors = json_object_get(root, "tensors");
     assert_true(json_is_true(json_object_get(root, "ok")));

@@ -163,7 +163,7 @@ static void cancelled(void **state)
 
     (void)state;
     open_plain(&c);
-    assert_int_equal(ram_convert_run(c.ckpt, c.plan, c.out, &no_opts, &run, RAM_TEXT, NULL, &c.err),
+    assert_int_equal(convert_by(c.ckpt, c.plan, c.out, &no_opts, &run, NULL, &c.err),
                      RAM_EINTERRUPT);
     assert_nothing_left(&c);
     case_close(&c);
@@ -191,7 +191,7 @@ static void killed(void **state)
     const pid_t child = fork();
     if (child == 0) {
         const struct ram_run run = {.threads = 1, .progress = hang, .user = &ends[1]};
-        ram_convert_run(c.ckpt, c.plan, c.out, &no_opts, &run, RAM_TEXT, NULL, &c.err);
+        convert_by(c.ckpt, c.plan, c.out, &no_opts, &run, NULL, &c.err);
         _exit(0);
     }
     assert_int_equal(read(ends[0], &byte, 1), 1);
@@ -221,8 +221,7 @@ static void too_little_memory(void **state)
 
     (void)state;
     open_plain(&c);
-    assert_int_equal(ram_convert_run(c.ckpt, c.plan, c.out, &no_opts, &run, RAM_TEXT, NULL, &c.err),
-                     RAM_ENOMEM);
+    assert_int_equal(convert_by(c.ckpt, c.plan, c.out, &no_opts, &run, NULL, &c.err), RAM_ENOMEM);
     assert_says(&c, "65536");
     assert_nothing_left(&c);
     case_close(&c);

@@ -128,7 +128,7 @@ static void check_form(const struct make_opts *form, unsigned salt, enum ram_pro
     assert_non_null(file);
     check_targets(&c, file, salt, profile);
     const struct ram_run run = {.threads = 2};
-    if (ram_verify_run(c.out, c.ckpt, c.plan, &run, RAM_TEXT, &text, &c.err))
+    if (verify_by(&c, c.ckpt, c.plan, &run, RAM_TEXT, &text))
         fail_msg("%s: %s", c.err.message, text);
     free(text);
     free(file);
@@ -279,7 +279,7 @@ static void threads_do_not_matter(void **state)
     (void)state;
     case_open(&c, &all_forms[10], mixed_width, &salt);
     for (size_t r = 0; r < sizeof runs / sizeof *runs; r++) {
-        if (ram_convert_run(c.ckpt, c.plan, c.out, &opts, &runs[r], RAM_TEXT, NULL, &c.err))
+        if (convert_by(c.ckpt, c.plan, c.out, &opts, &runs[r], NULL, &c.err))
             fail_msg("%s", c.err.message);
         struct dirent **names = NULL;
         const int n = scandir(c.out, &names, NULL, alphasort);

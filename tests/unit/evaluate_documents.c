@@ -291,8 +291,8 @@ static void notice(void *user, const char *line)
 static void what_was_passed_over_is_said(void **state)
 {
     static const char text[] = "\n" FIRST "\n\n{" ASKED "}\n" SECOND "\n\n";
-    const struct ram_run run = {.notice = notice};
-    const struct ram_documents_opts opts = {.task = RAM_HELLASWAG, .run = &run};
+    const struct ram_exec exec = ram_exec_alone(&(struct ram_run){.notice = notice});
+    const struct ram_documents_opts opts = {.task = RAM_HELLASWAG, .exec = &exec};
     struct ram_documents documents;
     struct ram_err err = {0};
     (void)state;

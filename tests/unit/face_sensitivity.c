@@ -21,7 +21,7 @@ struct subject {
     char dir[32];
     struct ram_ckpt *ckpt;
     struct ram_model *model;
-    struct ram_pool *pool;
+    struct ram_exec exec;
     uint32_t tokens[TOKENS];
     struct ram_sequences on; /* these */
 };
@@ -47,15 +47,14 @@ static void open_subject(struct subject *s, const struct make_opts *opts)
     make_ckpt(s->dir, opts);
     ok(ram_ckpt_open(&s->ckpt, s->dir, &err), &err);
     ok(ram_model_open(&s->model, s->ckpt, &err), &err);
-    ok(ram_pool_new(&s->pool, 2, &err), &err);
-    const struct ram_probe_run how = {.pool = s->pool};
-    ok(ram_synthetic_tokens(s->model, &what, &how, s->tokens, &err), &err);
+    ok(ram_exec_begin(&s->exec, &(struct ram_run){.threads = 2}, &err), &err);
+    ok(ram_synthetic_tokens(s->model, &what, &s->exec, s->tokens, &err), &err);
     s->on = (struct ram_sequences){s->tokens, N, LENGTH};
 }
 
 static void close_subject(struct subject *s)
 {
-    ram_pool_free(s->pool);
+    ram_exec_end(&s->exec);
     ram_model_close(s->model);
     ram_ckpt_close(s->ckpt);
     make_remove_dir(s->dir);
@@ -64,7 +63,7 @@ static void close_subject(struct subject *s)
 /* Mean divergence of the checkpoint in dir from the subject, over every position. */
 static double divergence(const struct subject *s, const char *dir)
 {
-    const struct ram_likelihood_opts opts = {.f32 = true, .pool = s->pool};
+    const struct ram_likelihood_opts opts = {.f32 = true, .exec = &s->exec};
     struct ram_span spans[N];
     struct ram_query queries[TOKENS];
     struct ram_answer answers[TOKENS];
@@ -136,10 +135,9 @@ static void agrees_with_conversion(void **state)
         double alpha[64];
         struct subject s;
         open_subject(&s, &subjects[k]);
-        const struct ram_probe_run how = {.pool = s.pool};
         struct ram_sensitivities found = {.bits = RAM_PROBE_BITS, .alpha = alpha};
         assert_true(s.model->n_units <= 64);
-        ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &how, &found, &err), &err);
+        ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &s.exec, &found, &err), &err);
         for (size_t u = 1; u < s.model->n_units; u++) {
             const char *unit = s.model->units[u].name;
             if (isnan(alpha[u])) {
@@ -163,9 +161,8 @@ static void joint_agrees_with_conversion(void **state)
 
     (void)state;
     open_subject(&s, &subjects[1]);
-    const struct ram_probe_run how = {.pool = s.pool};
     struct ram_sensitivities kl = {.bits = RAM_PROBE_BITS, .alpha = alpha};
-    ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &how, &kl, &err), &err);
+    ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &s.exec, &kl, &err), &err);
     const double kld = converted(&s, NULL);
     assert_true(fabs(kl.joint - kld) <= 1e-3 * kld);
 
@@ -189,9 +186,8 @@ static void check_agrees(void **state)
         struct ram_err err = {0};
         struct subject s;
         open_subject(&s, &subjects[k]);
-        const struct ram_probe_run how = {.pool = s.pool};
         struct ram_sensitivities kl = {.bits = RAM_PROBE_BITS, .alpha = alpha};
-        ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &how, &kl, &err), &err);
+        ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &s.exec, &kl, &err), &err);
         for (size_t u = 1; u < s.model->n_units; u++)
             as_if[u] = isnan(alpha[u]) ? (struct ram_affine){0} : form;
         assert_non_null(mkdtemp(dir));
@@ -199,8 +195,8 @@ static void check_agrees(void **state)
         const double kld = divergence(&s, dir);
         ok(ram_ckpt_open(&ckpt, dir, &err), &err);
         ok(ram_model_open(&model, ckpt, &err), &err);
-        ok(ram_check(s.model, model, as_if, s.on, &how, &written, &joint, &err), &err);
-        ok(ram_check(s.model, model, NULL, s.on, &how, &alone, &other, &err), &err);
+        ok(ram_check(s.model, model, as_if, s.on, &s.exec, &written, &joint, &err), &err);
+        ok(ram_check(s.model, model, NULL, s.on, &s.exec, &alone, &other, &err), &err);
         assert_true(fabs(written - kld) <= 1e-9 * kld);
         assert_true(alone == written && isnan(other));
         assert_true(fabs(joint - kl.joint) <= 1e-12 * kl.joint);
@@ -221,11 +217,10 @@ static void local_adds_up(void **state)
         double alpha[64], exact[64], sum = 0;
         struct subject s;
         open_subject(&s, &subjects[k]);
-        const struct ram_probe_run how = {.pool = s.pool};
         struct ram_sensitivities local = {.bits = RAM_PROBE_BITS, .alpha = alpha},
                                  kl = {.bits = RAM_PROBE_BITS, .alpha = exact};
-        ok(ram_sensitivities(s.model, s.on, RAM_TIER_LOCAL, &how, &local, &err), &err);
-        ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &how, &kl, &err), &err);
+        ok(ram_sensitivities(s.model, s.on, RAM_TIER_LOCAL, &s.exec, &local, &err), &err);
+        ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &s.exec, &kl, &err), &err);
         assert_true(local.joint == kl.joint);
         for (size_t u = 1; u < s.model->n_units; u++)
             sum += isnan(alpha[u]) ? 0 : alpha[u];
@@ -239,16 +234,15 @@ static void local_adds_up(void **state)
 
 /* With sequences enough that some of the inputs are kept back, or with as few as the others have.
  */
-static void measure_curves(const struct subject *s, size_t n, struct ram_pool *pool,
+static void measure_curves(const struct subject *s, size_t n, const struct ram_exec *exec,
                            struct ram_curve *curves)
 {
     const struct ram_synthetic what = {.n = n, .length = LENGTH, .rounds = 1, .seed = 7};
-    const struct ram_probe_run how = {.pool = pool};
     struct ram_hessians *hessians = NULL;
     struct ram_err err = {0};
 
-    ok(ram_hessians_open(&hessians, s->model, &what, 0.05, RAM_HESSIAN_MEASURE, &how, &err), &err);
-    ok(ram_error_curves(s->model, hessians, &how, curves, &err), &err);
+    ok(ram_hessians_open(&hessians, s->model, &what, 0.05, RAM_HESSIAN_MEASURE, exec, &err), &err);
+    ok(ram_error_curves(s->model, hessians, exec, curves, &err), &err);
     ram_hessians_close(hessians);
 }
 
@@ -258,11 +252,12 @@ static void curves_fall(void **state)
 {
     (void)state;
     for (size_t k = 0; k < 2 * sizeof subjects / sizeof *subjects; k++) {
+        const struct ram_exec alone = ram_exec_alone(NULL);
         struct ram_curve curves[64], again[64];
         struct subject s;
         open_subject(&s, &subjects[k / 2]);
-        measure_curves(&s, k % 2 ? N : 4 * N, s.pool, curves);
-        measure_curves(&s, k % 2 ? N : 4 * N, NULL, again);
+        measure_curves(&s, k % 2 ? N : 4 * N, &s.exec, curves);
+        measure_curves(&s, k % 2 ? N : 4 * N, &alone, again);
         for (size_t u = 1; u < s.model->n_units; u++) {
             const double(*ratio)[RAM_N_GROUPS] = curves[u].ratio;
             if (strstr(s.model->units[u].name, "mlp.gate."))
@@ -285,22 +280,22 @@ static void threads_change_nothing(void **state)
 {
     double one[64], three[64];
     struct subject s;
-    struct ram_pool *pool = NULL;
+    const struct ram_run run = {.threads = 3, .max_memory = UINT64_C(256) << 20};
+    struct ram_exec b;
     struct ram_err err = {0};
 
     (void)state;
     for (int tier = RAM_TIER_KL; tier <= RAM_TIER_LOCAL; tier++) {
         open_subject(&s, &subjects[2]);
-        ok(ram_pool_new(&pool, 3, &err), &err);
-        const struct ram_probe_run a = {.pool = NULL},
-                                   b = {.pool = pool, .max_memory = UINT64_C(256) << 20};
+        ok(ram_exec_begin(&b, &run, &err), &err);
+        const struct ram_exec a = ram_exec_alone(NULL);
         struct ram_sensitivities first = {.bits = RAM_PROBE_BITS, .alpha = one},
                                  second = {.bits = RAM_PROBE_BITS, .alpha = three};
         const enum ram_tier t = (enum ram_tier)tier;
         ok(ram_sensitivities(s.model, s.on, t, &a, &first, &err), &err);
         ok(ram_sensitivities(s.model, s.on, t, &b, &second, &err), &err);
         assert_memory_equal(one + 1, three + 1, (s.model->n_units - 1) * sizeof *one);
-        ram_pool_free(pool);
+        ram_exec_end(&b);
         close_subject(&s);
     }
 }

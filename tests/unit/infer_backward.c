@@ -93,17 +93,19 @@ static float *run(const struct subject *s, unsigned threads, uint64_t max_memory
                   size_t *size)
 {
     struct marks marks = {.model = s->model, .n_rows = s->n * LENGTH};
-    struct ram_backward_opts opts = {
-        .max_memory = max_memory, .seed = seed, .see = see, .step = count_step, .ctx = &marks};
+    const struct ram_run how = {.threads = threads, .max_memory = max_memory};
+    struct ram_exec exec;
+    const struct ram_backward_opts opts = {
+        .exec = &exec, .seed = seed, .see = see, .step = count_step, .ctx = &marks};
     struct ram_err err = {0};
 
     *size = s->model->n_units * marks.n_rows * sizeof(float);
     marks.of = calloc(1, *size);
     assert_non_null(marks.of);
-    ok(ram_pool_new(&opts.pool, threads, &err), &err);
+    ok(ram_exec_begin(&exec, &how, &err), &err);
     ok(ram_backward(s->model, s->spans, s->n, &opts, &err), &err);
     assert_int_equal(marks.steps, 2 * s->model->hp.n_layers + 1);
-    ram_pool_free(opts.pool);
+    ram_exec_end(&exec);
     return marks.of;
 }
 
@@ -146,7 +148,9 @@ static void senseless_questions_are_refused(void **state)
 {
     const uint32_t labels[LENGTH] = {MAKE_VOCAB};
     struct marks marks = {0};
-    struct ram_backward_opts opts = {.labels = labels, .see = see, .ctx = &marks};
+    struct ram_exec exec = ram_exec_alone(NULL);
+    const struct ram_backward_opts opts = {
+        .exec = &exec, .labels = labels, .see = see, .ctx = &marks};
     struct subject s;
     struct ram_err err = {0};
     (void)state;
@@ -160,7 +164,7 @@ static void senseless_questions_are_refused(void **state)
     assert_int_equal(ram_backward(s.model, s.spans, 1, &opts, &err), RAM_EUSAGE);
     err = (struct ram_err){0};
     s.spans[0].n = LENGTH;
-    opts.max_memory = 1 << 20;
+    exec.max_memory = 1 << 20;
     assert_int_equal(ram_backward(s.model, s.spans, 1, &opts, &err), RAM_ENOMEM);
     close_subject(&s);
 }

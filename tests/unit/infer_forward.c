@@ -29,6 +29,8 @@ struct subject {
     struct ram_model *model;
 };
 
+static struct ram_exec alone;
+
 static void ok(int status, const struct ram_err *err)
 {
     if (status)
@@ -95,16 +97,18 @@ static void threads_and_memory_change_nothing(void **state)
 
     for (size_t k = 0; k < N_ARCHITECTURES; k++) {
         struct subject s = open_subject(&(struct make_opts){.arch = architectures[k]});
-        struct ram_likelihood_opts opts = {.f32 = true};
+        struct ram_likelihood_opts opts = {.f32 = true, .exec = &alone};
         run_windows(&s, &opts, expected);
         for (unsigned threads = 1; threads <= 7; threads += 3) {
             struct ram_err err = {0};
-            ok(ram_pool_new(&opts.pool, threads, &err), &err);
+            struct ram_exec many;
+            ok(ram_exec_begin(&many, &(struct ram_run){.threads = threads}, &err), &err);
+            opts.exec = &many;
             run_windows(&s, &opts, found);
             assert_memory_equal(expected, found, sizeof expected);
-            ram_pool_free(opts.pool);
+            ram_exec_end(&many);
         }
-        opts.pool = NULL;
+        opts.exec = &alone;
         opts.f32 = false;
         run_windows(&s, &opts, found);
         assert_same(expected, found, N_WINDOWS * (LENGTH - 1), 0.2, "bf16");
@@ -121,7 +125,8 @@ static void spilled_activations_change_nothing(void **state)
     struct ram_span *spans = calloc(N, sizeof *spans);
     struct ram_query *queries = calloc(N, sizeof *queries);
     struct ram_answer *expected = calloc(N, sizeof *expected), *found = calloc(N, sizeof *found);
-    struct ram_likelihood_opts opts = {.f32 = true};
+    struct ram_exec exec = ram_exec_alone(NULL);
+    const struct ram_likelihood_opts opts = {.f32 = true, .exec = &exec};
     struct ram_err err = {0};
     (void)state;
 
@@ -132,10 +137,10 @@ static void spilled_activations_change_nothing(void **state)
         queries[w] = (struct ram_query){w, LENGTH - 1, (uint32_t)w % MAKE_VOCAB};
     }
     ok(ram_likelihood(s.model, NULL, spans, N, queries, N, &opts, expected, &err), &err);
-    opts.max_memory = 64 * 1024 * 1024; /* activations take 24 MiB, of which a quarter may stay */
+    exec.max_memory = 64 * 1024 * 1024; /* activations take 24 MiB, of which a quarter may stay */
     ok(ram_likelihood(s.model, NULL, spans, N, queries, N, &opts, found, &err), &err);
     assert_same(expected, found, N, 1e-5, "spilled");
-    opts.max_memory = 8 * 1024 * 1024;
+    exec.max_memory = 8 * 1024 * 1024;
     assert_int_equal(ram_likelihood(s.model, NULL, spans, N, queries, N, &opts, found, &err),
                      RAM_ENOMEM);
     free(tokens);
@@ -151,7 +156,7 @@ static void a_prefix_is_computed_once_for_all(void **state)
     (void)state;
     for (size_t k = 0; k < N_ARCHITECTURES; k++) {
         struct subject s = open_subject(&(struct make_opts){.arch = architectures[k]});
-        const struct ram_likelihood_opts opts = {.f32 = true};
+        const struct ram_likelihood_opts opts = {.f32 = true, .exec = &alone};
         uint32_t tokens[LENGTH];
         struct ram_err err = {0};
         struct ram_answer whole[2], shared[4];
@@ -178,7 +183,7 @@ static void kept_keys_change_nothing(void **state)
     (void)state;
     for (size_t k = 0; k < N_ARCHITECTURES; k++) {
         struct subject s = open_subject(&(struct make_opts){.arch = architectures[k]});
-        const struct ram_generator_opts opts = {.f32 = true};
+        const struct ram_generator_opts opts = {.f32 = true, .exec = &alone};
         uint32_t tokens[LENGTH], next, again;
         struct ram_generator *kept = NULL;
         struct ram_err err = {0};
@@ -206,7 +211,7 @@ static void sample_slowly(const struct ram_model *model, const struct ram_sample
                           uint32_t *tokens)
 {
     const struct ram_rng rng = ram_rng_for(opts->seed, "sample");
-    const struct ram_forward_opts how = {.f32 = true};
+    const struct ram_forward_opts how = {.f32 = true, .exec = &alone};
     float logits[MAKE_VOCAB];
     struct ram_err err = {0};
 
@@ -251,7 +256,9 @@ static void sampling_together_is_sampling_one_by_one(void **state)
         struct ram_span starts[N];
         struct ram_err err = {0};
         size_t done = 0;
+        struct ram_exec exec;
         struct ram_sample_opts opts = {.n = N,
+                                       .exec = &exec,
                                        .length = N_SAMPLED,
                                        .starts = starts,
                                        .seed = 5,
@@ -263,14 +270,14 @@ static void sampling_together_is_sampling_one_by_one(void **state)
         sample_slowly(s.model, &opts, expected);
         for (int run = 0; run < 3; run++) {
             opts.at_once = run < 2 ? 0 : 2;
-            ok(ram_pool_new(&opts.pool, run ? 3 : 1, &err), &err);
+            ok(ram_exec_begin(&exec, &(struct ram_run){.threads = run ? 3 : 1}, &err), &err);
             memset(found, 0, sizeof found);
             done = 0;
             ok(ram_sample(s.model, &opts, found, &err), &err);
             assert_int_equal(done, N * N_SAMPLED);
             if (memcmp(found, expected, sizeof found))
                 fail_msg("%s, run %d: other tokens", architectures[k], run);
-            ram_pool_free(opts.pool);
+            ram_exec_end(&exec);
         }
         close_subject(&s);
     }
@@ -281,7 +288,7 @@ static void sampling_together_is_sampling_one_by_one(void **state)
 static void check_form(struct make_opts a, struct make_opts b, const char *what)
 {
     static struct ram_answer expected[N_WINDOWS * (LENGTH - 1)], found[N_WINDOWS * (LENGTH - 1)];
-    const struct ram_likelihood_opts opts = {.f32 = true};
+    const struct ram_likelihood_opts opts = {.f32 = true, .exec = &alone};
     struct subject s = open_subject(&a), t = open_subject(&b);
 
     run_windows(&s, &opts, expected);
@@ -303,7 +310,7 @@ static void a_divergence_from_itself_is_zero(void **state)
 {
     struct subject s = open_subject(&(struct make_opts){.arch = "qwen3"});
     struct subject t = open_subject(&(struct make_opts){.arch = "qwen3", .seed = 7});
-    const struct ram_likelihood_opts opts = {.f32 = true};
+    const struct ram_likelihood_opts opts = {.f32 = true, .exec = &alone};
     uint32_t tokens[LENGTH];
     const struct ram_span span = {tokens, LENGTH, RAM_NO_PARENT};
     const struct ram_query query = {0, LENGTH - 1, 3};
@@ -323,7 +330,7 @@ static void a_divergence_from_itself_is_zero(void **state)
 static void senseless_questions_are_refused(void **state)
 {
     struct subject s = open_subject(&(struct make_opts){.arch = "llama"});
-    const struct ram_likelihood_opts opts = {.f32 = true};
+    const struct ram_likelihood_opts opts = {.f32 = true, .exec = &alone};
     uint32_t tokens[2] = {1, MAKE_VOCAB};
     const struct ram_span span = {tokens, 2, RAM_NO_PARENT};
     const struct ram_query inside = {0, 0, 3}, outside = {0, 2, 3};
@@ -464,7 +471,7 @@ static void what_is_not_a_number_stops_the_run(void **state)
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int f32 = 0; f32 < 2; f32++) {
-            const struct ram_likelihood_opts opts = {.f32 = f32};
+            const struct ram_likelihood_opts opts = {.f32 = f32, .exec = &alone};
             struct subject s = open_spoilt(cases[i].tensor);
             struct ram_answer answer;
             struct ram_err err = {0};
@@ -507,6 +514,7 @@ static void fp8_is_read_as_it_would_be_stored(void **state)
 
 int main(void)
 {
+    alone = ram_exec_alone(NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_and_memory_change_nothing),
         cmocka_unit_test(spilled_activations_change_nothing),

@@ -16,7 +16,7 @@ struct subject {
     char dir[64];
     struct ram_ckpt *ckpt;
     struct ram_model *model;
-    struct ram_pool *pool;
+    struct ram_exec exec;
     struct ram_hessians *hessians;
 };
 
@@ -40,9 +40,9 @@ static struct subject open_for(const struct make_opts *opts, const struct ram_sy
     make_ckpt(s.dir, opts);
     ok(ram_ckpt_open(&s.ckpt, s.dir, &err), &err);
     ok(ram_model_open(&s.model, s.ckpt, &err), &err);
-    ok(ram_pool_new(&s.pool, threads, &err), &err);
-    const struct ram_probe_run how = {.pool = s.pool, .max_memory = max_memory};
-    ok(ram_hessians_open(&s.hessians, s.model, what, 0.05, use, &how, &err), &err);
+    const struct ram_run run = {.threads = threads, .max_memory = max_memory};
+    ok(ram_exec_begin(&s.exec, &run, &err), &err);
+    ok(ram_hessians_open(&s.hessians, s.model, what, 0.05, use, &s.exec, &err), &err);
     return s;
 }
 
@@ -55,7 +55,7 @@ static struct subject open_subject(const struct make_opts *opts, const struct ra
 static void close_subject(struct subject *s)
 {
     ram_hessians_close(s->hessians);
-    ram_pool_free(s->pool);
+    ram_exec_end(&s->exec);
     ram_model_close(s->model);
     ram_ckpt_close(s->ckpt);
     make_remove_dir(s->dir);
@@ -94,12 +94,11 @@ static double damp_of(const struct ram_gptq_factor *f)
 static void first_inputs(const struct subject *s, const struct ram_synthetic *what,
                          double y[MOST_TOKENS][MAKE_HIDDEN])
 {
-    const struct ram_probe_run how = {.pool = s->pool};
     uint32_t tokens[MOST_TOKENS];
     struct ram_err err = {0};
 
     assert_true(what->n * what->length <= MOST_TOKENS);
-    ok(ram_synthetic_tokens(s->model, what, &how, tokens, &err), &err);
+    ok(ram_synthetic_tokens(s->model, what, &s->exec, tokens, &err), &err);
     for (size_t t = 0; t < what->n * what->length; t++) {
         float x[MAKE_HIDDEN];
         double squares = 0;
