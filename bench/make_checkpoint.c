@@ -8,10 +8,10 @@
  * and hundreds of GB cost no disk. Weights are normal with a deviation that depends on the tensor,
  * drawn from a table of 65,536 quantiles, since what counts is to write as fast as a disk can.
  */
+#include "arch/family.h"
 #include "base/json.h"
 #include "base/pool.h"
 #include "base/rng.h"
-#include "ckpt/arch.h"
 #include "ckpt/safetensors.h"
 #include "kern/kern.h"
 
@@ -33,7 +33,6 @@ static const uint64_t shard_size = 5000000000u;
 
 struct inventory {
     struct ram_config config;
-    const struct ram_arch *arch;
     struct ram_arena arena;
     struct ram_st_item *items;
     size_t n, cap;
@@ -57,20 +56,18 @@ static void add(struct inventory *inv, enum ram_dtype dtype, uint64_t rows, uint
 }
 
 /* The published tensors of a slot: one, or one for each expert. */
-static void add_slot(struct inventory *inv, const struct ram_slot *slot, const char *prefix)
+static void add_slot(struct inventory *inv, const struct ram_slot *slot, int layer)
 {
     const struct ram_config *config = &inv->config;
-    const uint64_t rows = ram_arch_dim(config, slot->rows), cols = ram_arch_dim(config, slot->cols);
-    const enum ram_dtype dtype = slot->form == RAM_FORM_EXACT ? RAM_F32 : RAM_BF16;
-    const char *star = strchr(slot->module, '*');
+    const uint64_t rows = ram_slot_dim(config, slot->rows), cols = ram_slot_dim(config, slot->cols);
+    const enum ram_dtype dtype = slot->placement == RAM_PLACE_EXACT ? RAM_F32 : RAM_BF16;
+    const uint64_t n = slot->placement == RAM_PLACE_STACKED ? config->n_experts : 1;
+    char name[RAM_SLOT_NAME];
 
-    if (!star)
+    for (uint64_t e = 0; e < n; e++)
         add(inv, dtype, rows, cols,
-            ram_arena_printf(&inv->arena, inv->err, "%s%s.%s", prefix, slot->module, slot->suffix));
-    for (uint64_t e = 0; star && e < config->n_experts; e++)
-        add(inv, dtype, rows, cols,
-            ram_arena_printf(&inv->arena, inv->err, "%s%.*s%" PRIu64 "%s.%s", prefix,
-                             (int)(star - slot->module), slot->module, e, star + 1, slot->suffix));
+            ram_arena_strdup(&inv->arena, ram_slot_name(name, config, slot, layer, (long)e),
+                             inv->err));
 }
 
 /* What a layer for multi-token prediction has beyond an ordinary one (GLM, DeepSeek). */
@@ -95,20 +92,21 @@ static void add_mtp(struct inventory *inv, const char *prefix)
 static void list_tensors(struct inventory *inv)
 {
     const struct ram_config *config = &inv->config;
+    const struct ram_family *family = config->family;
 
-    add_slot(inv, &ram_arch_embed, "");
+    add_slot(inv, family->embed, RAM_NO_LAYER);
     for (uint64_t layer = 0; layer < config->n_layers + config->n_mtp; layer++) {
         char prefix[64];
-        snprintf(prefix, sizeof prefix, "model.layers.%" PRIu64 ".", layer);
-        for (size_t i = 0; i < inv->arch->n_layer; i++)
-            if (ram_arch_has(config, &inv->arch->layer[i], layer))
-                add_slot(inv, &inv->arch->layer[i], prefix);
+        for (size_t i = 0; i < family->n_slots; i++)
+            if (ram_slot_exists(config, &family->slots[i], layer))
+                add_slot(inv, &family->slots[i], (int)layer);
+        snprintf(prefix, sizeof prefix, "%s%" PRIu64 ".", family->layer_prefix, layer);
         if (layer >= config->n_layers)
             add_mtp(inv, prefix);
     }
-    add_slot(inv, &ram_arch_norm, "");
+    add_slot(inv, family->norm, RAM_NO_LAYER);
     if (config->tied != RAM_TIED_YES)
-        add_slot(inv, &ram_arch_head, "");
+        add_slot(inv, family->head, RAM_NO_LAYER);
 }
 
 /* ---- weights ----------------------------------------------------------------------------- */
@@ -336,8 +334,7 @@ static int prepare_inventory(struct inventory *inv, const struct options *o, jso
         json_object_set_new(json, "num_hidden_layers", json_integer(o->layers));
     if (ram_config_read(&inv->config, json, o->config, &inv->arena, inv->err))
         return inv->err->status;
-    inv->arch = ram_arch_find(inv->config.model_type);
-    if (!inv->arch)
+    if (!inv->config.family)
         return ram_fail(inv->err, RAM_EUNSUPPORTED, "%s: model_type '%s' is not known", o->config,
                         inv->config.model_type);
     /* Every published GLM has one layer for multi-token prediction, said or unsaid. */
@@ -346,7 +343,7 @@ static int prepare_inventory(struct inventory *inv, const struct options *o, jso
     else if (!json_object_get(json, "num_nextn_predict_layers") &&
              !strncmp(inv->config.model_type, "glm4_moe", 8))
         inv->config.n_mtp = 1;
-    if (ram_arch_check(inv->arch, &inv->config, o->config, inv->err))
+    if (ram_family_check(&inv->config, o->config, inv->err))
         return inv->err->status;
     list_tensors(inv);
     return inv->err->status;

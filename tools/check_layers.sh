@@ -20,7 +20,7 @@ allocate: base arch record
 convert: base arch codec ckpt record
 evaluate: base infer record text
 probe: base arch kern codec ckpt infer record text
-report: base record
+report: base arch record
 '
 breaches=$(mktemp)
 trap 'rm -f "$breaches"' EXIT

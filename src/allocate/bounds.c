@@ -9,8 +9,6 @@
 #include "allocate/budget_size.h"
 #include "allocate/rules.h"
 
-#include <string.h>
-
 /* Bits below which no method takes the unit; 16: it is never quantised. */
 static int least_bits(const struct ram_problem *problem, size_t i, bool budget)
 {
@@ -20,7 +18,7 @@ static int least_bits(const struct ram_problem *problem, size_t i, bool budget)
         return c->user_bits;
     if (!c->quantizable || c->skip || c->is_untouchable)
         return 16;
-    if (budget ? !strcmp(c->first->role, "router") : c->is_protected)
+    if (budget ? c->role == RAM_ROLE_ROUTER : c->is_protected)
         return 16;
     if (c->is_sensitive)
         return 8;

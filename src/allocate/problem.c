@@ -119,6 +119,7 @@ static int fill_unit(struct ram_problem *problem, size_t i, struct ram_err *err)
     struct ram_arena *const arena = &problem->plan->arena;
 
     c->first = &problem->manifest->entries[c->members[0]];
+    c->role = ram_role_find(c->first->role);
     c->quantizable = true;
     for (size_t m = 0; m < c->n_members; m++) {
         const struct ram_entry *const entry = &problem->manifest->entries[c->members[m]];

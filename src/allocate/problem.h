@@ -8,6 +8,7 @@
 #ifndef RAM_ALLOCATE_PROBLEM_H
 #define RAM_ALLOCATE_PROBLEM_H
 
+#include "arch/role.h"
 #include "record/plan.h"
 
 struct ram_rules;
@@ -16,6 +17,7 @@ struct ram_case {
     const size_t *members; /* numbers of its entries in the manifest */
     size_t n_members;
     const struct ram_entry *first;
+    enum ram_role role;        /* as the first says */
     const char *skip;          /* the reason it is never scored: "1d", "tiny", ...; or NULL */
     bool quantizable;          /* the output format has a quantised form for it */
     bool is_embedding;         /* token embedding or head */

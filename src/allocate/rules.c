@@ -2,29 +2,13 @@
 #include "allocate/rules.h"
 
 #include "allocate/problem.h"
+#include "arch/family.h"
+#include "arch/name.h"
 #include "base/rx.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Who keeps 16 bits by name. The first group is what uniform quantisation does touch, as stock
- * converters do; the second nothing touches. */
-static const char *const scored_only[] = {"embed_tokens", "lm_head", "mlp\\.gate(\\.|$)", "router"};
-static const char *const always[] = {"norm",
-                                     "e_score_correction_bias",
-                                     "vision_model|vision_tower|visual",
-                                     "multi_modal_projector",
-                                     "pos(ition(al)?)?_embed",
-                                     "class_embed|cls_token",
-                                     "patch_embed"};
-
-static const struct {
-    const char *model_type;
-    int bits, group;
-} router_widths[] = {{"qwen3_moe", 8, 64}, {"glm4_moe", 16, 0}, {"glm4_moe_lite", 16, 0}};
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 struct pattern {
     const char *text;
@@ -49,6 +33,14 @@ struct ram_rules {
     struct setting *set;
     size_t n_set;
 };
+
+static size_t count(const char *const *list)
+{
+    size_t n = 0;
+    while (list[n])
+        n++;
+    return n;
+}
 
 static int compile(struct list *list, const char *const *patterns, size_t n, struct ram_err *err)
 {
@@ -128,9 +120,10 @@ int ram_rules_new(struct ram_rules **out, const struct ram_allocate_opts *opts, 
         return RAM_ENOMEM;
     rules->defaults = !opts->n_protect;
     if (rules->defaults) {
-        status = compile(&rules->scored_only, scored_only, COUNT(scored_only), err);
+        status =
+            compile(&rules->scored_only, ram_names_scored_only, count(ram_names_scored_only), err);
         if (!status)
-            status = compile(&rules->always, always, COUNT(always), err);
+            status = compile(&rules->always, ram_names_always, count(ram_names_always), err);
     } else {
         status = compile(&rules->always, opts->protect, opts->n_protect, err);
     }
@@ -166,30 +159,17 @@ void ram_rules_free(struct ram_rules *rules)
     free(rules);
 }
 
-bool ram_router_width(const char *model_type, int *bits, int *group)
-{
-    for (size_t i = 0; i < COUNT(router_widths); i++) {
-        if (!strcmp(model_type, router_widths[i].model_type)) {
-            *bits = router_widths[i].bits;
-            *group = router_widths[i].group;
-            return true;
-        }
-    }
-    return false;
-}
-
 void ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram_case *c)
 {
-    const char *const role = c->first->role;
-    const bool router = !strcmp(role, "router");
+    const bool router = c->role == RAM_ROLE_ROUTER;
     int bits = 0, group;
 
-    c->is_embedding = !strcmp(role, "embed") || !strcmp(role, "head");
-    c->is_untouchable = listed(&rules->always, c) || (rules->defaults && !strcmp(role, "norm"));
+    c->is_embedding = c->role == RAM_ROLE_EMBED || c->role == RAM_ROLE_HEAD;
+    c->is_untouchable = listed(&rules->always, c) || (rules->defaults && c->role == RAM_ROLE_NORM);
     c->is_protected = c->is_untouchable || listed(&rules->scored_only, c) ||
                       (rules->defaults && (c->is_embedding || router));
     c->is_sensitive = listed(&rules->sensitive, c);
-    if (router && ram_router_width(model_type, &bits, &group) && bits == 16) {
+    if (router && ram_family_router(model_type, &bits, &group) && bits == 16) {
         c->quantizable = false;
         c->is_protected = c->is_untouchable = true;
     }

@@ -1,7 +1,4 @@
-/*
- * rules.h - rules that depend on a tensor's name: protected, sensitive, set by the user; and what
- * the loaders of some architectures do with their routers.
- */
+/* rules.h - rules that depend on a tensor's name or role: protected, sensitive, set by the user. */
 #ifndef RAM_ALLOCATE_RULES_H
 #define RAM_ALLOCATE_RULES_H
 
@@ -25,12 +22,5 @@ int ram_rules_check_used(const struct ram_rules *rules, struct ram_err *err);
 
 /* The lists as the plan's settings record them. */
 json_t *ram_rules_json(const struct ram_rules *rules, const char *which);
-
-/*
- * What stock mlx_lm.convert does with a router when everything else becomes uniform: bits and
- * group of its own (qwen3_moe: 8 and 64), or 16 where the router is a plain array that has no
- * quantised form (GLM). false: it is a matrix like others.
- */
-bool ram_router_width(const char *model_type, int *bits, int *group);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "allocate/method.h"
 #include "allocate/rules.h"
+#include "arch/family.h"
 
 #include <string.h>
 
@@ -20,8 +21,8 @@ static void decide_unit(struct ram_problem *problem, size_t i, int bits, int gro
         ram_decide_unit(problem, i, 16, 0, "protected");
     } else {
         const char *reason = "default";
-        if (bits < 16 && !strcmp(c->first->role, "router") &&
-            ram_router_width(problem->manifest->model_type, &bits, &group))
+        if (bits < 16 && c->role == RAM_ROLE_ROUTER &&
+            ram_family_router(problem->manifest->model_type, &bits, &group))
             reason = "router";
         ram_decide_unit(problem, i, bits, group, reason);
     }

@@ -85,7 +85,7 @@ static int fill_entry(const struct ram_ckpt *ckpt, const struct ram_source *sour
                                 .stored_size = ram_dtypes[source->stored_dtype].bits / 8};
     entry->name = ram_arena_strdup(arena, t->name, err);
     entry->file = ram_arena_strdup(arena, ckpt->files[t->file].name, err);
-    entry->role = ram_arena_strdup(arena, source->role, err);
+    entry->role = ram_arena_strdup(arena, ram_role_name(source->role), err);
     entry->unit = ram_arena_strdup(arena, source->unit, err);
     if (is_whole(source)) {
         entry->n_dims = t->n_dims;

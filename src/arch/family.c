@@ -1,153 +1,36 @@
-/* family.c - the tables; see family.h. Facts of transformers 5.24 and mlx_lm 0.32. */
+/*
+ * family.c - finds families, and slots in them; see family.h.
+ *
+ * RAM_FAMILIES is the list of the files family_*.c, as CMakeLists.txt finds them: X(llama)
+ * X(mistral) ..., in the order of their names.
+ */
 #include "arch/family.h"
 
-#include <stddef.h>
+#include "arch/family_rows.h"
+
+#include <stdio.h>
 #include <string.h>
 
-enum { MAX_POSITIONS = 1 << 28 };
+/* clang-format off */
+#define X(name) extern const struct ram_family ram_family_##name;
+RAM_FAMILIES
+#undef X
 
-#define AT(field) offsetof(struct ram_config, field)
-
-/* key, field, least value, what absence means, what null means, mlx_lm's use and its default */
-#define COUNT(key, field, min, absent, null, mlx, mlx_value)                                       \
-    {                                                                                              \
-        key, NULL, AT(field), RAM_VALUE_COUNT, min, RAM_CONFIG_MAX_WIDTH, absent, RAM_NULL_##null, \
-            RAM_MLX_##mlx, mlx_value                                                               \
-    }
-#define REAL(key, field, min, absent, mlx, mlx_value)                                              \
-    {                                                                                              \
-        key, NULL, AT(field), RAM_VALUE_REAL, min, 1e9, absent, RAM_NULL_REFUSED, RAM_MLX_##mlx,   \
-            mlx_value                                                                              \
-    }
-#define FLAG(key, field, absent, null, mlx, mlx_value)                                             \
-    {                                                                                              \
-        key, NULL, AT(field), RAM_VALUE_FLAG, 0, 1, absent, RAM_NULL_##null, RAM_MLX_##mlx,        \
-            mlx_value                                                                              \
-    }
-
-/* A flag that mlx_lm's class alone reads. */
-#define ALONE(key)                                                                                 \
-    {                                                                                              \
-        key, NULL, 0, RAM_VALUE_FLAG, 0, 1, 0, RAM_NULL_ABSENT, RAM_MLX_ALONE, 0                   \
-    }
-
-/* Sizes that every class has and mlx_lm's needs: a family's defaults of vocabulary, width, width of
- * the MLP, layers and heads. */
-#define SIZES(use, vocab_size, hidden_size, mlp_size, layers, heads)                               \
-    COUNT("vocab_size", vocab, 1, vocab_size, REFUSED, use, 0),                                    \
-        COUNT("hidden_size", hidden, 1, hidden_size, REFUSED, use, 0),                             \
-        COUNT("intermediate_size", intermediate, 1, mlp_size, REFUSED, use, 0),                    \
-        {"num_hidden_layers",   NULL,   AT(n_layers),     RAM_VALUE_COUNT, 1,                      \
-         RAM_CONFIG_MAX_LAYERS, layers, RAM_NULL_REFUSED, RAM_MLX_##use,   0},                     \
-        COUNT("num_attention_heads", n_heads, 1, heads, REFUSED, use, 0),                          \
-    {                                                                                              \
-        "hidden_act", NULL, AT(act), RAM_VALUE_ACT, 0, 0, RAM_ACT_SILU, RAM_NULL_REFUSED,          \
-            RAM_MLX_FIXED, RAM_ACT_SILU                                                            \
-    }
-/* Positions bound no computation of ours; a class of mlx_lm may take null or nothing for them. */
-#define POSITIONS(n, mlx, mlx_value)                                                               \
-    {                                                                                              \
-        "max_position_embeddings", NULL, AT(max_positions), RAM_VALUE_COUNT, 1, MAX_POSITIONS, n,  \
-            RAM_NULL_ABSENT, RAM_MLX_##mlx, mlx_value                                              \
-    }
-#define EXPERTS(use, key, also, n)                                                                 \
-    {                                                                                              \
-        key, also, AT(n_experts), RAM_VALUE_COUNT, 1, RAM_CONFIG_MAX_EXPERTS, n, RAM_NULL_REFUSED, \
-            RAM_MLX_##use, 0                                                                       \
-    }
-
-static const struct ram_param llama[] = {
-    SIZES(NEEDS, 32000, 4096, 11008, 32, 32),
-    POSITIONS(2048, FREE, 0),
-    COUNT("num_key_value_heads", n_kv_heads, 1, RAM_DERIVED, DERIVED, DEFAULTS, RAM_DERIVED),
-    COUNT("head_dim", head_dim, 2, RAM_DERIVED, DERIVED, WRITTEN, 0),
-    REAL("rms_norm_eps", norm_eps, 0, 1e-6, NEEDS, 0),
-    FLAG("attention_bias", attention_bias, 0, ZERO, DEFAULTS, 0),
-    FLAG("mlp_bias", mlp_bias, 0, ZERO, DEFAULTS, 0),
-    ALONE("rope_traditional"),
+static const struct ram_family *const families[] = {
+#define X(name) &ram_family_##name,
+    RAM_FAMILIES
+#undef X
 };
+/* clang-format on */
 
-/* mlx_lm loads mistral as llama, and then reads keys that the class of transformers does not. */
-static const struct ram_param mistral[] = {
-    SIZES(NEEDS, 32000, 4096, 14336, 32, 32),
-    POSITIONS(131072, FREE, 0),
-    COUNT("num_key_value_heads", n_kv_heads, 1, 8, DERIVED, DEFAULTS, RAM_DERIVED),
-    COUNT("head_dim", head_dim, 2, RAM_DERIVED, DERIVED, WRITTEN, 0),
-    REAL("rms_norm_eps", norm_eps, 0, 1e-6, NEEDS, 0),
-    ALONE("attention_bias"),
-    ALONE("mlp_bias"),
-    ALONE("rope_traditional"),
-};
+enum { N_FAMILIES = sizeof families / sizeof *families };
 
-/* The class of transformers reads a head_dim that stands there; mlx_lm's divides. */
-static const struct ram_param qwen2[] = {
-    SIZES(NEEDS, 151936, 4096, 22016, 32, 32),
-    POSITIONS(32768, DEFAULTS, 32768),
-    COUNT("num_key_value_heads", n_kv_heads, 1, 32, DERIVED, NEEDS, 0),
-    COUNT("head_dim", head_dim, 2, RAM_DERIVED, DERIVED, FIXED, RAM_DERIVED),
-    REAL("rms_norm_eps", norm_eps, 0, 1e-6, NEEDS, 0),
-    ALONE("rope_traditional"),
-};
+/* ---- what all or most of them have --------------------------------------------------------- */
 
-static const struct ram_param qwen3[] = {
-    SIZES(NEEDS, 151936, 4096, 22016, 32, 32),
-    POSITIONS(32768, NEEDS, 0),
-    COUNT("num_key_value_heads", n_kv_heads, 1, 32, DERIVED, NEEDS, 0),
-    COUNT("head_dim", head_dim, 2, 128, REFUSED, NEEDS, 0),
-    REAL("rms_norm_eps", norm_eps, 0, 1e-6, NEEDS, 0),
-    FLAG("attention_bias", attention_bias, 0, ZERO, FIXED, 0),
-};
-
-static const struct ram_param qwen3_moe[] = {
-    SIZES(NEEDS, 151936, 2048, 6144, 24, 32),
-    POSITIONS(32768, NEEDS, 0),
-    COUNT("num_key_value_heads", n_kv_heads, 1, 4, REFUSED, NEEDS, 0),
-    COUNT("head_dim", head_dim, 2, RAM_DERIVED, REFUSED, NEEDS, 0),
-    REAL("rms_norm_eps", norm_eps, 0, 1e-6, NEEDS, 0),
-    FLAG("attention_bias", attention_bias, 0, ZERO, FIXED, 0),
-    EXPERTS(NEEDS, "num_experts", "num_local_experts", 128),
-    COUNT("num_experts_per_tok", top_k, 1, 8, REFUSED, NEEDS, 0),
-    COUNT("moe_intermediate_size", moe_intermediate, 1, 768, REFUSED, NEEDS, 0),
-    FLAG("norm_topk_prob", norm_topk, 0, ZERO, NEEDS, 0),
-};
-
-/* Both GLM classes: their router and shared experts, and the norms' epsilon. */
-#define GLM_MOE(use, experts, per_token, width, scale)                                             \
-    EXPERTS(use, "n_routed_experts", "num_local_experts", experts),                                \
-        COUNT("num_experts_per_tok", top_k, 1, per_token, REFUSED, use, 0),                        \
-        COUNT("moe_intermediate_size", moe_intermediate, 1, width, REFUSED, use, 0),               \
-        COUNT("n_shared_experts", n_shared, 0, 1, ZERO, use, 0),                                   \
-        COUNT("n_group", n_group, 1, 1, REFUSED, use, 0),                                          \
-        COUNT("topk_group", topk_group, 1, 1, REFUSED, use, 0),                                    \
-        REAL("routed_scaling_factor", routed_scale, 0, scale, use, 0),                             \
-        FLAG("norm_topk_prob", norm_topk, 1, REFUSED, use, 0),                                     \
-        REAL("rms_norm_eps", norm_eps, 0, 1e-5, use, 0)
-
-/* attention_bias is of q, k and v here, not of o. */
-static const struct ram_param glm4_moe[] = {
-    SIZES(NEEDS, 151552, 4096, 10944, 46, 96),
-    POSITIONS(131072, NEEDS, 0),
-    COUNT("num_key_value_heads", n_kv_heads, 1, 8, REFUSED, NEEDS, 0),
-    COUNT("head_dim", head_dim, 2, RAM_DERIVED, REFUSED, NEEDS, 0),
-    FLAG("attention_bias", attention_bias, 0, ZERO, NEEDS, 0),
-    FLAG("use_qk_norm", qk_norm, 0, ZERO, NEEDS, 0),
-    GLM_MOE(NEEDS, 128, 8, 1408, 1.0),
-};
-
-/* Every head has keys and values of its own, whatever num_key_value_heads says; head_dim is another
- * name of qk_rope_head_dim. mlx_lm's class turns pairs of neighbours only. */
-static const struct ram_param glm4_moe_lite[] = {
-    SIZES(WRITTEN, 154880, 2048, 10240, 47, 20),
-    POSITIONS(202752, DEFAULTS, 202752),
-    FLAG("attention_bias", attention_bias, 0, ZERO, DEFAULTS, 0),
-    GLM_MOE(WRITTEN, 64, 4, 1536, 1.8),
-    COUNT("q_lora_rank", q_lora, 0, 768, ZERO, DEFAULTS, 768),
-    COUNT("kv_lora_rank", kv_lora, 1, 512, REFUSED, WRITTEN, 0),
-    COUNT("qk_nope_head_dim", qk_nope, 1, 192, REFUSED, WRITTEN, 0),
-    COUNT("qk_rope_head_dim", qk_rope, 2, 64, REFUSED, WRITTEN, 0),
-    COUNT("v_head_dim", v_head, 1, 256, REFUSED, WRITTEN, 0),
-    FLAG("rope_interleave", rope_interleave, 1, REFUSED, FIXED, 1),
-};
+const struct ram_slot ram_usual_embed =
+    MATRIX(EMBED, "model.embed_tokens", VOCAB, HIDDEN, ALWAYS, NONE);
+const struct ram_slot ram_usual_norm = NORM(FINAL, "model.norm", HIDDEN, ALWAYS);
+const struct ram_slot ram_usual_head = MATRIX(HEAD, "lm_head", VOCAB, HIDDEN, ALWAYS, HEAD);
 
 static const struct ram_param unknown[] = {
     COUNT("vocab_size", vocab, 0, 0, ABSENT, FREE, 0),
@@ -173,66 +56,182 @@ static const struct ram_param unknown[] = {
     COUNT("v_head_dim", v_head, 0, 0, ABSENT, FREE, 0),
 };
 
-#define PARAMS(table) .params = (table), .n_params = sizeof(table) / sizeof *(table)
-
-static const struct ram_family families[] = {
-    {.model_type = "llama",
-     PARAMS(llama),
-     .partial = 1,
-     .mlx_scales_rope = true,
-     .mlx_layer_types = true},
-    {.model_type = "mistral",
-     PARAMS(mistral),
-     .windows = RAM_WINDOW_ALWAYS,
-     .partial = 1,
-     .mlx_scales_rope = true,
-     .mlx_layer_types = true},
-    {.model_type = "qwen2",
-     PARAMS(qwen2),
-     .windows = RAM_WINDOW_LAYERED,
-     .partial = 1,
-     .mlx_scales_rope = true},
-    {.model_type = "qwen3",
-     PARAMS(qwen3),
-     .windows = RAM_WINDOW_LAYERED,
-     .partial = 1,
-     .mlx_scales_rope = true},
-    {.model_type = "qwen3_moe",
-     PARAMS(qwen3_moe),
-     .layers = RAM_LAYERS_LISTED,
-     .windows = RAM_WINDOW_SWITCHED,
-     .partial = 1},
-    {.model_type = "glm4_moe",
-     PARAMS(glm4_moe),
-     .layers = RAM_LAYERS_LEADING,
-     .router = RAM_ROUTER_SIGMOID,
-     .has_mtp = true,
-     .own_head = true,
-     .partial = 0.5,
-     .reads_partial = true,
-     .mlx_partial = true},
-    {.model_type = "glm4_moe_lite",
-     PARAMS(glm4_moe_lite),
-     .layers = RAM_LAYERS_NAMED,
-     .router = RAM_ROUTER_SIGMOID,
-     .mla = true,
-     .has_mtp = true,
-     .own_head = true,
-     .partial = 1,
-     .reads_partial = true,
-     .mlx_scales_rope = true},
-};
-
-const char ram_family_names[] =
-    "llama, mistral, qwen2, qwen3, qwen3_moe, glm4_moe and glm4_moe_lite";
-
 const struct ram_family ram_family_unknown = {
-    .model_type = "", PARAMS(unknown), .layers = RAM_LAYERS_NAMED, .partial = 1};
+    .model_type = "", PARAMS(unknown), USUAL_ENDS, .layers = RAM_LAYERS_NAMED, .partial = 1};
+
+/* ---- families ----------------------------------------------------------------------------- */
+
+const struct ram_family *ram_family_at(size_t i)
+{
+    return i < N_FAMILIES ? families[i] : NULL;
+}
 
 const struct ram_family *ram_family_find(const char *model_type)
 {
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (!strcmp(families[i].model_type, model_type))
-            return &families[i];
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        if (!strcmp(families[i]->model_type, model_type))
+            return families[i];
     return NULL;
+}
+
+const struct ram_family *ram_family_of(const struct ram_config *config)
+{
+    return config->family ? config->family : &ram_family_unknown;
+}
+
+const char *ram_family_names(char out[RAM_FAMILY_NAMES])
+{
+    size_t n = 0;
+
+    *out = '\0';
+    for (size_t i = 0; i < N_FAMILIES && n < RAM_FAMILY_NAMES; i++)
+        n += (size_t)snprintf(out + n, RAM_FAMILY_NAMES - n, "%s%s",
+                              i == 0                ? ""
+                              : i + 1 == N_FAMILIES ? " and "
+                                                    : ", ",
+                              families[i]->model_type);
+    return out;
+}
+
+/* ---- their slots -------------------------------------------------------------------------- */
+
+static const struct ram_slot *find(const struct ram_config *config, enum ram_role role,
+                                   uint64_t layer, bool matrix)
+{
+    const struct ram_family *family = ram_family_of(config);
+
+    for (size_t i = 0; i < family->n_slots; i++) {
+        const struct ram_slot *slot = &family->slots[i];
+        if (slot->role == role && (slot->cols != RAM_DIM_NONE) == matrix &&
+            ram_slot_exists(config, slot, layer))
+            return slot;
+    }
+    return NULL;
+}
+
+const struct ram_slot *ram_family_matrix(const struct ram_config *config, enum ram_role role,
+                                         uint64_t layer)
+{
+    return find(config, role, layer, true);
+}
+
+const struct ram_slot *ram_family_vector(const struct ram_config *config, enum ram_role role,
+                                         uint64_t layer)
+{
+    return find(config, role, layer, false);
+}
+
+bool ram_family_is_latent(const struct ram_family *family)
+{
+    for (size_t i = 0; i < family->n_slots; i++)
+        if (family->slots[i].role == RAM_ROLE_KV_A)
+            return true;
+    return false;
+}
+
+/* Is text, behind an expert's number where the module has a star, module.suffix? */
+static bool is_named(const struct ram_slot *slot, const char *text)
+{
+    const char *star = strchr(slot->module, '*');
+    const size_t n = star ? (size_t)(star - slot->module) : strlen(slot->module);
+
+    if (strncmp(text, slot->module, n) != 0)
+        return false;
+    text += n;
+    if (star) {
+        const size_t digits = strspn(text, "0123456789"), m = strlen(star + 1);
+        if (!digits || strncmp(text + digits, star + 1, m) != 0)
+            return false;
+        text += digits + m;
+    }
+    return *text == '.' && !strcmp(text + 1, slot->suffix);
+}
+
+const struct ram_slot *ram_family_slot(const struct ram_config *config, const char *name)
+{
+    const struct ram_family *family = ram_family_of(config);
+    const struct ram_slot *const ends[] = {family->embed, family->norm, family->head};
+    const size_t n = strlen(family->layer_prefix);
+
+    if (!strncmp(name, family->layer_prefix, n)) {
+        const size_t digits = strspn(name + n, "0123456789");
+        for (size_t i = 0; digits && name[n + digits] == '.' && i < family->n_slots; i++)
+            if (is_named(&family->slots[i], name + n + digits + 1))
+                return &family->slots[i];
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (is_named(ends[i], name))
+            return ends[i];
+    return NULL;
+}
+
+/* ---- checks ------------------------------------------------------------------------------- */
+
+static const char *const dim_keys[] = {
+    [RAM_DIM_HIDDEN] = "hidden_size",
+    [RAM_DIM_INTERMEDIATE] = "intermediate_size",
+    [RAM_DIM_MOE] = "moe_intermediate_size",
+    [RAM_DIM_SHARED] = "moe_intermediate_size",
+    [RAM_DIM_VOCAB] = "vocab_size",
+    [RAM_DIM_EXPERTS] = "num_experts",
+    [RAM_DIM_HEAD] = "head_dim",
+    [RAM_DIM_Q] = "num_attention_heads",
+    [RAM_DIM_KV] = "num_key_value_heads",
+    [RAM_DIM_Q_LORA] = "q_lora_rank",
+    [RAM_DIM_QK] = "qk_nope_head_dim",
+    [RAM_DIM_KV_LORA] = "kv_lora_rank",
+    [RAM_DIM_KV_A] = "kv_lora_rank",
+    [RAM_DIM_KV_B] = "v_head_dim",
+    [RAM_DIM_V] = "v_head_dim",
+};
+
+static int check_dim(const struct ram_config *config, enum ram_dim dim, const char *where,
+                     struct ram_err *err)
+{
+    if (dim == RAM_DIM_NONE || ram_slot_dim(config, dim))
+        return RAM_OK;
+    return ram_fail(err, RAM_EFORMAT, "%s: model_type '%s' needs \"%s\", which is missing or 0",
+                    where, config->model_type, dim_keys[dim]);
+}
+
+int ram_family_check(const struct ram_config *config, const char *where, struct ram_err *err)
+{
+    const struct ram_family *family = ram_family_of(config);
+
+    if (!config->n_layers)
+        return ram_fail(err, RAM_EFORMAT, "%s: \"num_hidden_layers\" is missing or 0", where);
+    int status = check_dim(config, RAM_DIM_VOCAB, where, err);
+    for (size_t i = 0; i < family->n_slots && !status; i++) {
+        const struct ram_slot *slot = &family->slots[i];
+        bool used = false;
+        for (uint64_t layer = 0; layer < config->n_layers && !used; layer++)
+            used = ram_slot_exists(config, slot, layer);
+        if (used)
+            status = check_dim(config, slot->rows, where, err);
+        if (used && !status)
+            status = check_dim(config, slot->cols, where, err);
+    }
+    /* Each half of kv_b_proj is a matrix of its own. */
+    if (!status && config->kv_lora && (!config->qk_nope || !config->v_head))
+        status =
+            ram_fail(err, RAM_EFORMAT,
+                     "%s: \"qk_nope_head_dim\" and \"v_head_dim\" must both be above 0", where);
+    return status;
+}
+
+bool ram_family_router(const char *model_type, int *bits, int *group)
+{
+    const struct ram_family *family = ram_family_find(model_type);
+
+    for (size_t i = 0; family && i < family->n_slots; i++) {
+        const struct ram_slot *slot = &family->slots[i];
+        if (slot->role != RAM_ROLE_ROUTER)
+            continue;
+        const bool plain = !ram_slot_is_quantizable(slot);
+        *bits = plain ? 16 : family->router_bits;
+        *group = plain ? 0 : family->router_group;
+        return *bits != 0;
+    }
+    return false;
 }

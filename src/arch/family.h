@@ -1,14 +1,20 @@
 /*
- * family.h - model families as data: the keys of config.json that the class of each reads in
- * transformers 5, what they mean where they are absent or null, and what mlx_lm's class does.
+ * family.h - a model family as data: the keys of config.json that its class reads in transformers
+ * 5, what they mean where they are absent or null, and what mlx_lm's class does with them; its
+ * tensors (slot.h); and of its block what neither keys nor slots say.
  *
- * Adding the parameters of a family means adding rows. Read against transformers 5.24 and mlx_lm
- * 0.32; tests/unit/arch_config.c holds the same figures a second time.
+ * Where the norms of a block stand, whether queries and keys are normed and over what, and whether
+ * attention has a latent, the slots say: a norm that is not in the list is not computed.
+ *
+ * A family is one file, family_<model_type>.c, which defines ram_family_<model_type>. The build
+ * collects the files (CMakeLists.txt), so that adding or deleting the file adds or deletes the
+ * family. Read against transformers 5.24 and mlx_lm 0.32; tests/unit/arch_config.c holds the same
+ * figures a second time.
  */
 #ifndef RAM_ARCH_FAMILY_H
 #define RAM_ARCH_FAMILY_H
 
-#include "arch/config.h"
+#include "arch/slot.h"
 
 enum ram_value {
     RAM_VALUE_COUNT, /* an integer, to uint64_t */
@@ -71,13 +77,16 @@ enum ram_window_by {
 enum ram_router { RAM_ROUTER_SOFTMAX, RAM_ROUTER_SIGMOID };
 
 struct ram_family {
-    const char *model_type; /* and its rows, at most 64 */
-    const struct ram_param *params;
+    const char *model_type;
+    const struct ram_param *params; /* at most 64 rows */
     size_t n_params;
+    const struct ram_slot *slots; /* of a decoder layer, in the order of mlx_lm's module tree */
+    size_t n_slots;
+    const struct ram_slot *embed, *norm, *head; /* before and behind the layers */
+    const char *layer_prefix;                   /* "model.layers." */
     enum ram_layers_by layers;
     enum ram_window_by windows;
     enum ram_router router;
-    bool mla;
     bool has_mtp;         /* layers behind the counted ones predict several tokens */
     bool own_head;        /* mlx_lm has an lm_head even where the embedding is the head */
     double partial;       /* part of the dimensions that is rotated if nothing is said ... */
@@ -85,14 +94,47 @@ struct ram_family {
     bool mlx_partial;     /* mlx_lm's class reads it, from the top level */
     bool mlx_scales_rope; /* mlx_lm's class reads rope_scaling beyond the plain embedding */
     bool mlx_layer_types; /* mlx_lm's class reads layer_types with sliding_window */
+    int router_bits, router_group; /* what mlx_lm.convert gives a router that it quantises; 0: no
+                                    * width of its own */
 };
 
 const struct ram_family *ram_family_find(const char *model_type);
 
-/* "llama, mistral, ... and glm4_moe_lite", for messages. */
-extern const char ram_family_names[];
+/* "glm4_moe, llama, ... and qwen3_moe", for messages. Returns out. */
+enum { RAM_FAMILY_NAMES = 512 };
+const char *ram_family_names(char out[RAM_FAMILY_NAMES]);
 
-/* The rows of a model whose family is unknown: no defaults, and nothing is refused for null. */
+/* Number i of the families, in the order of their names; NULL: there are no more. */
+const struct ram_family *ram_family_at(size_t i);
+
+/* The rows of a model whose family is unknown: no defaults, and nothing is refused for null. Its
+ * embedding, last norm and head have the usual names; it has no slots. */
 extern const struct ram_family ram_family_unknown;
+
+/* The family of a configuration, or the unknown one. */
+const struct ram_family *ram_family_of(const struct ram_config *config);
+
+/* ---- its slots ---------------------------------------------------------------------------- */
+
+/* The slot of a layer's matrix of this role, NULL if the layer has none; and the bias of that
+ * matrix, or the norm of this role. */
+const struct ram_slot *ram_family_matrix(const struct ram_config *config, enum ram_role role,
+                                         uint64_t layer);
+const struct ram_slot *ram_family_vector(const struct ram_config *config, enum ram_role role,
+                                         uint64_t layer);
+
+/* Are keys and values of its attention made of a latent (MLA)? */
+bool ram_family_is_latent(const struct ram_family *family);
+
+/* The slot of a tensor, by its published name: NULL if the family has none of this name. */
+const struct ram_slot *ram_family_slot(const struct ram_config *config, const char *name);
+
+/* What config.json must say before any of this makes sense: RAM_EFORMAT names the key. */
+int ram_family_check(const struct ram_config *config, const char *where, struct ram_err *err);
+
+/* What stock mlx_lm.convert does with a router when everything else becomes uniform: bits and group
+ * of its own, or 16 and 0 where loaders hold it as a plain array. false: it is a matrix like
+ * others, or the model_type is unknown. */
+bool ram_family_router(const char *model_type, int *bits, int *group);
 
 #endif

@@ -221,7 +221,7 @@ void ram_config_read_rope(struct ram_config_reader *r, const struct ram_family *
     struct ram_config *config = r->config;
     struct ram_rope_config *rope = &config->rope;
     struct ram_err *const hard = r->err;
-    const double dim = (double)(family->mla ? config->qk_rope : config->head_dim);
+    const double dim = (double)(ram_family_is_latent(family) ? config->qk_rope : config->head_dim);
 
     *rope = (struct ram_rope_config){
         .name = "default", .partial = 1, .factor = 1, .attention_factor = 1, .truncate = true};

@@ -2,13 +2,12 @@
 #ifndef RAM_CKPT_BUILD_H
 #define RAM_CKPT_BUILD_H
 
-#include "ckpt/arch.h"
+#include "arch/family.h"
 #include "ckpt/layout.h"
 
 struct ram_build {
     const struct ram_ckpt *ckpt;
     struct ram_layout *layout;
-    const struct ram_arch *arch; /* NULL: unknown */
     size_t *first;  /* n_tensors + 1: sources of tensor i are first[i] up to first[i + 1] */
     bool *is_scale; /* n_tensors: holds the scales of an FP8 tensor */
     bool *used;     /* n_tensors: part of a target */

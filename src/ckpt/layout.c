@@ -23,9 +23,8 @@ static int read_config(struct ram_build *b)
 
     ram_config_settle(&layout->config, b->ckpt, &layout->arena, &layout->notes, &soft);
     layout->model_type = layout->config.model_type;
-    b->arch = ram_arch_find(layout->model_type);
-    layout->known = b->arch != NULL;
-    if (soft.status && (b->arch || soft.status == RAM_ENOMEM))
+    layout->known = layout->config.family != NULL;
+    if (soft.status && (layout->known || soft.status == RAM_ENOMEM))
         return ram_fail(b->err, soft.status, "%s", soft.message);
     layout->moe = layout->config.n_experts > 1;
     layout->tied = layout->config.tied == RAM_TIED_YES;
@@ -39,31 +38,16 @@ static int set_obstacle(struct ram_build *b, const char *text)
     return text ? RAM_OK : b->err->status;
 }
 
-/* "self_attn.q_norm.weight" of "model.layers.3.self_attn.q_norm.weight", or NULL. */
-static const char *begins_layer(const char *name)
-{
-    static const char prefix[] = "model.layers.";
-
-    if (strncmp(name, prefix, strlen(prefix)))
-        return NULL;
-    name = strchr(name + strlen(prefix), '.');
-    return name ? name + 1 : NULL;
-}
-
 /* A bias whose matrix is in use: one that config.json does not announce, or that the class never
- * has. Transformers passes over it. */
+ * has; or a norm of queries or keys that is not announced. Transformers passes over it. */
 static bool is_unread_bias(const struct ram_build *b, const struct ram_tensor *t)
 {
     static const char suffix[] = ".bias";
     const size_t n = strlen(t->name), m = strlen(suffix);
-    const char *module = begins_layer(t->name);
+    const struct ram_slot *slot = ram_family_slot(&b->layout->config, t->name);
     char weight[256];
 
-    if (module && t->n_dims == 1 &&
-        ((!strcmp(module, "self_attn.q_norm.weight") &&
-          ram_arch_knows(b->arch, "self_attn.q_norm", "weight")) ||
-         (!strcmp(module, "self_attn.k_norm.weight") &&
-          ram_arch_knows(b->arch, "self_attn.k_norm", "weight"))))
+    if (slot && t->n_dims == 1 && (slot->role == RAM_ROLE_NORM_Q || slot->role == RAM_ROLE_NORM_K))
         return true;
     if (n <= m || n - m > sizeof weight - sizeof ".weight" || strcmp(t->name + n - m, suffix))
         return false;
@@ -139,7 +123,7 @@ static int lay_out_known(struct ram_build *b)
     const struct ram_config *config = &b->layout->config;
     char unsaid[RAM_UNSAID_TEXT], there[RAM_PREFIX_TEXT];
 
-    if (ram_arch_check(b->arch, config, b->ckpt->dir, b->err))
+    if (ram_family_check(config, b->ckpt->dir, b->err))
         return b->err->status;
     if (ram_build_targets(b))
         return b->err->status;

@@ -9,13 +9,13 @@
 #ifndef RAM_CKPT_LAYOUT_H
 #define RAM_CKPT_LAYOUT_H
 
+#include "arch/role.h"
 #include "ckpt/settle.h"
 
 struct ram_source {
     const struct ram_tensor *tensor;
     struct ram_view view;    /* what is scored: usually ram_view_whole */
-    const char *role;        /* embed head norm q k v o q_a q_b kv_a kv_b gate up down
-                              * shared_gate shared_up shared_down router bias other */
+    enum ram_role role;      /* as records have it */
     int layer, expert;       /* -1: none */
     const char *unit;        /* "model.layers.3.mlp.experts.*.up_proj.weight" */
     bool dropped;            /* the output leaves it out: MTP layer, tied head, FP8 scale */

@@ -2,66 +2,107 @@
 #include "ckpt/prefix.h"
 
 #include "arch/family.h"
+#include "arch/name.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum change { KEEP, ADD, TAKE };
 
-static const char prefix[] = "model.";
-
 static bool begins(const char *s, const char *with)
 {
     return !strncmp(s, with, strlen(with));
 }
 
-/* Told by the embedding, which every model has. */
-static enum change find_change(const struct ram_ckpt *ckpt)
+/* The family that config.json names, as messages about any checkpoint need one. */
+static const struct ram_family *family_of(const struct ram_ckpt *ckpt, bool *known)
+{
+    const json_t *type = ram_config_value(ckpt->config, "model_type");
+    const struct ram_family *family =
+        json_is_string(type) ? ram_family_find(json_string_value(type)) : NULL;
+
+    *known = family != NULL;
+    return family ? family : &ram_family_unknown;
+}
+
+/* The embedding's module, which every model has: "model." and "embed_tokens". */
+static const char *split_embed(const struct ram_family *family, char base[RAM_SLOT_NAME])
+{
+    const char *module = family->embed->module, *dot = strrchr(module, '.');
+    const size_t n = dot ? (size_t)(dot + 1 - module) : 0;
+
+    snprintf(base, RAM_SLOT_NAME, "%.*s", (int)n, module);
+    return module + n;
+}
+
+/* Does the name belong to this module, behind n times the base? */
+static bool is_in(const char *name, const char *base, int n, const char *module)
+{
+    const size_t size = strlen(base);
+
+    for (; n; n--, name += size)
+        if (!begins(name, base))
+            return false;
+    return begins(name, module) && name[strlen(module)] == '.';
+}
+
+static enum change find_change(const struct ram_ckpt *ckpt, const char *base, const char *embed)
 {
     enum change change = KEEP;
 
-    for (size_t i = 0; i < ckpt->n_tensors; i++) {
+    for (size_t i = 0; *base && i < ckpt->n_tensors; i++) {
         const char *name = ckpt->tensors[i].name;
-        if (begins(name, "model.embed_tokens."))
+        if (is_in(name, base, 1, embed))
             return KEEP;
-        if (begins(name, "embed_tokens."))
+        if (is_in(name, base, 0, embed))
             change = ADD;
-        else if (begins(name, "model.model.embed_tokens."))
+        else if (is_in(name, base, 2, embed))
             change = TAKE;
     }
     return change;
 }
 
-static const char *changed(const char *name, enum change change, struct ram_arena *arena,
-                           struct ram_err *err)
+struct renamer {
+    const char *base;
+    const char *head; /* a module that stands outside of the base */
+    enum change change;
+    struct ram_err *err;
+};
+
+static const char *changed(const struct renamer *r, const char *name, struct ram_arena *arena)
 {
-    if (change == TAKE)
-        return begins(name, prefix) ? name + strlen(prefix) : name;
-    return begins(name, "lm_head.") || begins(name, "mtp.")
+    if (r->change == TAKE)
+        return begins(name, r->base) ? name + strlen(r->base) : name;
+    return is_in(name, "", 0, r->head) || ram_name_is_mtp(name)
                ? name
-               : ram_arena_printf(arena, err, "%s%s", prefix, name);
+               : ram_arena_printf(arena, r->err, "%s%s", r->base, name);
 }
 
 int ram_prefix_settle(struct ram_ckpt *ckpt, struct ram_index *index, struct ram_err *err)
 {
-    const json_t *type = ram_config_value(ckpt->config, "model_type");
-    const bool known = json_is_string(type) && ram_family_find(json_string_value(type));
-    const enum change change = known ? find_change(ckpt) : KEEP;
+    bool known;
+    const struct ram_family *family = family_of(ckpt, &known);
+    char base[RAM_SLOT_NAME];
+    const char *embed = split_embed(family, base);
+    const struct renamer r = {base, family->head->module,
+                              known ? find_change(ckpt, base, embed) : KEEP, err};
 
-    if (change == KEEP)
+    if (r.change == KEEP)
         return RAM_OK;
     for (size_t i = 0; i < ckpt->n_tensors && !err->status; i++)
-        ckpt->tensors[i].name = changed(ckpt->tensors[i].name, change, &ckpt->arena, err);
+        ckpt->tensors[i].name = changed(&r, ckpt->tensors[i].name, &ckpt->arena);
     for (size_t i = 0; i < index->n_entries && !err->status; i++)
-        index->entries[i].name = changed(index->entries[i].name, change, &index->arena, err);
+        index->entries[i].name = changed(&r, index->entries[i].name, &index->arena);
     return err->status ? err->status
-           : change == ADD
+           : r.change == ADD
                ? ram_notes_add(&ckpt->notes, &ckpt->arena, err,
-                               "the names of the tensors lack the prefix 'model.'; they are "
-                               "read as if they had it, as transformers does")
+                               "the names of the tensors lack the prefix '%s'; they are "
+                               "read as if they had it, as transformers does",
+                               base)
                : ram_notes_add(&ckpt->notes, &ckpt->arena, err,
-                               "the names of the tensors have the prefix 'model.' once more "
-                               "than usual; they are read without it, as transformers does");
+                               "the names of the tensors have the prefix '%s' once more "
+                               "than usual; they are read without it, as transformers does",
+                               base);
 }
 
 /* How many characters of whole components ("layers.", "0.") two names begin with in common. */
@@ -121,8 +162,13 @@ static void describe_nearest(const struct ram_ckpt *ckpt, const char *wanted,
 const char *ram_prefix_describe(const struct ram_ckpt *ckpt, const char *wanted,
                                 char text[RAM_PREFIX_TEXT])
 {
-    static const char expected[] = "model.embed_tokens.weight", core[] = "embed_tokens.weight";
+    bool known;
+    const struct ram_family *family = family_of(ckpt, &known);
+    char base[RAM_SLOT_NAME], expected[RAM_SLOT_NAME];
 
+    split_embed(family, base);
+    snprintf(expected, sizeof expected, "%s.%s", family->embed->module, family->embed->suffix);
+    const char *core = expected + strlen(base);
     *text = '\0';
     if (ckpt->n_tensors && ram_ckpt_find(ckpt, expected))
         describe_nearest(ckpt, wanted, text);
@@ -138,8 +184,8 @@ const char *ram_prefix_describe(const struct ram_ckpt *ckpt, const char *wanted,
         snprintf(
             text, RAM_PREFIX_TEXT,
             "; there is '%s' where '%s' is expected: its names have the prefix '%.*s' in place "
-            "of 'model.'",
-            name, expected, (int)(n - m), name);
+            "of '%s'",
+            name, expected, (int)(n - m), name, base);
         break;
     }
     return text;

@@ -1,10 +1,10 @@
 /* settle.c - see settle.h. */
 #include "ckpt/settle.h"
 
+#include "arch/family.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-static const char head_name[] = "lm_head.weight", embed_name[] = "model.embed_tokens.weight";
 
 /* ---- is the head the embedding? ------------------------------------------------------------- */
 
@@ -55,10 +55,14 @@ static int is_same(const struct ram_ckpt *ckpt, const struct ram_tensor *a,
 static int settle_head(struct ram_config *config, const struct ram_ckpt *ckpt,
                        struct ram_arena *arena, struct ram_notes *notes, struct ram_err *err)
 {
-    const struct ram_tensor *head = ram_ckpt_find(ckpt, head_name);
-    const struct ram_tensor *embed = ram_ckpt_find(ckpt, embed_name);
+    const struct ram_family *family = ram_family_of(config);
+    char head_name[RAM_SLOT_NAME], embed_name[RAM_SLOT_NAME];
     bool same = true;
 
+    ram_slot_name(head_name, config, family->head, RAM_NO_LAYER, 0);
+    ram_slot_name(embed_name, config, family->embed, RAM_NO_LAYER, 0);
+    const struct ram_tensor *head = ram_ckpt_find(ckpt, head_name);
+    const struct ram_tensor *embed = ram_ckpt_find(ckpt, embed_name);
     if (config->tied == RAM_TIED_UNSAID)
         config->tied = head ? RAM_TIED_NO : RAM_TIED_YES;
     if (config->tied == RAM_TIED_NO || !head || !embed || !config->family)
@@ -79,7 +83,10 @@ static int settle_head(struct ram_config *config, const struct ram_ckpt *ckpt,
  * first k_proj decide. */
 static void settle_kv_heads(struct ram_config *config, const struct ram_ckpt *ckpt)
 {
-    const struct ram_tensor *k = ram_ckpt_find(ckpt, "model.layers.0.self_attn.k_proj.weight");
+    const struct ram_slot *slot = ram_family_matrix(config, RAM_ROLE_K, 0);
+    char name[RAM_SLOT_NAME];
+    const struct ram_tensor *k =
+        slot ? ram_ckpt_find(ckpt, ram_slot_name(name, config, slot, 0, 0)) : NULL;
 
     if (config->kv_heads_unsaid && k && k->n_dims == 2 && config->head_dim &&
         k->shape[0] == config->n_heads * config->head_dim)

@@ -1,7 +1,7 @@
 /* source.c - every tensor as the matrices that the method scores; see layout.h. */
 #include "ckpt/build.h"
 
-#include "arch/family.h"
+#include "arch/name.h"
 #include "ckpt/coding.h"
 
 #include <stdio.h>
@@ -42,12 +42,19 @@ static bool follows_from_config(const char *name)
     return false;
 }
 
+/* The head, its bias included. */
+static bool is_head(const struct ram_config *config, const char *name)
+{
+    const char *module = ram_family_of(config)->head->module;
+    return begins(name, module) && name[strlen(module)] == '.';
+}
+
 /* A layer behind the last one that config.json counts. */
 static bool is_beyond(const struct ram_config *config, const struct ram_tensor *t,
                       const struct ram_name *name)
 {
-    return begins(t->name, "model.layers.") && config->n_layers && name->layer >= 0 &&
-           (uint64_t)name->layer >= config->n_layers;
+    return begins(t->name, ram_family_of(config)->layer_prefix) && config->n_layers &&
+           name->layer >= 0 && (uint64_t)name->layer >= config->n_layers;
 }
 
 /* Sets why the output has no such tensor, if it has none. */
@@ -63,18 +70,18 @@ static void drop(const struct ram_build *b, const struct ram_name *name, struct 
         source->why_dropped = "zero points of FP8 weights, all 0";
     else if (follows_from_config(t->name))
         source->why_dropped = "follows from config.json";
-    else if (b->layout->tied && begins(t->name, "lm_head.") &&
+    else if (b->layout->tied && is_head(config, t->name) &&
              !(config->family && config->family->own_head))
         source->why_dropped = "tied to the embedding";
     else if (ram_coding_is_activation(t->name))
         source->why_dropped = "scales of activations";
-    else if (begins(t->name, "mtp.") ||
+    else if (ram_name_is_mtp(t->name) ||
              (beyond && (config->n_mtp || (config->family && config->family->has_mtp))))
         source->why_dropped = "multi-token prediction";
     else if (beyond)
         source->why_dropped = "layers beyond num_hidden_layers";
     source->dropped = source->why_dropped != NULL;
-    source->missed = ram_coding_is_activation(t->name) || beyond || begins(t->name, "mtp.");
+    source->missed = ram_coding_is_activation(t->name) || beyond || ram_name_is_mtp(t->name);
 }
 
 static int add(struct ram_build *b, const struct ram_source *source)
@@ -147,11 +154,12 @@ static int add_stack(struct ram_build *b, struct ram_source source, const struct
     const bool split = splits(b, t, name);
     const size_t rows = (size_t)t->shape[1] / (split ? 2 : 1);
     const struct {
-        const char *role, *unit;
+        enum ram_role role;
+        const char *unit;
     } parts[2] = {
-        {split ? "gate" : source.role,
+        {split ? RAM_ROLE_GATE : source.role,
          stack_unit(b, t->name, split ? "gate_proj" : projection_of(b, t->name))},
-        {"up", split ? stack_unit(b, t->name, "up_proj") : NULL},
+        {RAM_ROLE_UP, split ? stack_unit(b, t->name, "up_proj") : NULL},
     };
 
     if (b->err->status)
@@ -188,10 +196,12 @@ static struct ram_view deep_view(const struct ram_tensor *t)
 
 static int add_tensor(struct ram_build *b, const struct ram_tensor *t)
 {
-    const struct ram_name name = ram_arch_name(t->name);
+    const struct ram_name name = ram_name_parse(t->name);
+    const struct ram_slot *slot =
+        b->layout->known ? ram_family_slot(&b->layout->config, t->name) : NULL;
     struct ram_source source = {.tensor = t,
                                 .view = ram_view_whole(t),
-                                .role = name.role,
+                                .role = slot ? ram_slot_recorded_role(slot) : name.role,
                                 .layer = name.layer,
                                 .expert = name.expert,
                                 .unit = t->name};
@@ -207,7 +217,7 @@ static int add_tensor(struct ram_build *b, const struct ram_tensor *t)
     if (!source.unit)
         return b->err->status;
     source.stored[0] = (struct ram_stored_view){source.view, 1, 0};
-    if (t->n_dims == 3 && t->n && !strcmp(name.role, "kv_b")) {
+    if (t->n_dims == 3 && t->n && source.role == RAM_ROLE_KV_B) {
         /* One matrix for each head, already split. */
         const size_t rows = (size_t)t->shape[1], cols = (size_t)t->shape[2];
         source.stored[0] =

@@ -6,14 +6,13 @@
  */
 #include "ckpt/build.h"
 
-#include "arch/family.h"
 #include "ckpt/fp8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_NAME = 256, MAX_MISSING = 4 };
+enum { MAX_MISSING = 4 };
 
 /* ---- tensors by name and shape ------------------------------------------------------------------
  */
@@ -45,17 +44,11 @@ static bool has_shape(struct ram_build *b, const struct ram_tensor *t, const uin
     return same;
 }
 
-/* The name of a slot's tensor; experts: of expert e, or without an expert for e < 0. */
-static void slot_name(char name[MAX_NAME], const struct ram_slot *slot, int layer, long e)
+/* The tensor of a slot, or of one of its experts; NULL: it is not there. *name: its name. */
+static const struct ram_tensor *find(const struct ram_build *b, const struct ram_slot *slot,
+                                     int layer, long expert, char name[RAM_SLOT_NAME])
 {
-    const char *star = strchr(slot->module, '*');
-    int n = layer >= 0 ? snprintf(name, MAX_NAME, "model.layers.%d.", layer) : 0;
-
-    if (star)
-        snprintf(name + n, (size_t)(MAX_NAME - n), "%.*s%ld%s.%s", (int)(star - slot->module),
-                 slot->module, e, star + 1, slot->suffix);
-    else
-        snprintf(name + n, (size_t)(MAX_NAME - n), "%s.%s", slot->module, slot->suffix);
+    return ram_ckpt_find(b->ckpt, ram_slot_name(name, &b->layout->config, slot, layer, expert));
 }
 
 /* ---- types ------------------------------------------------------------------------------- */
@@ -79,8 +72,8 @@ static enum ram_dtype wider(enum ram_dtype a, enum ram_dtype b)
 /* ---- targets ----------------------------------------------------------------------------- */
 
 /* Appends a target with room for n_views views; NULL after a failure. */
-static struct ram_target *add(struct ram_build *b, const struct ram_slot *slot, int layer,
-                              const char *module, size_t n_views)
+static struct ram_target *add(struct ram_build *b, const struct ram_slot *slot, const char *module,
+                              size_t n_views)
 {
     struct ram_layout *layout = b->layout;
 
@@ -89,13 +82,10 @@ static struct ram_target *add(struct ram_build *b, const struct ram_slot *slot, 
         return NULL;
     struct ram_target *target = &layout->targets[layout->n_targets];
     *target = (struct ram_target){
-        .module = layer < 0 ? module
-                            : ram_arena_printf(&layout->arena, b->err, "model.layers.%d.%s", layer,
-                                               module),
+        .module = ram_arena_strdup(&layout->arena, module, b->err),
         .suffix = slot->suffix,
         .views = ram_arena_alloc(&layout->arena, n_views * sizeof *target->views, b->err),
-        .quantizable = slot->form == RAM_FORM_LINEAR || slot->form == RAM_FORM_EXPERTS ||
-                       slot->form == RAM_FORM_KV_B,
+        .quantizable = ram_slot_is_quantizable(slot),
     };
     if (!target->module || !target->views)
         return NULL;
@@ -109,8 +99,8 @@ static void put(struct ram_build *b, struct ram_target *target, const struct ram
 {
     static const struct ram_config no_cast = {0};
     const struct ram_tensor *t = view->tensor;
-    const enum ram_dtype dtype =
-        ram_build_dtype(slot->form == RAM_FORM_EXACT ? &no_cast : &b->layout->config, t->dtype);
+    const enum ram_dtype dtype = ram_build_dtype(
+        slot->placement == RAM_PLACE_EXACT ? &no_cast : &b->layout->config, t->dtype);
 
     target->dtype = target->n_views ? wider(target->dtype, dtype) : dtype;
     target->views[target->n_views++] = *view;
@@ -136,12 +126,13 @@ static bool put_plain(struct ram_build *b, const struct ram_slot *slot, int laye
                       const struct ram_tensor *t)
 {
     const struct ram_config *config = &b->layout->config;
-    const uint64_t shape[2] = {ram_arch_dim(config, slot->rows), ram_arch_dim(config, slot->cols)};
+    const uint64_t shape[2] = {ram_slot_dim(config, slot->rows), ram_slot_dim(config, slot->cols)};
     const int n_dims = slot->cols == RAM_DIM_NONE ? 1 : 2;
+    char module[RAM_SLOT_NAME];
 
     if (!has_shape(b, t, shape, n_dims))
         return false;
-    struct ram_target *target = add(b, slot, layer, slot->module, 1);
+    struct ram_target *target = add(b, slot, ram_slot_module(module, config, slot, layer, 0), 1);
     if (!target)
         return false;
     const struct ram_view view = ram_view_whole(t);
@@ -155,37 +146,29 @@ static bool put_plain(struct ram_build *b, const struct ram_slot *slot, int laye
 
 static bool build_plain(struct ram_build *b, const struct ram_slot *slot, int layer)
 {
-    char name[MAX_NAME];
+    char name[RAM_SLOT_NAME];
+    const struct ram_tensor *t = find(b, slot, layer, 0, name);
 
-    slot_name(name, slot, layer, -1);
-    const struct ram_tensor *t = ram_ckpt_find(b->ckpt, name);
     return t ? put_plain(b, slot, layer, t) : miss(b, name);
 }
 
 /* ---- experts ----------------------------------------------------------------------------- */
 
 /* A stack that holds the slot's experts: MLX's own form, or fused; with gate and up rows in one
- * (*gate_up) or without. NULL: none. */
+ * (*both) or without. NULL: none. */
 static const struct ram_tensor *find_stack(const struct ram_build *b, const struct ram_slot *slot,
-                                           int layer, bool *gate_up)
+                                           int layer, bool *both)
 {
-    static const struct {
-        const char *before, *after;
-    } forms[] = {{"switch_mlp.", ".weight"}, {"experts.", ""}, {"experts.", ".weight"}};
-    const char *projection = strrchr(slot->module, '.') + 1;
-    const bool down = !strcmp(projection, "down_proj");
+    struct ram_stack_name stack;
 
-    for (int both = 0; both <= !down; both++)
-        for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-            char name[MAX_NAME];
-            snprintf(name, sizeof name, "model.layers.%d.mlp.%s%s%s", layer, forms[i].before,
-                     both ? "gate_up_proj" : projection, forms[i].after);
-            const struct ram_tensor *t = ram_ckpt_find(b->ckpt, name);
-            if (t) {
-                *gate_up = both;
-                return t;
-            }
-        }
+    for (size_t i = 0; ram_slot_stack(&stack, &b->layout->config, slot, layer, i); i++) {
+        char name[RAM_SLOT_NAME + sizeof ".weight"];
+        snprintf(name, sizeof name, "%s%s", stack.name, stack.is_module ? ".weight" : "");
+        const struct ram_tensor *t = ram_ckpt_find(b->ckpt, name);
+        *both = stack.both;
+        if (t)
+            return t;
+    }
     return NULL;
 }
 
@@ -197,7 +180,7 @@ static bool put_stack(struct ram_build *b, const struct ram_slot *slot, struct r
     const uint64_t shape[3] = {n, gate_up ? 2 * rows : rows, cols};
     const size_t index = (size_t)(t - b->ckpt->tensors);
     const size_t step = gate_up ? 2 : 1;
-    const size_t first = b->first[index] + (gate_up && strstr(slot->module, ".up_proj"));
+    const size_t first = b->first[index] + (gate_up && slot->role == RAM_ROLE_UP);
 
     if (!has_shape(b, t, shape, 3))
         return false;
@@ -215,9 +198,8 @@ static bool put_separate(struct ram_build *b, const struct ram_slot *slot,
     const uint64_t *shape = target->shape + 1;
 
     for (long e = 0; e < (long)target->shape[0]; e++) {
-        char name[MAX_NAME];
-        slot_name(name, slot, layer, e);
-        const struct ram_tensor *t = ram_ckpt_find(b->ckpt, name);
+        char name[RAM_SLOT_NAME];
+        const struct ram_tensor *t = find(b, slot, layer, e, name);
         if (!t && miss(b, name))
             continue;
         if (!t || !has_shape(b, t, shape, 2))
@@ -232,22 +214,23 @@ static bool put_separate(struct ram_build *b, const struct ram_slot *slot,
 static bool build_experts(struct ram_build *b, const struct ram_slot *slot, int layer)
 {
     const struct ram_config *config = &b->layout->config;
-    char module[MAX_NAME], first[MAX_NAME];
+    struct ram_stack_name stacked;
+    char first[RAM_SLOT_NAME];
     bool gate_up = false;
 
-    slot_name(first, slot, layer, 0);
-    const bool separate = ram_ckpt_find(b->ckpt, first) != NULL;
+    const bool separate = find(b, slot, layer, 0, first) != NULL;
     const struct ram_tensor *stack = separate ? NULL : find_stack(b, slot, layer, &gate_up);
     if (!separate && !stack)
         return miss(b, first);
-    snprintf(module, sizeof module, "mlp.switch_mlp.%s", strrchr(slot->module, '.') + 1);
-    struct ram_target *target = add(b, slot, layer, module, (size_t)config->n_experts);
+    if (!ram_slot_stack(&stacked, config, slot, layer, 0))
+        return ram_fail(b->err, RAM_EINTERNAL, "'%s' names no experts", slot->module), false;
+    struct ram_target *target = add(b, slot, stacked.name, (size_t)config->n_experts);
     if (!target)
         return false;
     target->n_dims = 3;
     target->shape[0] = config->n_experts;
-    target->shape[1] = ram_arch_dim(config, slot->rows);
-    target->shape[2] = ram_arch_dim(config, slot->cols);
+    target->shape[1] = ram_slot_dim(config, slot->rows);
+    target->shape[2] = ram_slot_dim(config, slot->cols);
     if (!(separate ? put_separate(b, slot, target, layer)
                    : put_stack(b, slot, target, stack, gate_up)))
         return false;
@@ -262,32 +245,33 @@ static bool build_experts(struct ram_build *b, const struct ram_slot *slot, int 
  * MLX wants embed_q [heads, r, nope], K's part turned, and unembed_out [heads, v, r].
  */
 struct kv_half {
-    const char *module;
+    char module[RAM_SLOT_NAME];
     uint64_t rows, cols;
     struct ram_stored_view stored;
 };
 
-static void halve(const struct ram_config *c, const struct ram_tensor *t, struct kv_half half[2])
+static void halve(const struct ram_config *c, const struct ram_slot *slot, int layer,
+                  const struct ram_tensor *t, struct kv_half half[2])
 {
     const size_t r = (size_t)c->kv_lora, nope = (size_t)c->qk_nope, v = (size_t)c->v_head;
     const size_t heads = (size_t)c->n_heads, stride = (nope + v) * r;
 
-    half[0] =
-        (struct kv_half){"self_attn.embed_q", r, nope, {{t, 0, r, nope, 1, r}, heads, stride}};
-    half[1] =
-        (struct kv_half){"self_attn.unembed_out", v, r, {{t, nope * r, v, r, r, 1}, heads, stride}};
+    half[0] = (struct kv_half){"", r, nope, {{t, 0, r, nope, 1, r}, heads, stride}};
+    half[1] = (struct kv_half){"", v, r, {{t, nope * r, v, r, r, 1}, heads, stride}};
+    for (int i = 0; i < 2; i++)
+        ram_slot_half(half[i].module, c, slot, layer, i);
 }
 
 /* One of the two, from kv_b_proj or from a tensor that MLX has split before. */
-static bool put_half(struct ram_build *b, const struct ram_slot *slot, int layer,
-                     const struct kv_half *half, const struct ram_tensor *split)
+static bool put_half(struct ram_build *b, const struct ram_slot *slot, const struct kv_half *half,
+                     const struct ram_tensor *split)
 {
     const size_t heads = half->stored.blocks;
     const uint64_t shape[3] = {heads, half->rows, half->cols};
 
     if (split && !has_shape(b, split, shape, 3))
         return false;
-    struct ram_target *target = add(b, slot, layer, half->module, split ? 1 : heads);
+    struct ram_target *target = add(b, slot, half->module, split ? 1 : heads);
     if (!target)
         return false;
     target->n_dims = 3;
@@ -309,14 +293,13 @@ static bool put_half(struct ram_build *b, const struct ram_slot *slot, int layer
 static bool build_kv_b(struct ram_build *b, const struct ram_slot *slot, int layer)
 {
     const struct ram_config *config = &b->layout->config;
-    const uint64_t shape[2] = {ram_arch_dim(config, slot->rows), ram_arch_dim(config, slot->cols)};
+    const uint64_t shape[2] = {ram_slot_dim(config, slot->rows), ram_slot_dim(config, slot->cols)};
     const struct ram_tensor *split[2] = {NULL, NULL};
     struct kv_half half[2];
-    char name[MAX_NAME];
+    char name[RAM_SLOT_NAME];
 
-    slot_name(name, slot, layer, -1);
-    const struct ram_tensor *t = ram_ckpt_find(b->ckpt, name);
-    halve(config, t, half);
+    const struct ram_tensor *t = find(b, slot, layer, 0, name);
+    halve(config, slot, layer, t, half);
     if (t) {
         if (!has_shape(b, t, shape, 2))
             return false;
@@ -326,14 +309,13 @@ static bool build_kv_b(struct ram_build *b, const struct ram_slot *slot, int lay
         source->stored[1] = half[1].stored;
     }
     for (int i = 0; i < 2 && !t; i++) {
-        char part[MAX_NAME];
-        snprintf(part, sizeof part, "model.layers.%d.%s.weight", layer, half[i].module);
+        char part[RAM_SLOT_NAME + sizeof ".weight"];
+        snprintf(part, sizeof part, "%s.weight", half[i].module);
         split[i] = ram_ckpt_find(b->ckpt, part);
         if (!split[i])
             return miss(b, name);
     }
-    return put_half(b, slot, layer, &half[0], split[0]) &&
-           put_half(b, slot, layer, &half[1], split[1]);
+    return put_half(b, slot, &half[0], split[0]) && put_half(b, slot, &half[1], split[1]);
 }
 
 /* ---- all
@@ -342,10 +324,10 @@ static bool build_kv_b(struct ram_build *b, const struct ram_slot *slot, int lay
 
 static bool build_slot(struct ram_build *b, const struct ram_slot *slot, int layer)
 {
-    switch (slot->form) {
-    case RAM_FORM_EXPERTS:
+    switch (slot->placement) {
+    case RAM_PLACE_STACKED:
         return build_experts(b, slot, layer);
-    case RAM_FORM_KV_B:
+    case RAM_PLACE_HEADS:
         return build_kv_b(b, slot, layer);
     default:
         return build_plain(b, slot, layer);
@@ -356,16 +338,18 @@ static bool build_slot(struct ram_build *b, const struct ram_slot *slot, int lay
  */
 static bool build_head(struct ram_build *b)
 {
-    const struct ram_tensor *head = ram_ckpt_find(b->ckpt, "lm_head.weight");
+    const struct ram_family *family = b->layout->config.family;
+    char name[RAM_SLOT_NAME], embed[RAM_SLOT_NAME];
+    const struct ram_tensor *head = find(b, family->head, RAM_NO_LAYER, 0, name);
 
-    if (b->layout->tied && !b->layout->config.family->own_head)
+    if (b->layout->tied && !family->own_head)
         return true;
     if (b->layout->tied && !head)
-        head = ram_ckpt_find(b->ckpt, "model.embed_tokens.weight");
+        head = find(b, family->embed, RAM_NO_LAYER, 0, embed);
     if (!head)
-        return miss(b, "lm_head.weight");
+        return miss(b, name);
     const bool copy = b->used[head - b->ckpt->tensors];
-    if (!put_plain(b, &ram_arch_head, -1, head))
+    if (!put_plain(b, family->head, RAM_NO_LAYER, head))
         return false;
     b->layout->targets[b->layout->n_targets - 1].copy = copy;
     if (copy) { /* the embedding is stored twice, and a plan counts it twice */
@@ -379,13 +363,14 @@ static bool build_head(struct ram_build *b)
 int ram_build_targets(struct ram_build *b)
 {
     const struct ram_config *config = &b->layout->config;
+    const struct ram_family *family = config->family;
 
-    bool go_on = build_slot(b, &ram_arch_embed, -1);
+    bool go_on = build_slot(b, family->embed, RAM_NO_LAYER);
     for (int layer = 0; layer < (int)config->n_layers && go_on; layer++)
-        for (size_t i = 0; i < b->arch->n_layer && go_on; i++)
-            if (ram_arch_has(config, &b->arch->layer[i], (uint64_t)layer))
-                go_on = build_slot(b, &b->arch->layer[i], layer);
-    if (go_on && build_slot(b, &ram_arch_norm, -1))
+        for (size_t i = 0; i < family->n_slots && go_on; i++)
+            if (ram_slot_exists(config, &family->slots[i], (uint64_t)layer))
+                go_on = build_slot(b, &family->slots[i], layer);
+    if (go_on && build_slot(b, family->norm, RAM_NO_LAYER))
         build_head(b);
     return b->err->status;
 }

@@ -2,7 +2,7 @@
  * mlxpublish.c - config.json says what was computed, in the spelling that mlx_lm reads.
  *
  * A key that mlx_lm's class needs, or takes for something else when it is absent, is written with
- * the value that the family's table gave it (arch/family.c); one that contradicts what is computed
+ * the value that the family's table gave it (arch/family_*.c); one that contradicts what is computed
  * (rope_scaling in two places, "type" beside "rope_type") is set right. All other keys stay.
  */
 #include "convert/directory.h"
@@ -114,7 +114,7 @@ static double mscale(double factor, double m)
 static void state_yarn_factor(const struct publisher *pub, json_t *scaling)
 {
     const struct ram_rope_config *rope = &pub->config->rope;
-    const double all = pub->family->mla || rope->mscale != 0 ? rope->mscale_all : 0;
+    const double all = ram_family_is_latent(pub->family) || rope->mscale != 0 ? rope->mscale_all : 0;
     const json_t *stands = json_object_get(scaling, "mscale");
     const double m = json_is_number(stands) ? json_number_value(stands) : 1;
 
@@ -277,7 +277,7 @@ static void publish_windows(struct publisher *pub)
 static bool has_head(const struct ram_outline *outline)
 {
     for (size_t i = 0; i < outline->n_modules; i++)
-        if (!strcmp(outline->modules[i].target->module, "lm_head"))
+        if (!strcmp(outline->modules[i].target->module, outline->layout->config.family->head->module))
             return true;
     return false;
 }

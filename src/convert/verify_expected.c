@@ -1,8 +1,8 @@
-/* verify_expected.c - see expect.h. What an architecture consists of is told by ckpt/arch.c. */
+/* verify_expected.c - see verify_expected.h. What a family consists of is told by its slots
+ * (arch/slot.h). */
 #include "convert/verify_expected.h"
 
 #include "arch/family.h"
-#include "ckpt/arch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,76 +22,77 @@ static int add(struct ram_expectation *e, const struct ram_expected *item, const
     return e->items[e->n++].name ? RAM_OK : RAM_ENOMEM;
 }
 
-/* "mlp.experts.*.up_proj" is stacked as "mlp.switch_mlp.up_proj". */
-static const char *stacked_name(struct ram_expectation *e, const char *module, struct ram_err *err)
+/* A slot of a layer, or outside of layers. */
+struct at {
+    const struct ram_config *config;
+    const struct ram_slot *slot;
+    int layer;
+};
+
+/* kv_b_proj [heads * (nope + v), r] becomes K's half [heads, r, nope], V's [heads, v, r]. */
+static int add_halves(struct ram_expectation *e, const struct at *at, const char *unit,
+                      struct ram_err *err)
 {
-    static const char experts[] = "experts.*.";
-    const char *at = strstr(module, experts);
-    return at ? ram_arena_printf(&e->arena, err, "%.*sswitch_mlp.%s", (int)(at - module), module,
-                                 at + strlen(experts))
-              : module;
+    const struct ram_config *c = at->config;
+    const uint64_t shapes[2][3] = {{c->n_heads, c->kv_lora, c->qk_nope},
+                                   {c->n_heads, c->v_head, c->kv_lora}};
+    int status = RAM_OK;
+
+    for (int i = 0; i < 2 && !status; i++) {
+        char module[RAM_SLOT_NAME];
+        ram_slot_half(module, c, at->slot, at->layer, i);
+        struct ram_expected half = {.module = ram_arena_strdup(&e->arena, module, err),
+                                    .unit = unit,
+                                    .n_dims = 3,
+                                    .quantizable = true};
+        memcpy(half.shape, shapes[i], sizeof shapes[i]);
+        status = add(e, &half, "weight", err);
+    }
+    return status;
 }
 
-/* kv_b_proj [heads * (nope + v), r] becomes embed_q [heads, r, nope], unembed_out [heads, v, r]. */
-static int add_kv_b(struct ram_expectation *e, const struct ram_config *c, const char *module,
-                    const char *unit, struct ram_err *err)
+static int add_slot(struct ram_expectation *e, const struct at *at, struct ram_err *err)
 {
-    const size_t prefix = strlen(module) - strlen("kv_b_proj");
-    const struct ram_expected embed = {
-        .module = ram_arena_printf(&e->arena, err, "%.*sembed_q", (int)prefix, module),
-        .unit = unit,
-        .n_dims = 3,
-        .shape = {c->n_heads, c->kv_lora, c->qk_nope},
-        .quantizable = true};
-    const struct ram_expected unembed = {
-        .module = ram_arena_printf(&e->arena, err, "%.*sunembed_out", (int)prefix, module),
-        .unit = unit,
-        .n_dims = 3,
-        .shape = {c->n_heads, c->v_head, c->kv_lora},
-        .quantizable = true};
-    const int status = add(e, &embed, "weight", err);
-    return status ? status : add(e, &unembed, "weight", err);
-}
+    const struct ram_config *c = at->config;
+    const struct ram_slot *slot = at->slot;
+    struct ram_stack_name stack;
+    char text[RAM_SLOT_NAME];
 
-/* prefix: "model.layers.3." or "". */
-static int add_slot(struct ram_expectation *e, const struct ram_config *c,
-                    const struct ram_slot *slot, const char *prefix, struct ram_err *err)
-{
-    const char *module = ram_arena_printf(&e->arena, err, "%s%s", prefix, slot->module);
-    if (!module)
-        return RAM_ENOMEM;
-    const char *unit = ram_arena_printf(&e->arena, err, "%s.%s", module, slot->suffix);
+    const char *unit = ram_arena_strdup(&e->arena, ram_slot_unit(text, c, slot, at->layer), err);
     if (!unit)
         return RAM_ENOMEM;
-    if (slot->form == RAM_FORM_KV_B)
-        return add_kv_b(e, c, module, unit, err);
+    if (slot->placement == RAM_PLACE_HEADS)
+        return add_halves(e, at, unit, err);
 
-    struct ram_expected item = {.unit = unit,
-                                .quantizable = slot->form == RAM_FORM_LINEAR ||
-                                               slot->form == RAM_FORM_EXPERTS};
-    if (slot->form == RAM_FORM_EXPERTS)
+    struct ram_expected item = {.unit = unit, .quantizable = ram_slot_is_quantizable(slot)};
+    const char *module = ram_slot_module(text, c, slot, at->layer, 0);
+    if (slot->placement == RAM_PLACE_STACKED && ram_slot_stack(&stack, c, slot, at->layer, 0)) {
         item.shape[item.n_dims++] = c->n_experts;
-    item.shape[item.n_dims++] = ram_arch_dim(c, slot->rows);
+        module = stack.name;
+    }
+    item.shape[item.n_dims++] = ram_slot_dim(c, slot->rows);
     if (slot->cols != RAM_DIM_NONE)
-        item.shape[item.n_dims++] = ram_arch_dim(c, slot->cols);
-    item.module = stacked_name(e, module, err);
+        item.shape[item.n_dims++] = ram_slot_dim(c, slot->cols);
+    item.module = ram_arena_strdup(&e->arena, module, err);
     return add(e, &item, slot->suffix, err);
 }
 
-static int add_layers(struct ram_expectation *e, const struct ram_arch *arch,
-                      const struct ram_config *c, struct ram_err *err)
+static int add_model(struct ram_expectation *e, const struct ram_config *c, struct ram_err *err)
 {
-    int status = RAM_OK;
+    const struct ram_family *family = c->family;
+    int status = add_slot(e, &(struct at){c, family->embed, RAM_NO_LAYER}, err);
 
-    for (uint64_t layer = 0; layer < c->n_layers && !status; layer++) {
-        const char *prefix =
-            ram_arena_printf(&e->arena, err, "model.layers.%llu.", (unsigned long long)layer);
-        if (!prefix)
-            return RAM_ENOMEM;
-        for (size_t i = 0; i < arch->n_layer && !status; i++)
-            if (ram_arch_has(c, &arch->layer[i], layer))
-                status = add_slot(e, c, &arch->layer[i], prefix, err);
-    }
+    for (int layer = 0; layer < (int)c->n_layers && !status; layer++)
+        for (size_t i = 0; i < family->n_slots && !status; i++)
+            if (ram_slot_exists(c, &family->slots[i], (uint64_t)layer))
+                status = add_slot(e, &(struct at){c, &family->slots[i], layer}, err);
+    if (!status)
+        status = add_slot(e, &(struct at){c, family->norm, RAM_NO_LAYER}, err);
+    if (status || (c->tied == RAM_TIED_YES && !family->own_head))
+        return status;
+    status = add_slot(e, &(struct at){c, family->head, RAM_NO_LAYER}, err);
+    if (!status)
+        e->items[e->n - 1].optional = c->tied == RAM_TIED_UNSAID && !family->own_head;
     return status;
 }
 
@@ -102,8 +103,7 @@ int ram_expect_config(struct ram_expectation *out, const json_t *config, const c
     *out = (struct ram_expectation){0};
 
     const char *type = json_string_value(json_object_get(config, "model_type"));
-    const struct ram_arch *arch = type ? ram_arch_find(type) : NULL;
-    if (!arch)
+    if (!type || !ram_family_find(type))
         return RAM_OK;
     out->known = true;
     int status = ram_config_read(&c, config, where, &out->arena, err);
@@ -111,18 +111,9 @@ int ram_expect_config(struct ram_expectation *out, const json_t *config, const c
         status = ram_fail(err, RAM_EFORMAT, "%s: \"%s\" is missing, which mlx_lm needs", where,
                           ram_config_mlx_lacks(&c, config));
     if (!status)
-        status = ram_arch_check(arch, &c, where, err);
+        status = ram_family_check(&c, where, err);
     if (!status)
-        status = add_slot(out, &c, &ram_arch_embed, "", err);
-    if (!status)
-        status = add_layers(out, arch, &c, err);
-    if (!status)
-        status = add_slot(out, &c, &ram_arch_norm, "", err);
-    if (!status && (c.tied != RAM_TIED_YES || c.family->own_head)) {
-        status = add_slot(out, &c, &ram_arch_head, "", err);
-        if (!status)
-            out->items[out->n - 1].optional = c.tied == RAM_TIED_UNSAID && !c.family->own_head;
-    }
+        status = add_model(out, &c, err);
     if (status)
         ram_expect_release(out);
     return status;

@@ -341,7 +341,7 @@ int ram_block_apply(struct ram_block *b, const struct ram_layer *layer,
     const size_t n = places[n_places - 1].row + places[n_places - 1].n, hidden = hp->hidden;
     int status;
 
-    status = ram_norm_rows(b->compute.pool, x, hidden, layer->norm1, n, hidden, hp->norm_eps,
+    status = ram_norm_rows(b->compute.pool, x, hidden, layer->before_attention, n, hidden, hp->norm_eps,
                            s->normed, err);
     if (!status)
         status = ram_block_project(b, a, places, n_places, n, err);
@@ -352,7 +352,7 @@ int ram_block_apply(struct ram_block *b, const struct ram_layer *layer,
     if (!status)
         status = ram_add_into(b->compute.pool, s->normed, n * hidden, x, err);
     if (!status)
-        status = ram_norm_rows(b->compute.pool, x, hidden, layer->norm2, n, hidden, hp->norm_eps,
+        status = ram_norm_rows(b->compute.pool, x, hidden, layer->before_mlp, n, hidden, hp->norm_eps,
                                s->normed, err);
     if (status)
         return status;

@@ -376,7 +376,7 @@ static int forward_again(struct ram_back *b, const struct ram_layer *layer,
     int status;
 
     status =
-        ram_norm_rows(c->pool, x, hidden, layer->norm1, n, hidden, hp->norm_eps, s->normed, err);
+        ram_norm_rows(c->pool, x, hidden, layer->before_attention, n, hidden, hp->norm_eps, s->normed, err);
     if (status)
         return status;
     memcpy(b->normed, s->normed, n * hidden * sizeof *s->normed);
@@ -386,7 +386,7 @@ static int forward_again(struct ram_back *b, const struct ram_layer *layer,
         (status = ram_linear_apply(c, &layer->attention.o, s->attended, n, b->mid, hidden, err)) ||
         (status = ram_add_into(c->pool, x, n * hidden, b->mid, err)))
         return status;
-    return ram_norm_rows(c->pool, b->mid, hidden, layer->norm2, n, hidden, hp->norm_eps, s->normed,
+    return ram_norm_rows(c->pool, b->mid, hidden, layer->before_mlp, n, hidden, hp->norm_eps, s->normed,
                          err);
 }
 
@@ -404,7 +404,7 @@ int ram_block_back(struct ram_back *b, const struct ram_layer *layer,
         status = layer->experts ? ram_sparse_back(b, layer, n, dx, err)
                                 : dense_back(b, &layer->mlp, n, dx, err);
     if (!status)
-        status = ram_norm_rows_back(pool, b->mid, hidden, layer->norm2, n, hidden, hp->norm_eps,
+        status = ram_norm_rows_back(pool, b->mid, hidden, layer->before_mlp, n, hidden, hp->norm_eps,
                                     b->dnormed, dx, hidden, err);
     if (!status)
         status = linear_back(b, &a->o, b->block.scratch.attended, n, dx, hidden, b->dattended,
@@ -416,6 +416,6 @@ int ram_block_back(struct ram_back *b, const struct ram_layer *layer,
                          : plain_back(b, a, places, n_places, n, err);
     if (status)
         return status;
-    return ram_norm_rows_back(pool, x, hidden, layer->norm1, n, hidden, hp->norm_eps, b->dnormed,
+    return ram_norm_rows_back(pool, x, hidden, layer->before_attention, n, hidden, hp->norm_eps, b->dnormed,
                               dx, hidden, err);
 }

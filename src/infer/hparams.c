@@ -101,7 +101,7 @@ static void read_moe(struct ram_hparams *hp, const struct ram_config *config)
 static void read_attention(struct ram_hparams *hp, const struct ram_config *config)
 {
     hp->n_heads = (size_t)config->n_heads;
-    hp->mla = config->family->mla;
+    hp->mla = ram_family_is_latent(config->family);
     if (hp->mla) {
         hp->q_rank = (size_t)config->q_lora;
         hp->kv_rank = (size_t)config->kv_lora;
@@ -120,11 +120,12 @@ static void read_attention(struct ram_hparams *hp, const struct ram_config *conf
 int ram_hparams_read(struct ram_hparams *out, const struct ram_config *config, struct ram_err *err)
 {
     struct ram_hparams *hp = out;
+    char names[RAM_FAMILY_NAMES];
 
     *hp = (struct ram_hparams){0};
     if (!config->family)
         return ram_fail(err, RAM_EUNSUPPORTED, "%s: cannot run model_type \"%s\"; %s can be run",
-                        config->where, config->model_type, ram_family_names);
+                        config->where, config->model_type, ram_family_names(names));
     if (config->refusal.status)
         return ram_fail(err, config->refusal.status, "%s", config->refusal.message);
     if (config->act != RAM_ACT_SILU)

@@ -1,53 +1,90 @@
 /*
  * model.c - see model.h.
  *
- * A matrix is looked for under its Hugging Face name and under the one mlx_lm gives it: experts
- * one by one, fused as gate_up_proj, or stacked as switch_mlp; kv_b_proj whole, or split into
- * embed_q (transposed) and unembed_out.
+ * The slots of the family (arch/slot.h) say which tensors a layer has. A matrix is looked for under
+ * its published name and under the one that mlx_lm gives it: experts one by one, fused, or stacked;
+ * a matrix of heads whole, or split into halves of which the first is turned.
  */
 #include "infer/model.h"
 
-#include "ckpt/arch.h"
 #include "ckpt/build.h"
 #include "ckpt/fp8.h"
 #include "ckpt/prefix.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { NAME_MAX_SIZE = 256 };
+#include <string.h>
 
 struct finder {
     struct ram_model *model;
     struct ram_err *err;
-    char prefix[NAME_MAX_SIZE]; /* "model.layers.3." */
-    size_t layer;               /* SIZE_MAX outside of layers */
+    int layer; /* or RAM_NO_LAYER */
+};
+
+/* Where the tensors of a layer go, in the order in which they are looked for. That of the matrices
+ * is the order of units. */
+#define AT(member) offsetof(struct ram_layer, member)
+
+static const struct {
+    enum ram_role role;
+    bool is_vector;
+    size_t at;
+} parts[] = {
+    {RAM_ROLE_NORM_BEFORE_ATTENTION, true, AT(before_attention)},
+    {RAM_ROLE_NORM_BEFORE_MLP, true, AT(before_mlp)},
+    {RAM_ROLE_Q_A, false, AT(attention.q_a)},
+    {RAM_ROLE_NORM_Q_LATENT, true, AT(attention.q_a_norm)},
+    {RAM_ROLE_Q_B, false, AT(attention.q)},
+    {RAM_ROLE_Q, false, AT(attention.q)},
+    {RAM_ROLE_K, false, AT(attention.k)},
+    {RAM_ROLE_V, false, AT(attention.v)},
+    {RAM_ROLE_KV_A, false, AT(attention.kv_a)},
+    {RAM_ROLE_NORM_KV_LATENT, true, AT(attention.kv_a_norm)},
+    {RAM_ROLE_KV_B, false, 0}, /* to the heads */
+    {RAM_ROLE_O, false, AT(attention.o)},
+    {RAM_ROLE_NORM_Q, true, AT(attention.q_norm)},
+    {RAM_ROLE_NORM_K, true, AT(attention.k_norm)},
+    {RAM_ROLE_ROUTER, false, AT(router)},
+    {RAM_ROLE_CORRECTION, true, AT(router_bias)},
+    {RAM_ROLE_GATE, false, AT(mlp.gate)},
+    {RAM_ROLE_UP, false, AT(mlp.up)},
+    {RAM_ROLE_DOWN, false, AT(mlp.down)},
+    {RAM_ROLE_SHARED_GATE, false, AT(shared.gate)},
+    {RAM_ROLE_SHARED_UP, false, AT(shared.up)},
+    {RAM_ROLE_SHARED_DOWN, false, AT(shared.down)},
 };
 
 /* ---- finding ---------------------------------------------------------------------------- */
 
-static int module_name(const struct finder *f, const char *name, char out[NAME_MAX_SIZE])
+static size_t layer_of(const struct finder *f)
 {
-    const int n = snprintf(out, NAME_MAX_SIZE, "%s%s", f->prefix, name);
-    return n < 0 || n >= NAME_MAX_SIZE ? ram_fail(f->err, RAM_EINTERNAL, "%s: too long", name)
-                                       : RAM_OK;
+    return f->layer < 0 ? SIZE_MAX : (size_t)f->layer;
 }
 
-/* A new unit "<prefix><name>.weight"; its number to *out. */
-static int add_unit(struct finder *f, const char *name, unsigned *out)
+/* A new unit of n matrices from `first` on; its number to *out. */
+static int add_unit(struct finder *f, const struct ram_slot *slot, const struct ram_linear *first,
+                    size_t n, size_t stride, unsigned *out)
 {
     struct ram_model *model = f->model;
+    char name[RAM_SLOT_NAME];
 
     if (model->n_units == 0)
         model->n_units = 1; /* 0 means none */
     if (ram_grow(&model->units, sizeof *model->units, model->n_units, &model->unit_room, f->err))
         return RAM_ENOMEM;
-    const char *full = ram_arena_printf(&model->arena, f->err, "%s%s.weight", f->prefix, name);
-    if (!full)
+    const char *copy = ram_arena_strdup(
+        &model->arena, ram_slot_unit(name, &model->config, slot, f->layer), f->err);
+    if (!copy)
         return RAM_ENOMEM;
-    model->units[model->n_units] = (struct ram_model_unit){full, f->layer};
+    model->units[model->n_units] =
+        (struct ram_model_unit){copy, layer_of(f), slot->role, slot->input, first, n, stride};
     *out = (unsigned)model->n_units++;
     return RAM_OK;
+}
+
+const struct ram_linear *ram_unit_matrix(const struct ram_model_unit *unit, size_t i)
+{
+    return (const struct ram_linear *)(const void *)((const char *)unit->first + i * unit->stride);
 }
 
 /* name: of the tensor. */
@@ -60,35 +97,28 @@ static int missing(const struct finder *f, const char *name)
                     ram_prefix_describe(f->model->ckpt, name, there));
 }
 
-static int missing_weight(const struct finder *f, const char *module)
-{
-    char name[NAME_MAX_SIZE];
-    const int n = snprintf(name, sizeof name, "%s.weight", module);
-
-    return n < 0 || n >= NAME_MAX_SIZE ? ram_fail(f->err, RAM_EINTERNAL, "%s: too long", module)
-                                       : missing(f, name);
-}
-
 static bool is_present(const struct ram_weight *weight)
 {
     return weight->rows > 0;
 }
 
 /* A vector as f32, or NULL in *out if it is absent and that is allowed. */
-static int find_vector(struct finder *f, const char *name, size_t n, bool needed, const float **out)
+static int find_vector(struct finder *f, const struct ram_slot *slot, bool needed,
+                       const float **out)
 {
-    char full[NAME_MAX_SIZE];
-    int status = module_name(f, name, full);
-    if (status)
-        return status;
-    const struct ram_tensor *tensor = ram_ckpt_find(f->model->ckpt, full);
+    const struct ram_model *model = f->model;
+    const size_t n = (size_t)ram_slot_dim(&model->config, slot->rows);
+    char name[RAM_SLOT_NAME];
+
+    ram_slot_name(name, &model->config, slot, f->layer, 0);
+    const struct ram_tensor *tensor = ram_ckpt_find(model->ckpt, name);
     *out = NULL;
     if (!tensor)
-        return needed ? missing(f, full) : RAM_OK;
+        return needed ? missing(f, name) : RAM_OK;
     if (tensor->n_dims != 1 || tensor->n != n || !ram_dtypes[tensor->dtype].is_weight)
         return ram_fail(f->err, RAM_EFORMAT,
                         "%s: \"%s\" has %zu elements in %d dimensions, expected %zu in 1",
-                        f->model->ckpt->name, full, tensor->n, tensor->n_dims, n);
+                        model->ckpt->name, name, tensor->n, tensor->n_dims, n);
     float *values = ram_arena_alloc(&f->model->arena, n * sizeof *values, f->err);
     if (!values)
         return RAM_ENOMEM;
@@ -97,14 +127,20 @@ static int find_vector(struct finder *f, const char *name, size_t n, bool needed
     return ram_view_read(&view, 0, view.rows, values, f->err);
 }
 
-static int find_weight(struct finder *f, const char *name, struct ram_weight *out)
+/* What is stored in FP8 is read as the type that it would be converted to. */
+static void round_fp8(const struct finder *f, struct ram_weight *weight)
 {
-    char full[NAME_MAX_SIZE];
-    int status = module_name(f, name, full);
+    const struct ram_tensor *t = weight->view.tensor;
+    if (t && ram_is_fp8(t->dtype))
+        weight->rounded = ram_build_dtype(&f->model->config, t->dtype);
+}
+
+static int find_weight(struct finder *f, const char *module, struct ram_weight *out)
+{
+    const int status = ram_weight_find(out, f->model->ckpt, module, f->err);
+
     if (!status)
-        status = ram_weight_find(out, f->model->ckpt, full, f->err);
-    if (!status && out->view.tensor && ram_is_fp8(out->view.tensor->dtype))
-        out->rounded = ram_build_dtype(&f->model->config, out->view.tensor->dtype);
+        round_fp8(f, out);
     return status;
 }
 
@@ -115,81 +151,60 @@ static int expect_shape(const struct finder *f, const char *name, const struct r
 
     if (w->blocks == blocks && w->rows == rows && w->cols == cols)
         return RAM_OK;
+    ram_config_unsaid(&f->model->config, unsaid);
     if (w->blocks == 1 && blocks == 1)
         return ram_fail(f->err, RAM_EFORMAT,
-                        "%s: \"%s%s.weight\" is [%zu, %zu], config.json says [%zu, %zu]%s",
-                        f->model->ckpt->name, f->prefix, name, w->rows, w->cols, rows, cols,
-                        ram_config_unsaid(&f->model->config, unsaid));
-    return ram_fail(f->err, RAM_EFORMAT,
-                    "%s: \"%s%s.weight\" is [%zu, %zu, %zu], config.json says [%zu, %zu, %zu]%s",
-                    f->model->ckpt->name, f->prefix, name, w->blocks, w->rows, w->cols, blocks,
-                    rows, cols, ram_config_unsaid(&f->model->config, unsaid));
+                        "%s: \"%s\" is [%zu, %zu], config.json says [%zu, %zu]%s",
+                        f->model->ckpt->name, name, w->rows, w->cols, rows, cols, unsaid);
+    return ram_fail(
+        f->err, RAM_EFORMAT, "%s: \"%s\" is [%zu, %zu, %zu], config.json says [%zu, %zu, %zu]%s",
+        f->model->ckpt->name, name, w->blocks, w->rows, w->cols, blocks, rows, cols, unsaid);
 }
 
-/* Its bias, if the class of this family has one there. A bias that is stored without being asked
- * for is passed over, as transformers passes over it, and counted. */
-static int find_bias(struct finder *f, const char *name, size_t out, struct ram_linear *linear)
+/* The bias of a slot's matrix, if the class of this family has one there. A bias that is stored
+ * without being asked for is passed over, as transformers passes over it, and counted. */
+static int find_bias(struct finder *f, const struct ram_slot *slot, const char *module,
+                     struct ram_linear *linear)
 {
     struct ram_model *model = f->model;
-    const bool wanted =
-        f->layer != SIZE_MAX && ram_arch_wants(&model->config, name, "bias", f->layer);
-    char bias[NAME_MAX_SIZE], full[NAME_MAX_SIZE];
+    char name[RAM_SLOT_NAME + sizeof ".bias"];
+    const struct ram_slot *bias =
+        f->layer < 0 ? NULL : ram_family_vector(&model->config, slot->role, (uint64_t)f->layer);
 
-    snprintf(bias, sizeof bias, "%s.bias", name);
-    if (wanted)
-        return find_vector(f, bias, out, true, &linear->bias);
-    const int status = module_name(f, bias, full);
-    const struct ram_tensor *stored = status ? NULL : ram_ckpt_find(model->ckpt, full);
+    if (bias)
+        return find_vector(f, bias, true, &linear->bias);
+    snprintf(name, sizeof name, "%s.bias", module);
+    const struct ram_tensor *stored = ram_ckpt_find(model->ckpt, name);
     if (stored && !model->n_unread++)
         model->unread = stored->name;
-    return status;
+    return RAM_OK;
 }
 
-/* A linear layer [out, in], with its bias if it has one, as part of a unit. */
-static int find_member(struct finder *f, const char *name, size_t out, size_t in,
+/* A linear layer [out, in], with its bias if it has one, as part of a unit. expert: which, of a
+ * slot that has one for each. */
+static int find_linear(struct finder *f, const struct ram_slot *slot, size_t expert,
                        struct ram_linear *linear)
 {
-    *linear = (struct ram_linear){.out = out, .in = in};
-    int status = find_weight(f, name, &linear->weight);
-    if (!status && !is_present(&linear->weight)) {
-        char full[NAME_MAX_SIZE];
-        status = module_name(f, name, full);
-        return status ? status : missing_weight(f, full);
-    }
+    const struct ram_config *config = &f->model->config;
+    char module[RAM_SLOT_NAME], name[RAM_SLOT_NAME];
+
+    *linear = (struct ram_linear){.out = (size_t)ram_slot_dim(config, slot->rows),
+                                  .in = (size_t)ram_slot_dim(config, slot->cols)};
+    ram_slot_module(module, config, slot, f->layer, (long)expert);
+    ram_slot_name(name, config, slot, f->layer, (long)expert);
+    int status = find_weight(f, module, &linear->weight);
+    if (!status && !is_present(&linear->weight))
+        return missing(f, name);
     if (!status)
-        status = expect_shape(f, name, &linear->weight, 1, out, in);
-    return status ? status : find_bias(f, name, out, linear);
+        status = expect_shape(f, name, &linear->weight, 1, linear->out, linear->in);
+    return status ? status : find_bias(f, slot, module, linear);
 }
 
-/* A linear layer that is a unit of its own. */
-static int find_linear(struct finder *f, const char *name, size_t out, size_t in,
-                       struct ram_linear *linear)
+/* One that is a unit of its own. */
+static int find_unit(struct finder *f, const struct ram_slot *slot, struct ram_linear *linear)
 {
-    const int status = find_member(f, name, out, in, linear);
-    return status ? status : add_unit(f, name, &linear->unit);
-}
-
-typedef int find_fn(struct finder *f, const char *name, size_t out, size_t in,
-                    struct ram_linear *linear);
-
-/* find: find_linear, or find_member for one expert of many. */
-static int find_mlp(struct finder *f, const char *name, size_t width, find_fn *find,
-                    struct ram_mlp *mlp)
-{
-    const size_t hidden = f->model->hp.hidden;
-    char path[NAME_MAX_SIZE];
-    int status;
-
-    snprintf(path, sizeof path, "%s.gate_proj", name);
-    status = find(f, path, width, hidden, &mlp->gate);
-    if (status)
-        return status;
-    snprintf(path, sizeof path, "%s.up_proj", name);
-    status = find(f, path, width, hidden, &mlp->up);
-    if (status)
-        return status;
-    snprintf(path, sizeof path, "%s.down_proj", name);
-    return find(f, path, hidden, width, &mlp->down);
+    const int status = find_linear(f, slot, 0, linear);
+    return status ? status : add_unit(f, slot, linear, 1, sizeof *linear, &linear->unit);
 }
 
 /* ---- experts ---------------------------------------------------------------------------- */
@@ -199,252 +214,205 @@ static struct ram_linear slab(const struct ram_weight *weight, size_t first, siz
     return (struct ram_linear){.weight = *weight, .first = first, .out = out, .in = in};
 }
 
-/* switch_mlp: three stacks [n_experts, out, in], as MLX stores them. */
-static int find_stacked(struct finder *f, struct ram_layer *layer)
+/* A stack that is stored without codes. */
+static int weigh_tensor(struct finder *f, const struct ram_tensor *t, struct ram_weight *out)
 {
-    const struct ram_moe *moe = &f->model->hp.moe;
-    const size_t n = moe->n_experts, width = moe->hidden, hidden = f->model->hp.hidden;
-    struct ram_weight gate, up, down;
-    int status;
-
-    if ((status = find_weight(f, "mlp.switch_mlp.gate_proj", &gate)) ||
-        (status = find_weight(f, "mlp.switch_mlp.up_proj", &up)) ||
-        (status = find_weight(f, "mlp.switch_mlp.down_proj", &down)) ||
-        (status = expect_shape(f, "mlp.switch_mlp.gate_proj", &gate, n, width, hidden)) ||
-        (status = expect_shape(f, "mlp.switch_mlp.up_proj", &up, n, width, hidden)) ||
-        (status = expect_shape(f, "mlp.switch_mlp.down_proj", &down, n, hidden, width)))
-        return status;
-    for (size_t e = 0; e < n; e++) {
-        layer->experts[e].gate = slab(&gate, e * width, width, hidden);
-        layer->experts[e].up = slab(&up, e * width, width, hidden);
-        layer->experts[e].down = slab(&down, e * hidden, hidden, width);
-    }
+    if (t->n_dims != 3)
+        return ram_fail(f->err, RAM_EFORMAT, "%s: \"%s\" has %d dimensions, expected 3",
+                        f->model->ckpt->name, t->name, t->n_dims);
+    *out = (struct ram_weight){.blocks = (size_t)t->shape[0],
+                               .rows = (size_t)t->shape[1],
+                               .cols = (size_t)t->shape[2],
+                               .view = ram_view_whole(t)};
+    round_fp8(f, out);
     return RAM_OK;
 }
 
-/* experts.gate_up_proj [n, 2 x width, hidden] and experts.down_proj [n, hidden, width]: the fused
- * form of transformers 5, without ".weight". */
-static int find_fused(struct finder *f, const struct ram_tensor *gate_up, struct ram_layer *layer)
+/* The stack that holds the slot's experts, and its name; not present: they are stored one by one.
+ */
+static int find_stack(struct finder *f, const struct ram_slot *slot, struct ram_weight *out,
+                      struct ram_stack_name *stack)
 {
-    const struct ram_moe *moe = &f->model->hp.moe;
-    const size_t n = moe->n_experts, width = moe->hidden, hidden = f->model->hp.hidden;
-    char name[NAME_MAX_SIZE];
-    int status = module_name(f, "mlp.experts.down_proj", name);
-    if (status)
-        return status;
-    const struct ram_tensor *down = ram_ckpt_find(f->model->ckpt, name);
-    if (!down || gate_up->n_dims != 3 || down->n_dims != 3 || gate_up->shape[0] != n ||
-        gate_up->shape[1] != 2 * width || gate_up->shape[2] != hidden || down->shape[0] != n ||
-        down->shape[1] != hidden || down->shape[2] != width)
-        return ram_fail(f->err, RAM_EFORMAT,
-                        "%s: \"%s\" and \"%s\" should be [%zu, %zu, %zu] and [%zu, %zu, %zu]",
-                        f->model->ckpt->name, gate_up->name, name, n, 2 * width, hidden, n, hidden,
-                        width);
-    const struct ram_weight gu = {
-        .blocks = n, .rows = 2 * width, .cols = hidden, .view = ram_view_whole(gate_up)};
-    const struct ram_weight d = {
-        .blocks = n, .rows = hidden, .cols = width, .view = ram_view_whole(down)};
-    for (size_t e = 0; e < n; e++) {
-        layer->experts[e].gate = slab(&gu, e * 2 * width, width, hidden);
-        layer->experts[e].up = slab(&gu, (e * 2 + 1) * width, width, hidden);
-        layer->experts[e].down = slab(&d, e * hidden, hidden, width);
-    }
-    return RAM_OK;
-}
+    const struct ram_model *model = f->model;
+    int status = RAM_OK;
 
-/* In whatever form they are stored, the experts of a projection are one unit. */
-static int name_experts(struct finder *f, struct ram_layer *layer)
-{
-    unsigned gate, up, down;
-    int status;
-
-    if ((status = add_unit(f, "mlp.experts.*.gate_proj", &gate)) ||
-        (status = add_unit(f, "mlp.experts.*.up_proj", &up)) ||
-        (status = add_unit(f, "mlp.experts.*.down_proj", &down)))
-        return status;
-    for (size_t e = 0; e < f->model->hp.moe.n_experts; e++) {
-        layer->experts[e].gate.unit = gate;
-        layer->experts[e].up.unit = up;
-        layer->experts[e].down.unit = down;
-    }
-    return RAM_OK;
-}
-
-static int find_experts(struct finder *f, struct ram_layer *layer)
-{
-    const struct ram_moe *moe = &f->model->hp.moe;
-    char name[NAME_MAX_SIZE];
-    int status = module_name(f, "mlp.switch_mlp.gate_proj.weight", name);
-
-    if (status)
-        return status;
-    layer->experts =
-        ram_arena_alloc(&f->model->arena, moe->n_experts * sizeof *layer->experts, f->err);
-    if (!layer->experts)
-        return RAM_ENOMEM;
-    if (ram_ckpt_find(f->model->ckpt, name))
-        return find_stacked(f, layer);
-    module_name(f, "mlp.experts.gate_up_proj", name);
-    const struct ram_tensor *fused = ram_ckpt_find(f->model->ckpt, name);
-    if (fused)
-        return find_fused(f, fused, layer);
-    for (size_t e = 0; !status && e < moe->n_experts; e++) {
-        snprintf(name, sizeof name, "mlp.experts.%zu", e);
-        status = find_mlp(f, name, moe->hidden, find_member, &layer->experts[e]);
+    *out = (struct ram_weight){0};
+    for (size_t i = 0;
+         !status && !is_present(out) && ram_slot_stack(stack, &model->config, slot, f->layer, i);
+         i++) {
+        const struct ram_tensor *t =
+            stack->is_module ? NULL : ram_ckpt_find(model->ckpt, stack->name);
+        if (stack->is_module)
+            status = find_weight(f, stack->name, out);
+        else if (t)
+            status = weigh_tensor(f, t, out);
     }
     return status;
 }
 
-static int find_sparse(struct finder *f, struct ram_layer *layer)
+/* The experts of a layer [n_experts], of which slots have one projection each. */
+static int make_experts(struct finder *f, struct ram_layer *layer)
 {
-    const struct ram_moe *moe = &f->model->hp.moe;
-    int status;
+    const size_t n = f->model->hp.moe.n_experts;
 
-    if ((status =
-             find_linear(f, "mlp.gate", moe->n_experts, f->model->hp.hidden, &layer->router)) ||
-        (status = find_vector(f, "mlp.gate.e_score_correction_bias", moe->n_experts, false,
-                              &layer->router_bias)) ||
-        (status = find_experts(f, layer)) || (status = name_experts(f, layer)))
+    if (!layer->experts)
+        layer->experts = ram_arena_alloc(&f->model->arena, n * sizeof *layer->experts, f->err);
+    return layer->experts ? RAM_OK : RAM_ENOMEM;
+}
+
+/* In whatever form they are stored, the experts of a projection are one unit. at: of the projection
+ * in struct ram_layer's mlp. */
+static int find_experts(struct finder *f, const struct ram_slot *slot, size_t at,
+                        struct ram_layer *layer)
+{
+    const struct ram_config *config = &f->model->config;
+    const size_t n = f->model->hp.moe.n_experts;
+    const size_t out = (size_t)ram_slot_dim(config, slot->rows);
+    const size_t in = (size_t)ram_slot_dim(config, slot->cols);
+    struct ram_stack_name stack;
+    struct ram_weight weight;
+    unsigned unit = 0;
+
+    int status = make_experts(f, layer);
+    if (!status)
+        status = find_stack(f, slot, &weight, &stack);
+    if (status)
         return status;
-    layer->has_shared = moe->n_shared > 0;
-    return layer->has_shared ? find_mlp(f, "mlp.shared_experts", moe->n_shared * moe->hidden,
-                                        find_linear, &layer->shared)
-                             : RAM_OK;
+    char *const first = (char *)layer->experts + (at - AT(mlp));
+    const bool stacked = is_present(&weight);
+    const size_t rows = stacked && stack.both ? 2 * out : out;
+    const size_t skip = stacked && stack.both && slot->role == RAM_ROLE_UP ? out : 0;
+    if (stacked)
+        status = expect_shape(f, stack.name, &weight, n, rows, in);
+    if (!status)
+        status = add_unit(f, slot, (const struct ram_linear *)(const void *)first, n,
+                          sizeof *layer->experts, &unit);
+    for (size_t e = 0; !status && e < n; e++) {
+        struct ram_linear *linear =
+            (struct ram_linear *)(void *)(first + e * sizeof *layer->experts);
+        if (stacked)
+            *linear = slab(&weight, e * rows + skip, out, in);
+        else
+            status = find_linear(f, slot, e, linear);
+        linear->unit = unit;
+    }
+    return status;
 }
 
 /* ---- attention -------------------------------------------------------------------------- */
 
-static int find_latent_heads(struct finder *f, struct ram_attention_weights *a)
+/* kv_b_proj, whole or split: latent to keys (without their rotary part) and values of a head. */
+static int find_heads(struct finder *f, const struct ram_slot *slot,
+                      struct ram_attention_weights *a)
 {
+    const struct ram_config *config = &f->model->config;
     const struct ram_hparams *hp = &f->model->hp;
     const size_t n = hp->n_heads, rank = hp->kv_rank, nope = hp->nope_dim, v_dim = hp->v_dim;
-    struct ram_weight kv_b, embed_q, unembed;
+    char module[RAM_SLOT_NAME], name[RAM_SLOT_NAME], halves[2][RAM_SLOT_NAME];
+    struct ram_weight whole, half[2];
+    unsigned unit = 0;
     int status;
 
     a->k_heads = ram_arena_alloc(&f->model->arena, n * sizeof *a->k_heads, f->err);
     a->v_heads = ram_arena_alloc(&f->model->arena, n * sizeof *a->v_heads, f->err);
     if (!a->k_heads || !a->v_heads)
         return RAM_ENOMEM;
-    status = find_weight(f, "self_attn.kv_b_proj", &kv_b);
-    if (status)
-        return status;
-    if (is_present(&kv_b)) {
-        unsigned unit;
-        status = expect_shape(f, "self_attn.kv_b_proj", &kv_b, 1, n * (nope + v_dim), rank);
+    ram_slot_module(module, config, slot, f->layer, 0);
+    ram_slot_name(name, config, slot, f->layer, 0);
+    status = find_weight(f, module, &whole);
+    if (!status && is_present(&whole)) {
+        status = expect_shape(f, name, &whole, 1, n * (nope + v_dim), rank);
         if (!status)
-            status = add_unit(f, "self_attn.kv_b_proj", &unit);
+            status = add_unit(f, slot, a->v_heads, n, sizeof *a->v_heads, &unit);
         for (size_t h = 0; !status && h < n; h++) {
-            a->k_heads[h] = slab(&kv_b, h * (nope + v_dim), nope, rank);
-            a->v_heads[h] = slab(&kv_b, h * (nope + v_dim) + nope, v_dim, rank);
+            a->k_heads[h] = slab(&whole, h * (nope + v_dim), nope, rank);
+            a->v_heads[h] = slab(&whole, h * (nope + v_dim) + nope, v_dim, rank);
             a->k_heads[h].unit = a->v_heads[h].unit = unit;
         }
         return status;
     }
-    if ((status = find_weight(f, "self_attn.embed_q", &embed_q)) ||
-        (status = find_weight(f, "self_attn.unembed_out", &unembed)) ||
-        (status = expect_shape(f, "self_attn.embed_q", &embed_q, n, rank, nope)) ||
-        (status = expect_shape(f, "self_attn.unembed_out", &unembed, n, v_dim, rank)))
+    for (int i = 0; i < 2 && !status; i++) {
+        ram_slot_half(halves[i], config, slot, f->layer, i);
+        status = find_weight(f, halves[i], &half[i]);
+        if (!status && !is_present(&half[i]))
+            status = missing(f, name);
+    }
+    if (status || (status = expect_shape(f, halves[0], &half[0], n, rank, nope)) ||
+        (status = expect_shape(f, halves[1], &half[1], n, v_dim, rank)))
         return status;
     for (size_t h = 0; h < n; h++) {
-        a->k_heads[h] = slab(&embed_q, h * rank, nope, rank);
+        a->k_heads[h] = slab(&half[0], h * rank, nope, rank);
         a->k_heads[h].transposed = true;
-        a->v_heads[h] = slab(&unembed, h * v_dim, v_dim, rank);
+        a->v_heads[h] = slab(&half[1], h * v_dim, v_dim, rank);
     }
     return RAM_OK;
 }
 
-static int find_latent_attention(struct finder *f, struct ram_attention_weights *a)
+/* ---- the whole -------------------------------------------------------------------------- */
+
+/* A matrix of the layer, or the matrices of its experts or heads. at: in struct ram_layer. */
+static int find_matrix(struct finder *f, const struct ram_slot *slot, size_t at,
+                       struct ram_layer *layer)
 {
-    const struct ram_hparams *hp = &f->model->hp;
-    const size_t rope_dim = hp->qk_dim - hp->nope_dim;
-    int status;
-
-    if (hp->q_rank) {
-        if ((status = find_linear(f, "self_attn.q_a_proj", hp->q_rank, hp->hidden, &a->q_a)) ||
-            (status = find_vector(f, "self_attn.q_a_layernorm.weight", hp->q_rank, true,
-                                  &a->q_a_norm)) ||
-            (status =
-                 find_linear(f, "self_attn.q_b_proj", hp->n_heads * hp->qk_dim, hp->q_rank, &a->q)))
-            return status;
-    } else if ((status = find_linear(f, "self_attn.q_proj", hp->n_heads * hp->qk_dim, hp->hidden,
-                                     &a->q))) {
-        return status;
-    }
-    if ((status = find_linear(f, "self_attn.kv_a_proj_with_mqa", hp->kv_rank + rope_dim, hp->hidden,
-                              &a->kv_a)) ||
-        (status =
-             find_vector(f, "self_attn.kv_a_layernorm.weight", hp->kv_rank, true, &a->kv_a_norm)) ||
-        (status = find_latent_heads(f, a)))
-        return status;
-    return find_linear(f, "self_attn.o_proj", hp->hidden, hp->n_heads * hp->v_dim, &a->o);
-}
-
-static int find_attention(struct finder *f, struct ram_attention_weights *a)
-{
-    const struct ram_hparams *hp = &f->model->hp;
-    int status;
-
-    if (hp->mla)
-        return find_latent_attention(f, a);
-    if ((status =
-             find_linear(f, "self_attn.q_proj", hp->n_heads * hp->qk_dim, hp->hidden, &a->q)) ||
-        (status =
-             find_linear(f, "self_attn.k_proj", hp->n_kv_heads * hp->qk_dim, hp->hidden, &a->k)) ||
-        (status =
-             find_linear(f, "self_attn.v_proj", hp->n_kv_heads * hp->v_dim, hp->hidden, &a->v)) ||
-        (status = find_linear(f, "self_attn.o_proj", hp->hidden, hp->n_heads * hp->v_dim, &a->o)))
-        return status;
-    if (!ram_arch_wants(&f->model->config, "self_attn.q_norm", "weight", f->layer))
-        return RAM_OK;
-    status = find_vector(f, "self_attn.q_norm.weight", hp->qk_dim, true, &a->q_norm);
-    return status ? status
-                  : find_vector(f, "self_attn.k_norm.weight", hp->qk_dim, true, &a->k_norm);
+    if (slot->placement == RAM_PLACE_STACKED)
+        return find_experts(f, slot, at, layer);
+    if (slot->placement == RAM_PLACE_HEADS)
+        return find_heads(f, slot, &layer->attention);
+    return find_unit(f, slot, (struct ram_linear *)(void *)((char *)layer + at));
 }
 
 static int find_layer(struct finder *f, size_t index)
 {
-    const struct ram_hparams *hp = &f->model->hp;
-    struct ram_layer *layer = &f->model->layers[index];
-    int status;
+    struct ram_model *model = f->model;
+    const struct ram_config *config = &model->config;
+    struct ram_layer *layer = &model->layers[index];
+    int status = RAM_OK;
 
-    snprintf(f->prefix, sizeof f->prefix, "model.layers.%zu.", index);
-    f->layer = index;
-    layer->window = ram_layer_window(hp, index);
-    if ((status = find_vector(f, "input_layernorm.weight", hp->hidden, true, &layer->norm1)) ||
-        (status =
-             find_vector(f, "post_attention_layernorm.weight", hp->hidden, true, &layer->norm2)) ||
-        (status = find_attention(f, &layer->attention)))
-        return status;
-    return ram_layer_is_sparse(hp, index)
-               ? find_sparse(f, layer)
-               : find_mlp(f, "mlp", hp->mlp_hidden, find_linear, &layer->mlp);
+    f->layer = (int)index;
+    layer->window = ram_layer_window(&model->hp, index);
+    for (size_t i = 0; !status && i < sizeof parts / sizeof *parts; i++) {
+        const enum ram_role role = parts[i].role;
+        const struct ram_slot *slot = parts[i].is_vector ? ram_family_vector(config, role, index)
+                                                         : ram_family_matrix(config, role, index);
+        if (slot && parts[i].is_vector) /* a router chooses without a correction, too */
+            status = find_vector(f, slot, role != RAM_ROLE_CORRECTION,
+                                 (const float **)(void *)((char *)layer + parts[i].at));
+        else if (slot)
+            status = find_matrix(f, slot, parts[i].at, layer);
+    }
+    layer->has_shared = layer->shared.gate.out > 0;
+    return status;
 }
-
-/* ---- the whole -------------------------------------------------------------------------- */
 
 static int find_ends(struct finder *f)
 {
     struct ram_model *model = f->model;
     const struct ram_hparams *hp = &model->hp;
-    int status = find_weight(f, "model.embed_tokens", &model->embed);
+    const struct ram_family *family = model->config.family;
+    char module[RAM_SLOT_NAME], name[RAM_SLOT_NAME];
 
+    ram_slot_module(module, &model->config, family->embed, RAM_NO_LAYER, 0);
+    ram_slot_name(name, &model->config, family->embed, RAM_NO_LAYER, 0);
+    int status = find_weight(f, module, &model->embed);
     if (!status && !is_present(&model->embed))
-        status = missing(f, "model.embed_tokens.weight");
+        status = missing(f, name);
     if (!status)
-        status = expect_shape(f, "model.embed_tokens", &model->embed, 1, hp->vocab, hp->hidden);
+        status = expect_shape(f, name, &model->embed, 1, hp->vocab, hp->hidden);
     if (!status)
-        status = find_vector(f, "model.norm.weight", hp->hidden, true, &model->norm);
+        status = find_vector(f, family->norm, true, &model->norm);
+    if (!status)
+        status = add_unit(f, family->embed, NULL, 0, 0, &model->embed_unit);
     if (status)
         return status;
-    status = add_unit(f, "model.embed_tokens", &model->embed_unit);
-    if (status)
-        return status;
-    if (hp->tied) {
-        model->head = slab(&model->embed, 0, hp->vocab, hp->hidden);
-        model->head.unit = model->embed_unit;
-        return RAM_OK;
-    }
-    return find_linear(f, "lm_head", hp->vocab, hp->hidden, &model->head);
+    if (!hp->tied)
+        return find_unit(f, family->head, &model->head);
+    struct ram_model_unit *unit = &model->units[model->embed_unit];
+    model->head = slab(&model->embed, 0, hp->vocab, hp->hidden);
+    model->head.unit = model->embed_unit;
+    unit->input = family->head->input;
+    unit->first = &model->head;
+    unit->n = 1;
+    return RAM_OK;
 }
 
 /* Numbers of an unknown family may mean anything: that it is unknown is what is then said. */
@@ -463,7 +431,7 @@ int ram_model_open(struct ram_model **out, const struct ram_ckpt *ckpt, struct r
     struct ram_model *model = ram_calloc(1, sizeof *model, err);
     if (!model)
         return RAM_ENOMEM;
-    struct finder f = {.model = model, .err = err, .layer = SIZE_MAX};
+    struct finder f = {.model = model, .err = err, .layer = RAM_NO_LAYER};
 
     model->ckpt = ckpt;
     int status = ram_ckpt_check_coding(ckpt, err);
@@ -501,46 +469,26 @@ void ram_model_close(struct ram_model *model)
     free(model);
 }
 
-static uint64_t linear_parameters(const struct ram_linear *linear)
+static uint64_t slot_parameters(const struct ram_config *config, const struct ram_slot *slot)
 {
-    return (uint64_t)linear->out * linear->in + (linear->bias ? linear->out : 0);
-}
+    const uint64_t cols = slot->cols == RAM_DIM_NONE ? 1 : ram_slot_dim(config, slot->cols);
+    const uint64_t n = slot->placement == RAM_PLACE_STACKED ? config->n_experts : 1;
 
-static uint64_t mlp_parameters(const struct ram_mlp *mlp)
-{
-    return linear_parameters(&mlp->gate) + linear_parameters(&mlp->up) +
-           linear_parameters(&mlp->down);
-}
-
-static uint64_t attention_parameters(const struct ram_hparams *hp,
-                                     const struct ram_attention_weights *a)
-{
-    uint64_t n = linear_parameters(&a->q) + linear_parameters(&a->k) + linear_parameters(&a->v) +
-                 linear_parameters(&a->o) + linear_parameters(&a->q_a) +
-                 linear_parameters(&a->kv_a);
-
-    n += (a->q_norm ? hp->qk_dim : 0) + (a->k_norm ? hp->qk_dim : 0);
-    n += (a->q_a_norm ? hp->q_rank : 0) + (a->kv_a_norm ? hp->kv_rank : 0);
-    for (size_t h = 0; a->k_heads && h < hp->n_heads; h++)
-        n += linear_parameters(&a->k_heads[h]) + linear_parameters(&a->v_heads[h]);
-    return n;
+    return n * ram_slot_dim(config, slot->rows) * cols;
 }
 
 uint64_t ram_model_parameters(const struct ram_model *model)
 {
-    const struct ram_hparams *hp = &model->hp;
-    uint64_t n = (uint64_t)hp->vocab * hp->hidden + hp->hidden;
+    const struct ram_config *config = &model->config;
+    const struct ram_family *family = config->family;
+    uint64_t n = slot_parameters(config, family->embed) + slot_parameters(config, family->norm);
 
-    if (!hp->tied)
-        n += linear_parameters(&model->head);
-    for (size_t i = 0; i < hp->n_layers; i++) {
-        const struct ram_layer *layer = &model->layers[i];
-        n += 2 * (uint64_t)hp->hidden + attention_parameters(hp, &layer->attention) +
-             mlp_parameters(&layer->mlp) + mlp_parameters(&layer->shared) +
-             linear_parameters(&layer->router) + (layer->router_bias ? hp->moe.n_experts : 0);
-        for (size_t e = 0; layer->experts && e < hp->moe.n_experts; e++)
-            n += mlp_parameters(&layer->experts[e]);
-    }
+    if (!model->hp.tied)
+        n += slot_parameters(config, family->head);
+    for (uint64_t layer = 0; layer < config->n_layers; layer++)
+        for (size_t i = 0; i < family->n_slots; i++)
+            if (ram_slot_exists(config, &family->slots[i], layer))
+                n += slot_parameters(config, &family->slots[i]);
     return n;
 }
 

@@ -7,6 +7,7 @@
 #ifndef RAM_INFER_MODEL_H
 #define RAM_INFER_MODEL_H
 
+#include "arch/slot.h"
 #include "ckpt/settle.h"
 #include "ckpt/weight.h"
 #include "infer/hparams.h"
@@ -30,7 +31,16 @@ struct ram_linear {
 struct ram_model_unit {
     const char *name; /* as plans and manifests call it */
     size_t layer;     /* SIZE_MAX: embedding or head */
+    enum ram_role role;
+    enum ram_input input; /* what its matrices are multiplied with */
+    /* Its matrices, `stride` bytes apart: one, or one of each expert or head. An embedding that is
+     * not the head has none. */
+    const struct ram_linear *first;
+    size_t n, stride;
 };
+
+/* Matrix i of a unit. */
+const struct ram_linear *ram_unit_matrix(const struct ram_model_unit *unit, size_t i);
 
 struct ram_mlp {
     struct ram_linear gate, up, down;
@@ -46,8 +56,8 @@ struct ram_attention_weights {
 };
 
 struct ram_layer {
-    const float *norm1, *norm2; /* [hidden]: before attention, before the MLP */
-    size_t window;              /* see ram_layer_window */
+    const float *before_attention, *before_mlp; /* [hidden]: norms */
+    size_t window;                              /* see ram_layer_window */
     struct ram_attention_weights attention;
     struct ram_mlp mlp;       /* dense layers */
     struct ram_linear router; /* sparse layers: [n_experts, hidden] */

@@ -5,6 +5,7 @@
 #include "probe/effort.h"
 
 #include "arch/config.h"
+#include "arch/role.h"
 #include "kern/gemm.h"
 #include "probe/curve.h"
 
@@ -93,13 +94,13 @@ static void count_entry(struct work *work, const struct ram_entry *e, double sha
     const double n = (double)e->parameters, cols = (double)e->stored[0].cols;
     const double gptq = n * (gptq_ns + gptq_column_ns * cols) * 1e-9;
     const bool of_expert = strstr(e->unit, ".*.") != NULL;
-    const bool embedding = !strcmp(e->role, "embed"), head = !strcmp(e->role, "head");
+    const enum ram_role role = ram_role_find(e->role);
 
     work->weights += n;
     work->gptq += gptq;
     work->curves += gptq * CURVE_FORMS * fmin(1, CURVE_ROWS / (double)e->stored[0].rows) *
                     (of_expert ? fmin(1, CURVE_EXPERTS / work->experts) : 1);
-    if (embedding || head)
+    if (role == RAM_ROLE_EMBED || role == RAM_ROLE_HEAD)
         work->head = 2 * n; /* the same rows, if there are two */
     else
         work->forward += 2 * n * (of_expert ? share : 1);

@@ -56,7 +56,7 @@ struct ram_entry {
     const char *dtype; /* as in the checkpoint: "BF16", "F8_E4M3", ... */
     uint64_t parameters;
     const char *file;
-    const char *role;  /* embed head norm q k v o gate up down router ... (ckpt/arch.h) */
+    const char *role;  /* embed head norm q k v o gate up down router ... (arch/role.h) */
     int layer, expert; /* -1: none */
     const char *unit;  /* the name under which a plan decides it */
     enum ram_skip skip;

@@ -13,8 +13,8 @@ enum { MAX_DTYPES = 24 };
 
 struct digest {
     struct ram_roles roles;  /* of what the output stores */
-    struct ram_role dropped; /* the rest ... */
-    struct ram_role scales;  /* ... but the scales of FP8 weights, which are applied when read */
+    struct ram_role_row dropped; /* the rest ... */
+    struct ram_role_row scales;  /* ... but the scales of FP8 weights, which are applied when read */
     const char *dtypes[MAX_DTYPES];
     struct ram_share by_dtype[MAX_DTYPES];
     size_t n_dtypes, n_measured, n_scored;
@@ -38,7 +38,7 @@ static void count_dtype(struct digest *digest, const struct ram_entry *entry)
 }
 
 /* Weights by the bits of their codes; all floats count as 16. */
-static void count_width(struct ram_role *role, const struct ram_entry *entry)
+static void count_width(struct ram_role_row *role, const struct ram_entry *entry)
 {
     const int bits = entry->source.bits > 8 ? 16 : entry->source.bits;
     const int i = ram_share_index(bits);
@@ -54,7 +54,7 @@ static int digest_manifest(const struct ram_manifest *manifest, struct digest *d
 {
     for (size_t i = 0; i < manifest->n_entries; i++) {
         const struct ram_entry *const entry = &manifest->entries[i];
-        struct ram_role *role = &digest->dropped;
+        struct ram_role_row *role = &digest->dropped;
         if (entry->n_stored)
             role = ram_roles_at(&digest->roles, entry->role, entry->expert >= 0, err);
         else if (entry->source.scales)
@@ -81,7 +81,7 @@ static int digest_manifest(const struct ram_manifest *manifest, struct digest *d
 }
 
 /* "4 and 8 bits, groups of 64" is what a person wants to know first of coded weights. */
-static void put_widths(const struct ram_role *role, struct ram_buf *out)
+static void put_widths(const struct ram_role_row *role, struct ram_buf *out)
 {
     uint64_t all = 0;
     size_t n = 0;
@@ -175,7 +175,7 @@ static void put_roles(const struct digest *digest, bool coded, enum ram_markup f
 {
     const char *heads[] = {"role", ">tensors", ">parameters", ">%", NULL, ">bits"};
     struct ram_table table = {0};
-    struct ram_role all = {.name = "all"};
+    struct ram_role_row all = {.name = "all"};
     char size[8];
 
     for (size_t i = 0; i < digest->roles.n; i++) {
@@ -190,7 +190,7 @@ static void put_roles(const struct digest *digest, bool coded, enum ram_markup f
     for (size_t i = 0; i < sizeof heads / sizeof *heads - !coded; i++)
         ram_table_column(&table, heads[i]);
     for (size_t i = 0; i <= digest->roles.n; i++) {
-        const struct ram_role *const r = i < digest->roles.n ? &digest->roles.items[i] : &all;
+        const struct ram_role_row *const r = i < digest->roles.n ? &digest->roles.items[i] : &all;
         if (r == &all)
             ram_table_rule(&table);
         ram_table_cell(&table, "%s", r->name);
@@ -276,7 +276,7 @@ static void put_tensors(const struct ram_manifest *m, bool measured, enum ram_ma
 /* ---- JSON
  * ----------------------------------------------------------------------------------------- */
 
-static json_t *role_json(const struct ram_role *r)
+static json_t *role_json(const struct ram_role_row *r)
 {
     return json_pack("{ss sI sI sI}", "role", r->name, "tensors", (json_int_t)r->tensors,
                      "parameters", (json_int_t)r->parameters, "bytes", (json_int_t)r->bytes);

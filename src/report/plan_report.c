@@ -60,7 +60,7 @@ static int digest_plan(const struct ram_plan *plan, struct digest *digest, struc
 {
     for (size_t i = 0; i < plan->n_units; i++) {
         const struct ram_unit *const unit = &plan->units[i];
-        struct ram_role *const role =
+        struct ram_role_row *const role =
             ram_roles_at(&digest->roles, unit->role, unit->members > 1, err);
         if (!role)
             return RAM_ENOMEM;
@@ -100,7 +100,7 @@ static void put_bit_cells(struct ram_table *table, const bool *used, const struc
 }
 
 static void put_role(struct ram_table *table, const struct digest *digest, const char *name,
-                     const struct ram_role *role, uint64_t all_bytes)
+                     const struct ram_role_row *role, uint64_t all_bytes)
 {
     ram_table_cell(table, "%s", name);
     ram_table_cell(table, "%s", ram_format_count(role->tensors).s);
@@ -115,7 +115,7 @@ static void put_roles(const struct ram_plan *plan, const struct digest *digest,
                       enum ram_markup form, struct ram_buf *out)
 {
     struct ram_table table = {0};
-    struct ram_role all = {.parameters = plan->totals.parameters, .bytes = plan->totals.bytes};
+    struct ram_role_row all = {.parameters = plan->totals.parameters, .bytes = plan->totals.bytes};
     char size[8];
 
     snprintf(size, sizeof size, ">%s", ram_format_unit(all.bytes));
@@ -402,7 +402,7 @@ static json_t *roles_json(const struct digest *digest)
     json_t *const array = json_array();
 
     for (size_t i = 0; i < digest->roles.n; i++) {
-        const struct ram_role *const r = &digest->roles.items[i];
+        const struct ram_role_row *const r = &digest->roles.items[i];
         json_array_append_new(
             array,
             json_pack("{ss sI sI sI so so}", "role", r->name, "tensors", (json_int_t)r->tensors,

@@ -1,29 +1,25 @@
 /* roles.c - see roles.h. */
 #include "report/roles.h"
 
+#include "arch/role.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_ROLES = 64 }; /* a hostile record may name one for every tensor */
 
-static const char *const order[] = {"embed",       "q",    "k",      "v",           "q_a",
-                                    "q_b",         "kv_a", "kv_b",   "o",           "gate",
-                                    "up",          "down", "router", "shared_gate", "shared_up",
-                                    "shared_down", "head", "norm",   "bias",        "other"};
-
-static size_t rank(const char *name)
+/* A role that we do not know comes last. */
+static int rank(const char *name)
 {
-    const size_t size = strcspn(name, " ");
-    size_t i = 0;
+    char role[40];
 
-    while (i < sizeof order / sizeof *order &&
-           (strlen(order[i]) != size || memcmp(order[i], name, size) != 0))
-        i++;
-    return i;
+    snprintf(role, sizeof role, "%.*s", (int)strcspn(name, " "), name);
+    const enum ram_role found = ram_role_find(role);
+    return strcmp(ram_role_name(found), role) ? RAM_N_ROLES : (int)found;
 }
 
-static struct ram_role *find(const struct ram_roles *roles, const char *name)
+static struct ram_role_row *find(const struct ram_roles *roles, const char *name)
 {
     for (size_t i = 0; i < roles->n; i++)
         if (!strcmp(roles->items[i].name, name))
@@ -31,11 +27,11 @@ static struct ram_role *find(const struct ram_roles *roles, const char *name)
     return NULL;
 }
 
-struct ram_role *ram_roles_at(struct ram_roles *roles, const char *role, bool stacked,
-                              struct ram_err *err)
+struct ram_role_row *ram_roles_at(struct ram_roles *roles, const char *role, bool stacked,
+                                  struct ram_err *err)
 {
     const char *const suffix = stacked ? " (experts)" : "";
-    struct ram_role item = {0}, *found;
+    struct ram_role_row item = {0}, *found;
 
     snprintf(item.name, sizeof item.name, "%.24s%s", role, suffix);
     found = find(roles, item.name);
@@ -53,8 +49,8 @@ struct ram_role *ram_roles_at(struct ram_roles *roles, const char *role, bool st
 
 static int by_rank(const void *a, const void *b)
 {
-    const struct ram_role *const x = a, *const y = b;
-    const size_t i = rank(x->name), j = rank(y->name);
+    const struct ram_role_row *const x = a, *const y = b;
+    const int i = rank(x->name), j = rank(y->name);
 
     return i != j ? (i > j) - (i < j) : strcmp(x->name, y->name);
 }

@@ -4,19 +4,19 @@
 
 #include "record/plan.h"
 
-struct ram_role {
+struct ram_role_row {
     char name[40]; /* "up", "up (experts)" */
     uint64_t tensors, parameters, bytes;
     struct ram_share shares[RAM_N_BITS + 1];
 };
 
 struct ram_roles {
-    struct ram_role *items; /* in the order of a forward pass */
+    struct ram_role_row *items; /* in the order of a forward pass */
     size_t n, cap;
 };
 
 /* Finds or adds. NULL: no memory. */
-struct ram_role *ram_roles_at(struct ram_roles *roles, const char *role, bool stacked,
+struct ram_role_row *ram_roles_at(struct ram_roles *roles, const char *role, bool stacked,
                               struct ram_err *err);
 void ram_roles_sort(struct ram_roles *roles);
 void ram_roles_release(struct ram_roles *roles);

@@ -71,7 +71,7 @@ static void check_layout(const struct ram_layout *layout)
 {
     for (size_t i = 0; i < layout->n_sources; i++) {
         const struct ram_source *s = &layout->sources[i];
-        require(s->unit && s->role && s->dropped == (s->why_dropped != NULL));
+        require(s->unit && s->role < RAM_N_ROLES && s->dropped == (s->why_dropped != NULL));
         require(s->n_stored <= 2 && (!s->dropped || s->n_stored == 0));
         check_view(&s->view);
         for (int j = 0; j < s->n_stored; j++) {

@@ -128,7 +128,8 @@ static const struct ram_source *source_of(const struct ram_layout *layout, const
 {
     for (size_t i = 0; i < layout->n_sources; i++) {
         const struct ram_source *s = &layout->sources[i];
-        if (!strcmp(s->tensor->name, name) && s->expert == expert && !strcmp(s->role, role))
+        if (!strcmp(s->tensor->name, name) && s->expert == expert &&
+            !strcmp(ram_role_name(s->role), role))
             return s;
     }
     fail_msg("no source %s, expert %d, role %s", name, expert, role);

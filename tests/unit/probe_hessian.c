@@ -106,7 +106,7 @@ static void first_inputs(const struct subject *s, const struct ram_synthetic *wh
         for (size_t j = 0; j < MAKE_HIDDEN; j++)
             squares += (double)x[j] * (double)x[j];
         for (size_t j = 0; j < MAKE_HIDDEN; j++)
-            y[t][j] = (double)x[j] * (double)s->model->layers[0].norm1[j] /
+            y[t][j] = (double)x[j] * (double)s->model->layers[0].before_attention[j] /
                       sqrt(squares / MAKE_HIDDEN + s->model->hp.norm_eps);
     }
 }

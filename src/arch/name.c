@@ -2,7 +2,7 @@
  * name.c - reads role, layer and expert from a tensor's name, in the same way for every
  * architecture, so that unknown architectures can be inspected, analysed and allocated, too.
  */
-#include "ckpt/arch.h"
+#include "arch/name.h"
 
 #include <string.h>
 
@@ -66,38 +66,38 @@ static size_t split(const char *name, struct part parts[MAX_PARTS])
 }
 
 /* The module's own name to its role: what all the families call it. */
-static const char *role_of(struct part module, bool shared)
+static enum ram_role role_of(struct part module, bool is_shared)
 {
     static const struct {
-        const char *role, *shared;
+        enum ram_role role, shared;
         const char *const names[6];
     } roles[] = {
-        {"embed", NULL, {"embed_tokens", "wte", "tok_embeddings", "word_embeddings", "embed_in"}},
-        {"head", NULL, {"lm_head", "embed_out", "output_layer"}},
-        {"q", NULL, {"q_proj", "wq", "query"}},
-        {"k", NULL, {"k_proj", "wk", "key"}},
-        {"v", NULL, {"v_proj", "wv", "value"}},
-        {"o", NULL, {"o_proj", "wo", "out_proj"}},
-        {"q_a", NULL, {"q_a_proj", "wq_a"}},
-        {"q_b", NULL, {"q_b_proj", "wq_b"}},
-        {"kv_a", NULL, {"kv_a_proj_with_mqa", "wkv_a"}},
-        {"kv_b", NULL, {"kv_b_proj", "wkv_b", "embed_q", "unembed_out"}},
-        {"gate", "shared_gate", {"gate_proj", "w1"}},
-        {"up", "shared_up", {"up_proj", "w3", "gate_up_proj"}},
-        {"down", "shared_down", {"down_proj", "w2"}},
+        {RAM_ROLE_EMBED,
+         RAM_ROLE_EMBED,
+         {"embed_tokens", "wte", "tok_embeddings", "word_embeddings", "embed_in"}},
+        {RAM_ROLE_HEAD, RAM_ROLE_HEAD, {"lm_head", "embed_out", "output_layer"}},
+        {RAM_ROLE_Q, RAM_ROLE_Q, {"q_proj", "wq", "query"}},
+        {RAM_ROLE_K, RAM_ROLE_K, {"k_proj", "wk", "key"}},
+        {RAM_ROLE_V, RAM_ROLE_V, {"v_proj", "wv", "value"}},
+        {RAM_ROLE_O, RAM_ROLE_O, {"o_proj", "wo", "out_proj"}},
+        {RAM_ROLE_Q_A, RAM_ROLE_Q_A, {"q_a_proj", "wq_a"}},
+        {RAM_ROLE_Q_B, RAM_ROLE_Q_B, {"q_b_proj", "wq_b"}},
+        {RAM_ROLE_KV_A, RAM_ROLE_KV_A, {"kv_a_proj_with_mqa", "wkv_a"}},
+        {RAM_ROLE_KV_B, RAM_ROLE_KV_B, {"kv_b_proj", "wkv_b", "embed_q", "unembed_out"}},
+        {RAM_ROLE_GATE, RAM_ROLE_SHARED_GATE, {"gate_proj", "w1"}},
+        {RAM_ROLE_UP, RAM_ROLE_SHARED_UP, {"up_proj", "w3", "gate_up_proj"}},
+        {RAM_ROLE_DOWN, RAM_ROLE_SHARED_DOWN, {"down_proj", "w2"}},
     };
 
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
         if (is_one_of(module, roles[i].names))
-            return shared && roles[i].shared ? roles[i].shared : roles[i].role;
+            return is_shared ? roles[i].shared : roles[i].role;
     if (is(module, "gate") || contains(module, "router"))
-        return "router";
-    if (contains(module, "norm"))
-        return "norm";
-    return "other";
+        return RAM_ROLE_ROUTER;
+    return contains(module, "norm") ? RAM_ROLE_NORM : RAM_ROLE_OTHER;
 }
 
-struct ram_name ram_arch_name(const char *name)
+struct ram_name ram_name_parse(const char *name)
 {
     static const char *const layers[] = {"layers", "h", "blocks", "block", NULL};
     static const char *const shared_words[] = {"shared_experts", "shared_expert", "shared_mlp",
@@ -107,7 +107,7 @@ struct ram_name ram_arch_name(const char *name)
     /* The last three are how GPTQ and AWQ, compressed-tensors, and MLX name codes and scales. */
     static const char *const weights[] = {"weight", "qweight", "weight_packed",
                                           "scales", "biases",  NULL};
-    struct ram_name out = {.role = "other", .layer = -1, .expert = -1};
+    struct ram_name out = {.role = RAM_ROLE_OTHER, .layer = -1, .expert = -1};
     struct part parts[MAX_PARTS];
     bool shared = false, tower = false, stacked = false;
 
@@ -130,12 +130,29 @@ struct ram_name ram_arch_name(const char *name)
     const struct part module = n > 1 && (weight || is(last, "bias")) ? parts[n - 2] : last;
     out.is_bias = is(last, "bias") || contains(last, "correction_bias");
     if (out.is_bias)
-        out.role = "bias";
+        out.role = RAM_ROLE_BIAS;
     else if (!tower && (weight || stacked))
         out.role = role_of(module, shared);
     if (stacked && !out.is_bias)
-        out.stack = is(module, "gate_up_proj")  ? RAM_STACK_GATE_UP
-                    : strcmp(out.role, "other") ? RAM_STACK_ONE
-                                                : RAM_STACK_NONE;
+        out.stack = is(module, "gate_up_proj")   ? RAM_STACK_GATE_UP
+                    : out.role != RAM_ROLE_OTHER ? RAM_STACK_ONE
+                                                 : RAM_STACK_NONE;
     return out;
 }
+
+bool ram_name_is_mtp(const char *name)
+{
+    static const char prefix[] = "mtp.";
+    return !strncmp(name, prefix, strlen(prefix));
+}
+
+const char *const ram_names_scored_only[] = {"embed_tokens", "lm_head", "mlp\\.gate(\\.|$)",
+                                             "router", NULL};
+const char *const ram_names_always[] = {"norm",
+                                        "e_score_correction_bias",
+                                        "vision_model|vision_tower|visual",
+                                        "multi_modal_projector",
+                                        "pos(ition(al)?)?_embed",
+                                        "class_embed|cls_token",
+                                        "patch_embed",
+                                        NULL};

@@ -1,0 +1,164 @@
+/*
+ * family_rows.h - the rows that family_<model_type>.c are written in, and those that families have
+ * in common. Private to these files.
+ */
+#ifndef RAM_ARCH_FAMILY_ROWS_H
+#define RAM_ARCH_FAMILY_ROWS_H
+
+#include "arch/family.h"
+
+#include <stddef.h>
+
+/* ---- keys of config.json ------------------------------------------------------------------ */
+
+enum { MAX_POSITIONS = 1 << 28 };
+
+#define AT(field) offsetof(struct ram_config, field)
+
+/* key, field, least value, what absence means, what null means, mlx_lm's use and its default */
+#define COUNT(key, field, min, absent, null, mlx, mlx_value)                                       \
+    {                                                                                              \
+        key, NULL, AT(field), RAM_VALUE_COUNT, min, RAM_CONFIG_MAX_WIDTH, absent, RAM_NULL_##null, \
+            RAM_MLX_##mlx, mlx_value                                                               \
+    }
+#define REAL(key, field, min, absent, mlx, mlx_value)                                              \
+    {                                                                                              \
+        key, NULL, AT(field), RAM_VALUE_REAL, min, 1e9, absent, RAM_NULL_REFUSED, RAM_MLX_##mlx,   \
+            mlx_value                                                                              \
+    }
+#define FLAG(key, field, absent, null, mlx, mlx_value)                                             \
+    {                                                                                              \
+        key, NULL, AT(field), RAM_VALUE_FLAG, 0, 1, absent, RAM_NULL_##null, RAM_MLX_##mlx,        \
+            mlx_value                                                                              \
+    }
+
+/* A flag that mlx_lm's class alone reads. */
+#define ALONE(key)                                                                                 \
+    {                                                                                              \
+        key, NULL, 0, RAM_VALUE_FLAG, 0, 1, 0, RAM_NULL_ABSENT, RAM_MLX_ALONE, 0                   \
+    }
+
+/* Sizes that every class has and mlx_lm's needs: a family's defaults of vocabulary, width, width of
+ * the MLP, layers and heads. */
+#define SIZES(use, vocab_size, hidden_size, mlp_size, layers, heads)                               \
+    COUNT("vocab_size", vocab, 1, vocab_size, REFUSED, use, 0),                                    \
+        COUNT("hidden_size", hidden, 1, hidden_size, REFUSED, use, 0),                             \
+        COUNT("intermediate_size", intermediate, 1, mlp_size, REFUSED, use, 0),                    \
+        {"num_hidden_layers",   NULL,   AT(n_layers),     RAM_VALUE_COUNT, 1,                      \
+         RAM_CONFIG_MAX_LAYERS, layers, RAM_NULL_REFUSED, RAM_MLX_##use,   0},                     \
+        COUNT("num_attention_heads", n_heads, 1, heads, REFUSED, use, 0),                          \
+    {                                                                                              \
+        "hidden_act", NULL, AT(act), RAM_VALUE_ACT, 0, 0, RAM_ACT_SILU, RAM_NULL_REFUSED,          \
+            RAM_MLX_FIXED, RAM_ACT_SILU                                                            \
+    }
+/* Positions bound no computation of ours; a class of mlx_lm may take null or nothing for them. */
+#define POSITIONS(n, mlx, mlx_value)                                                               \
+    {                                                                                              \
+        "max_position_embeddings", NULL, AT(max_positions), RAM_VALUE_COUNT, 1, MAX_POSITIONS, n,  \
+            RAM_NULL_ABSENT, RAM_MLX_##mlx, mlx_value                                              \
+    }
+#define EXPERTS(use, key, also, n)                                                                 \
+    {                                                                                              \
+        key, also, AT(n_experts), RAM_VALUE_COUNT, 1, RAM_CONFIG_MAX_EXPERTS, n, RAM_NULL_REFUSED, \
+            RAM_MLX_##use, 0                                                                       \
+    }
+
+/* Both GLM classes: their router and shared experts, and the norms' epsilon. */
+#define GLM_MOE(use, experts, per_token, width, scale)                                             \
+    EXPERTS(use, "n_routed_experts", "num_local_experts", experts),                                \
+        COUNT("num_experts_per_tok", top_k, 1, per_token, REFUSED, use, 0),                        \
+        COUNT("moe_intermediate_size", moe_intermediate, 1, width, REFUSED, use, 0),               \
+        COUNT("n_shared_experts", n_shared, 0, 1, ZERO, use, 0),                                   \
+        COUNT("n_group", n_group, 1, 1, REFUSED, use, 0),                                          \
+        COUNT("topk_group", topk_group, 1, 1, REFUSED, use, 0),                                    \
+        REAL("routed_scaling_factor", routed_scale, 0, scale, use, 0),                             \
+        FLAG("norm_topk_prob", norm_topk, 1, REFUSED, use, 0),                                     \
+        REAL("rms_norm_eps", norm_eps, 0, 1e-5, use, 0)
+
+/* ---- slots -------------------------------------------------------------------------------- */
+
+/* role, module, rows, columns, when a layer has it, what flows in */
+#define MATRIX(role, module, rows, cols, when, input)                                              \
+    {                                                                                              \
+        module, "weight", RAM_DIM_##rows, RAM_DIM_##cols, RAM_##when, RAM_ROLE_##role,             \
+            RAM_INPUT_##input, RAM_PLACE_MATRIX                                                    \
+    }
+#define VECTOR(role, module, suffix, n, when)                                                      \
+    {                                                                                              \
+        module, suffix, RAM_DIM_##n, RAM_DIM_NONE, RAM_##when, RAM_ROLE_##role, RAM_INPUT_NONE,    \
+            RAM_PLACE_PLAIN                                                                        \
+    }
+#define BIAS(role, module, n, when)  VECTOR(role, module, "bias", n, when)
+#define NORM(place, module, n, when) VECTOR(NORM_##place, module, "weight", n, when)
+#define STACK(role, name, rows, cols, input)                                                       \
+    {                                                                                              \
+        "mlp.experts.*." name, "weight", RAM_DIM_##rows, RAM_DIM_##cols, RAM_IF_MOE,               \
+            RAM_ROLE_##role, RAM_INPUT_##input, RAM_PLACE_STACKED                                  \
+    }
+
+/* The norms stand before or after the MLP, as mlx_lm's module creates them. */
+#define NORMS_BEFORE                                                                               \
+    NORM(BEFORE_ATTENTION, "input_layernorm", HIDDEN, ALWAYS),                                     \
+        NORM(BEFORE_MLP, "post_attention_layernorm", HIDDEN, ALWAYS)
+
+/* q, k, v and o of plain attention, with biases that layers have if ...; o's if ... */
+#define ATTENTION(if_bias, if_o_bias)                                                              \
+    ATTENTION_QKV(if_bias), MATRIX(O, "self_attn.o_proj", HIDDEN, Q, ALWAYS, ATTENDED),            \
+        BIAS(O, "self_attn.o_proj", HIDDEN, if_o_bias)
+#define ATTENTION_QKV(if_bias)                                                                     \
+    MATRIX(Q, "self_attn.q_proj", Q, HIDDEN, ALWAYS, ATTENTION),                                   \
+        BIAS(Q, "self_attn.q_proj", Q, if_bias),                                                   \
+        MATRIX(K, "self_attn.k_proj", KV, HIDDEN, ALWAYS, ATTENTION),                              \
+        BIAS(K, "self_attn.k_proj", KV, if_bias),                                                  \
+        MATRIX(V, "self_attn.v_proj", KV, HIDDEN, ALWAYS, ATTENTION),                              \
+        BIAS(V, "self_attn.v_proj", KV, if_bias)
+#define HEAD_NORMS(when)                                                                           \
+    NORM(Q, "self_attn.q_norm", HEAD, when), NORM(K, "self_attn.k_norm", HEAD, when)
+
+#define MLP_GATE_DOWN_UP(when)                                                                     \
+    MATRIX(GATE, "mlp.gate_proj", INTERMEDIATE, HIDDEN, when, MLP),                                \
+        MATRIX(DOWN, "mlp.down_proj", HIDDEN, INTERMEDIATE, when, GATED),                          \
+        MATRIX(UP, "mlp.up_proj", INTERMEDIATE, HIDDEN, when, MLP)
+#define MLP_WITH_BIASES                                                                            \
+    MATRIX(GATE, "mlp.gate_proj", INTERMEDIATE, HIDDEN, ALWAYS, MLP),                              \
+        BIAS(GATE, "mlp.gate_proj", INTERMEDIATE, IF_MLP_BIAS),                                    \
+        MATRIX(DOWN, "mlp.down_proj", HIDDEN, INTERMEDIATE, ALWAYS, GATED),                        \
+        BIAS(DOWN, "mlp.down_proj", HIDDEN, IF_MLP_BIAS),                                          \
+        MATRIX(UP, "mlp.up_proj", INTERMEDIATE, HIDDEN, ALWAYS, MLP),                              \
+        BIAS(UP, "mlp.up_proj", INTERMEDIATE, IF_MLP_BIAS)
+#define EXPERT_MLPS                                                                                \
+    STACK(GATE, "gate_proj", MOE, HIDDEN, EXPERT), STACK(UP, "up_proj", MOE, HIDDEN, EXPERT),      \
+        STACK(DOWN, "down_proj", HIDDEN, MOE, EXPERT_GATED)
+
+/* The block of llama, which others have under the same names. */
+#define LLAMA_SLOTS ATTENTION(IF_ATTENTION_BIAS, IF_ATTENTION_BIAS), MLP_WITH_BIASES, NORMS_BEFORE
+
+/* mlx_lm's classes have no biases here, so a model with any can be run but not converted. */
+#define QWEN3_ATTENTION ATTENTION(IF_ATTENTION_BIAS, IF_ATTENTION_BIAS), HEAD_NORMS(ALWAYS)
+
+/* The routers of GLM are raw arrays in mlx_lm, and their bias keeps its type. */
+#define GLM_MLP                                                                                    \
+    MATRIX(GATE, "mlp.gate_proj", INTERMEDIATE, HIDDEN, IF_DENSE, MLP),                            \
+        MATRIX(UP, "mlp.up_proj", INTERMEDIATE, HIDDEN, IF_DENSE, MLP),                            \
+        MATRIX(DOWN, "mlp.down_proj", HIDDEN, INTERMEDIATE, IF_DENSE, GATED), EXPERT_MLPS,         \
+        {"mlp.gate", "weight",        RAM_DIM_EXPERTS, RAM_DIM_HIDDEN,                             \
+         RAM_IF_MOE, RAM_ROLE_ROUTER, RAM_INPUT_MLP,   RAM_PLACE_PLAIN},                           \
+        {"mlp.gate", "e_score_correction_bias", RAM_DIM_EXPERTS, RAM_DIM_NONE,                     \
+         RAM_IF_MOE, RAM_ROLE_CORRECTION,       RAM_INPUT_NONE,  RAM_PLACE_EXACT},                 \
+        MATRIX(SHARED_GATE, "mlp.shared_experts.gate_proj", SHARED, HIDDEN, IF_SHARED, MLP),       \
+        MATRIX(SHARED_UP, "mlp.shared_experts.up_proj", SHARED, HIDDEN, IF_SHARED, MLP),           \
+        MATRIX(SHARED_DOWN, "mlp.shared_experts.down_proj", HIDDEN, SHARED, IF_SHARED, GATED)
+
+/* ---- the family ---------------------------------------------------------------------------- */
+
+#define PARAMS(table) .params = (table), .n_params = sizeof(table) / sizeof *(table)
+
+/* Embedding, last norm and head have the usual names. */
+#define USUAL_ENDS                                                                                 \
+    .embed = &ram_usual_embed, .norm = &ram_usual_norm, .head = &ram_usual_head,                   \
+    .layer_prefix = "model.layers."
+#define SLOTS(table) .slots = (table), .n_slots = sizeof(table) / sizeof *(table), USUAL_ENDS
+
+extern const struct ram_slot ram_usual_embed, ram_usual_norm, ram_usual_head;
+
+#endif

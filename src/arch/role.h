@@ -1,0 +1,51 @@
+/*
+ * role.h - what a tensor is to a transformer, whatever it is called; and how records, reports and
+ * messages spell it.
+ */
+#ifndef RAM_ARCH_ROLE_H
+#define RAM_ARCH_ROLE_H
+
+/* In the order of reports. */
+enum ram_role {
+    RAM_ROLE_EMBED,
+    RAM_ROLE_Q, /* behind q_a, where the query has a latent: q_b */
+    RAM_ROLE_K,
+    RAM_ROLE_V,
+    RAM_ROLE_Q_A,
+    RAM_ROLE_Q_B,
+    RAM_ROLE_KV_A,
+    RAM_ROLE_KV_B,
+    RAM_ROLE_O,
+    RAM_ROLE_GATE, /* of a dense MLP, or of an expert; so are up and down */
+    RAM_ROLE_UP,
+    RAM_ROLE_DOWN,
+    RAM_ROLE_ROUTER,
+    RAM_ROLE_SHARED_GATE, /* of the expert that all tokens pass */
+    RAM_ROLE_SHARED_UP,
+    RAM_ROLE_SHARED_DOWN,
+    RAM_ROLE_HEAD,
+    RAM_ROLE_NORM,
+    RAM_ROLE_BIAS,
+    RAM_ROLE_OTHER,
+    /* A block asks which norm and which bias; a record does not, and spells them "norm" and "bias".
+     * A norm before attention or the MLP is applied to the hidden state, a norm after it to what it
+     * gives. */
+    RAM_ROLE_NORM_BEFORE_ATTENTION,
+    RAM_ROLE_NORM_AFTER_ATTENTION,
+    RAM_ROLE_NORM_BEFORE_MLP,
+    RAM_ROLE_NORM_AFTER_MLP,
+    RAM_ROLE_NORM_Q,
+    RAM_ROLE_NORM_K,
+    RAM_ROLE_NORM_Q_LATENT,
+    RAM_ROLE_NORM_KV_LATENT,
+    RAM_ROLE_NORM_FINAL,
+    RAM_ROLE_CORRECTION, /* is added to the router's scores where experts are chosen */
+    RAM_N_ROLES
+};
+
+const char *ram_role_name(enum ram_role role);
+
+/* A record's word; RAM_ROLE_OTHER for one that we do not know. */
+enum ram_role ram_role_find(const char *name);
+
+#endif

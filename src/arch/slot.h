@@ -1,0 +1,126 @@
+/*
+ * slot.h - a place for a tensor in a model: its name, its shape as a function of the configuration,
+ * which layers have it, what it is to the block, what flows into it, and where outputs put it.
+ *
+ * A family (family.h) is a list of slots. Everything that looks for tensors iterates them: layouts
+ * and outputs (ckpt, convert) in the order of the list, the engine (infer) by role, Hessians and
+ * error curves (probe) by input.
+ */
+#ifndef RAM_ARCH_SLOT_H
+#define RAM_ARCH_SLOT_H
+
+#include "arch/config.h"
+#include "arch/role.h"
+
+/* A dimension as a function of the configuration. */
+enum ram_dim {
+    RAM_DIM_NONE,
+    RAM_DIM_HIDDEN,
+    RAM_DIM_INTERMEDIATE,
+    RAM_DIM_MOE,
+    RAM_DIM_SHARED,
+    RAM_DIM_VOCAB,
+    RAM_DIM_EXPERTS,
+    RAM_DIM_HEAD,
+    RAM_DIM_Q,
+    RAM_DIM_KV,
+    RAM_DIM_Q_LORA,
+    RAM_DIM_QK,
+    RAM_DIM_KV_LORA,
+    RAM_DIM_KV_A,
+    RAM_DIM_KV_B,
+    RAM_DIM_V
+};
+
+/* When a layer has it. */
+enum ram_when {
+    RAM_ALWAYS,
+    RAM_IF_DENSE,
+    RAM_IF_MOE,
+    RAM_IF_SHARED,
+    RAM_IF_ATTENTION_BIAS,
+    RAM_IF_MLP_BIAS,
+    RAM_IF_QK_NORM,
+    RAM_IF_Q_LORA,
+    RAM_IF_Q_FULL,
+    RAM_IF_Q_LORA_BIAS
+};
+
+/* What a matrix is multiplied with. Matrices of a layer with the same input share its moments. */
+enum ram_input {
+    RAM_INPUT_NONE,      /* nothing: a lookup, or a vector */
+    RAM_INPUT_ATTENTION, /* the hidden state as attention is given it */
+    RAM_INPUT_Q_LATENT,  /* the query's latent */
+    RAM_INPUT_KV_LATENT, /* the latent of keys and values */
+    RAM_INPUT_ATTENDED,  /* what attention gives: all heads */
+    RAM_INPUT_MLP,       /* the hidden state as the MLP is given it */
+    RAM_INPUT_GATED,     /* act(gate) x up of a dense MLP, or of the shared expert */
+    RAM_INPUT_EXPERT,    /* the rows of RAM_INPUT_MLP that an expert is given */
+    RAM_INPUT_EXPERT_GATED,
+    RAM_INPUT_HEAD, /* the hidden state as the head is given it */
+    RAM_N_INPUTS
+};
+
+/* Where outputs put it. Formats choose names; the shape is the same for all of them. */
+enum ram_placement {
+    RAM_PLACE_MATRIX,  /* as it is: a matrix that can be quantised */
+    RAM_PLACE_PLAIN,   /* as it is: a norm, a bias, an array that loaders hold unquantised */
+    RAM_PLACE_EXACT,   /* the same, and its type does not change either */
+    RAM_PLACE_STACKED, /* one matrix for each expert: their stack */
+    RAM_PLACE_HEADS    /* rows of K, then of V, for each head: one stack of each, K's turned */
+};
+
+struct ram_slot {
+    const char *module;      /* within the layer (or the model): "self_attn.q_proj"; experts: "*" */
+    const char *suffix;      /* "weight" */
+    enum ram_dim rows, cols; /* a vector has rows only */
+    enum ram_when when;
+    enum ram_role role; /* a bias has its matrix's */
+    enum ram_input input;
+    enum ram_placement placement;
+};
+
+uint64_t ram_slot_dim(const struct ram_config *config, enum ram_dim dim);
+
+/* Does a layer have this slot? */
+bool ram_slot_exists(const struct ram_config *config, const struct ram_slot *slot, uint64_t layer);
+
+/* Its role as records have it: every norm is a norm, and every other vector a bias. */
+enum ram_role ram_slot_recorded_role(const struct ram_slot *slot);
+
+bool ram_slot_is_quantizable(const struct ram_slot *slot);
+
+/* ---- names -------------------------------------------------------------------------------- */
+
+enum { RAM_SLOT_NAME = 256, RAM_NO_LAYER = -1 };
+
+/* The name of its tensor: "model.layers.3.self_attn.q_proj.weight". layer: RAM_NO_LAYER outside of
+ * layers; expert: of a slot that has one for each, otherwise any. Returns out. */
+const char *ram_slot_name(char out[RAM_SLOT_NAME], const struct ram_config *config,
+                          const struct ram_slot *slot, int layer, long expert);
+
+/* The module alone: "model.layers.3.self_attn.q_proj". */
+const char *ram_slot_module(char out[RAM_SLOT_NAME], const struct ram_config *config,
+                            const struct ram_slot *slot, int layer, long expert);
+
+/* The name of what a plan decides: all experts are one. */
+const char *ram_slot_unit(char out[RAM_SLOT_NAME], const struct ram_config *config,
+                          const struct ram_slot *slot, int layer);
+
+/*
+ * Name number i under which a stack of the slot's experts may stand, the usual one first: as MLX
+ * writes it, or fused as transformers 5 does; *both: with the rows of gate and up of each expert in
+ * one tensor. false: there are no more names. is_module: name.weight is the tensor.
+ */
+struct ram_stack_name {
+    char name[RAM_SLOT_NAME];
+    bool is_module, both;
+};
+bool ram_slot_stack(struct ram_stack_name *out, const struct ram_config *config,
+                    const struct ram_slot *slot, int layer, size_t i);
+
+/* The module of half 0 (K's) or 1 (V's) of a slot that is split by heads, as MLX names it. */
+const char *ram_slot_half(char out[RAM_SLOT_NAME], const struct ram_config *config,
+                          const struct ram_slot *slot, int layer, int half);
+
+#endif
