@@ -44,14 +44,14 @@ static const struct opt_usage usage = {
 };
 
 static int compare(const struct ram_manifest *manifest, const struct args *args,
-                   enum ram_markup form, struct ram_err *err)
+                   enum ram_markup markup, struct ram_err *err)
 {
     struct ram_allocate_opts opts = args->alloc.opts;
     char *text = NULL;
 
     opts.method = NULL;
-    const int status = args->pareto ? ram_allocate_family(manifest, &opts, form, &text, err)
-                                    : ram_allocate_compare(manifest, &opts, form, &text, err);
+    const int status = args->pareto ? ram_allocate_family(manifest, &opts, markup, &text, err)
+                                    : ram_allocate_compare(manifest, &opts, markup, &text, err);
     if (!status)
         result_print(text);
     free(text);
@@ -88,8 +88,8 @@ static void advise(const struct ram_manifest *manifest, const struct ram_plan *p
 static int decide(const struct ram_manifest *manifest, const struct args *args,
                   const struct opt_common *common, struct ram_err *err)
 {
-    const enum ram_markup form = job_form(common);
-    const bool silent = common->quiet && form == RAM_TEXT;
+    const enum ram_markup markup = job_markup(common);
+    const bool silent = common->quiet && markup == RAM_TEXT;
     struct ram_plan *plan = NULL;
     char *text = NULL;
 
@@ -97,7 +97,7 @@ static int decide(const struct ram_manifest *manifest, const struct args *args,
     if (!status)
         status = ram_plan_write(plan, args->output, common->force, err);
     if (!status && !silent)
-        status = ram_plan_describe(plan, form, common->verbose, &text, err);
+        status = ram_plan_describe(plan, markup, common->verbose, &text, err);
     if (text)
         result_print(text);
     if (!status && !common->quiet) {
@@ -127,7 +127,7 @@ static int run(const char *path, const struct args *args, const struct opt_commo
     if (!status)
         status = ram_manifest_read(&manifest, path, err);
     if (!status)
-        status = table_only ? compare(manifest, args, job_form(common), err)
+        status = table_only ? compare(manifest, args, job_markup(common), err)
                             : decide(manifest, args, common, err);
     ram_manifest_free(manifest);
     return status;

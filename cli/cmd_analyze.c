@@ -61,11 +61,11 @@ static int announce(const struct ram_ckpt *ckpt, const struct job *job, struct r
     struct ram_manifest *survey = NULL;
     char *text = NULL;
 
-    if (job->silent || job->form == RAM_JSON)
+    if (job->silent || job->markup == RAM_JSON)
         return RAM_OK;
     int status = ram_survey(ckpt, &survey, err);
     if (!status)
-        status = ram_manifest_describe(survey, job->form, job->progress.verbose, &text, err);
+        status = ram_manifest_describe(survey, job->markup, job->progress.verbose, &text, err);
     if (!status)
         result_print(text);
     free(text);
@@ -127,7 +127,7 @@ static int run(const char *model, const struct args *args, struct job *job, bool
     if (!status)
         status = ram_manifest_write(manifest, args->output, force, err);
     job_kept(job, status);
-    if (!status && job->form == RAM_JSON)
+    if (!status && job->markup == RAM_JSON)
         status = print_json(manifest, job, err);
     if (!status && !job->progress.quiet) {
         message("wrote %s", args->output);

@@ -34,7 +34,7 @@ static const struct opt_usage usage = {
     .max_operands = SIZE_MAX,
 };
 
-static int run(char **paths, size_t n, enum ram_markup form, struct ram_err *err)
+static int run(char **paths, size_t n, enum ram_markup markup, struct ram_err *err)
 {
     struct ram_score **scores = calloc(n, sizeof *scores);
     char *text = NULL;
@@ -48,7 +48,7 @@ static int run(char **paths, size_t n, enum ram_markup form, struct ram_err *err
         status = ram_score_read(&scores[i], paths[i], err);
     if (!status)
         status = ram_scores_describe((const struct ram_score *const *)scores,
-                                     (const char *const *)paths, n, form, &text, err);
+                                     (const char *const *)paths, n, markup, &text, err);
     if (text)
         result_print(text);
     free(text);
@@ -73,6 +73,6 @@ int cmd_compare(char **argv, size_t n)
         message("compare: --csv excludes --json and --markdown");
         return ram_exit_code(RAM_EUSAGE);
     }
-    status = run(argv, n, args.csv ? RAM_CSV : job_form(&common), &err);
+    status = run(argv, n, args.csv ? RAM_CSV : job_markup(&common), &err);
     return status ? message_failure(&err) : 0;
 }

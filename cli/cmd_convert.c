@@ -37,9 +37,9 @@ static int announce(const struct ram_plan *plan, const struct job *job, struct r
 {
     char *text = NULL;
 
-    if (job->silent || job->form != RAM_TEXT)
+    if (job->silent || job->markup != RAM_TEXT)
         return RAM_OK;
-    const int status = ram_plan_describe(plan, job->form, job->progress.verbose, &text, err);
+    const int status = ram_plan_describe(plan, job->markup, job->progress.verbose, &text, err);
     if (!status)
         result_print(text);
     free(text);
@@ -64,7 +64,7 @@ static int run(const char *model, const struct args *args, struct job *job, bool
         status = job_keep(job, dir, ckpt, args->resume, err);
     if (!status)
         status = job_stage_done(
-            job, ram_convert(ckpt, plan, dir, &opts, &job->run, job->form, &text, err));
+            job, ram_convert(ckpt, plan, dir, &opts, &job->run, job->markup, &text, err));
     job_kept(job, status);
     if (!status && !job->silent)
         result_print(text);

@@ -87,7 +87,7 @@ static int run(const char *path, const struct args *args, struct job *job, bool 
     if (!status && args->output)
         status = ram_score_write(score, args->output, force, err);
     if (!status && !job->silent)
-        status = ram_scores_describe((const struct ram_score *const *)&score, &path, 1, job->form,
+        status = ram_scores_describe((const struct ram_score *const *)&score, &path, 1, job->markup,
                                      &text, err);
     if (text)
         result_print(text);

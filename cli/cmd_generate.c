@@ -102,7 +102,7 @@ static int run(const char *path, const struct ram_generate_opts *opts, struct jo
 {
     struct speech speech = {.terminal = isatty(STDOUT_FILENO)};
     struct ram_ckpt *ckpt = NULL;
-    const bool json = job->form == RAM_JSON;
+    const bool json = job->markup == RAM_JSON;
 
     speech.prompt = json ? NULL : opts->prompt;
     int status = job_open_model(job, path, &ckpt, err);

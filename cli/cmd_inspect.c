@@ -48,7 +48,7 @@ int cmd_inspect(char **argv, size_t n)
         status = ram_survey(ckpt, &survey, &err);
     if (!status)
         status =
-            ram_manifest_describe(survey, job.form, args.tensors || common.verbose, &text, &err);
+            ram_manifest_describe(survey, job.markup, args.tensors || common.verbose, &text, &err);
     if (!status)
         result_print(text);
     free(text);

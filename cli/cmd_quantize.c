@@ -128,7 +128,7 @@ static void expect_stages(const struct work *w, const struct ram_quantized *q)
 static void on_step(void *user, enum ram_quantize_step step, const struct ram_quantized *q)
 {
     const struct work *w = user;
-    const bool print = w->job->form != RAM_JSON && !w->job->silent;
+    const bool print = w->job->markup != RAM_JSON && !w->job->silent;
 
     progress_end(&w->job->progress, true);
     if (step == RAM_STEP_BEGIN) {
@@ -249,7 +249,7 @@ static int run(const char *model, struct work *w, bool force, struct ram_err *er
         .effort = args->effort ? efforts[args->effort] : NULL,
         .keep_manifest = args->keep_manifest,
         .resume = args->resume,
-        .form = w->job->form,
+        .markup = w->job->markup,
         .units = w->job->progress.verbose,
         .step = on_step,
         .user = w,
@@ -261,7 +261,7 @@ static int run(const char *model, struct work *w, bool force, struct ram_err *er
     if (!status)
         status = job_stage_done(
             w->job, ram_quantize(ckpt, args->convert.output, &opts, &w->job->run, &q, err));
-    if (q.plan && (!status || status == RAM_EDIFF) && w->job->form == RAM_JSON)
+    if (q.plan && (!status || status == RAM_EDIFF) && w->job->markup == RAM_JSON)
         print_json(w, &q);
     else if (!status && !w->job->silent)
         print_outcome(w, &q);

@@ -149,7 +149,7 @@ static int encode(const struct work *w, struct ram_err *err)
     const int status =
         ram_tokenize(w->tokenizer, w->text, w->size, w->args->special, &ids, &n, err);
     if (!status) {
-        print_ids(ids, n, w->args->count, w->job->form == RAM_JSON);
+        print_ids(ids, n, w->args->count, w->job->markup == RAM_JSON);
         note_without_row(w, ids, n);
     }
     free(ids);

@@ -46,7 +46,7 @@ static int run(const char *dir, const struct args *args, struct job *job, struct
         status = job_open_model(job, args->against, &source, err);
     if (!status)
         status =
-            job_stage_done(job, ram_verify(dir, source, plan, &job->run, job->form, &text, err));
+            job_stage_done(job, ram_verify(dir, source, plan, &job->run, job->markup, &text, err));
     if (text && !job->silent)
         result_print(text);
     free(text);

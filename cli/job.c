@@ -46,7 +46,7 @@ static void catch_signals(void)
         sigaction(SIGHUP, &action, NULL);
 }
 
-enum ram_markup job_form(const struct opt_common *common)
+enum ram_markup job_markup(const struct opt_common *common)
 {
     return common->json ? RAM_JSON : common->markdown ? RAM_MARKDOWN : RAM_TEXT;
 }
@@ -63,8 +63,8 @@ void job_init(struct job *job, const struct opt_common *common)
         .cancelled = was_interrupted,
         .user = &job->progress,
     };
-    job->form = job_form(common);
-    job->silent = common->quiet && job->form == RAM_TEXT;
+    job->markup = job_markup(common);
+    job->silent = common->quiet && job->markup == RAM_TEXT;
     catch_signals();
 }
 

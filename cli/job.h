@@ -12,13 +12,13 @@
 struct job {
     struct ram_run run;
     struct progress progress;
-    enum ram_markup form;
+    enum ram_markup markup;
     bool silent; /* no account of what was done: -q, and no form that a program reads */
     char *kept;  /* finished work beside the output that could not be made; NULL: none */
     char *store; /* the name of run.store */
 };
 
-enum ram_markup job_form(const struct opt_common *common);
+enum ram_markup job_markup(const struct opt_common *common);
 
 /* From here on SIGINT, SIGTERM and SIGHUP ask the running stage to stop; a second one kills. */
 void job_init(struct job *job, const struct opt_common *common);

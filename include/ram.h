@@ -171,7 +171,7 @@ void ram_manifest_free(struct ram_manifest *manifest);
 
 /* Describes the model: architecture, tensors, parameters, bytes, and sizes under uniform
  * quantisation. tensors: also a line for each tensor. */
-int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_markup form, bool tensors,
+int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_markup markup, bool tensors,
                           char **out, struct ram_err *err);
 
 /* How the sensitivity of a unit is measured. */
@@ -284,13 +284,13 @@ int ram_allocate(const struct ram_manifest *manifest, const struct ram_allocate_
 
 /* A table of every method's distribution, bits and bytes for one manifest. */
 int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
-                         enum ram_markup form, char **out, struct ram_err *err);
+                         enum ram_markup markup, char **out, struct ram_err *err);
 
 /* A table of the plans of method budget for 2 to 9 bits per weight, and for as many as it can use:
  * bytes, predicted divergence, and the best uniform width of no more bytes. Sizes in opts are
  * ignored. */
 int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
-                        enum ram_markup form, char **out, struct ram_err *err);
+                        enum ram_markup markup, char **out, struct ram_err *err);
 
 int ram_plan_read(struct ram_plan **out, const char *path, struct ram_err *err);
 int ram_plan_write(const struct ram_plan *plan, const char *path, bool force, struct ram_err *err);
@@ -303,7 +303,7 @@ const char *ram_plan_encoder(const struct ram_plan *plan);
 
 /* Describes the decisions: totals, a table per role, the reasons; units: also a line for each unit.
  */
-int ram_plan_describe(const struct ram_plan *plan, enum ram_markup form, bool units, char **out,
+int ram_plan_describe(const struct ram_plan *plan, enum ram_markup markup, bool units, char **out,
                       struct ram_err *err);
 
 /* ---- convert, verify --------------------------------------------------------------------- */
@@ -330,7 +330,7 @@ struct ram_convert_opts {
  */
 int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
                 const struct ram_convert_opts *opts, const struct ram_run *run,
-                enum ram_markup form, char **out, struct ram_err *err);
+                enum ram_markup markup, char **out, struct ram_err *err);
 
 /*
  * Opens dir as a loader would and checks headers, shapes and config against each other, against
@@ -338,7 +338,7 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
  * something differs; *out lists what was checked and found.
  */
 int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
-               const struct ram_run *run, enum ram_markup form, char **out, struct ram_err *err);
+               const struct ram_run *run, enum ram_markup markup, char **out, struct ram_err *err);
 
 /* The divergence of a conversion from its source, measured on text that the model generates and
  * that was not used for any decision; in nats per token. */
@@ -382,8 +382,8 @@ struct ram_quantize_opts {
     /* Use what an interrupted run or a dry run has left in the store: run->store, or if that is
      * NULL "<dir>.ram-partial", which is removed when dir is complete and checked. */
     bool resume;
-    enum ram_markup form; /* of the three texts of the result */
-    bool units;           /* a line for each unit in plan_text */
+    enum ram_markup markup; /* of the three texts of the result */
+    bool units;             /* a line for each unit in plan_text */
     /* Called after each step, from the thread that called ram_quantize; what the result then holds
      * is borrowed until the next call. NULL: none. */
     void (*step)(void *user, enum ram_quantize_step step, const struct ram_quantized *so_far);
@@ -455,7 +455,7 @@ void ram_score_free(struct ram_score *score);
  * of a task that were run with different settings get columns of their own and are not compared. n
  * = 1: one score. names [n]: what to call the scores; NULL: the paths of their models. */
 int ram_scores_describe(const struct ram_score *const *scores, const char *const *names, size_t n,
-                        enum ram_markup form, char **out, struct ram_err *err);
+                        enum ram_markup markup, char **out, struct ram_err *err);
 
 struct ram_generate_opts {
     const char *prompt;

@@ -61,7 +61,7 @@ static void identify(void *ctx, struct ram_buf *text)
 
 int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
                 const struct ram_convert_opts *opts, const struct ram_run *run,
-                enum ram_markup form, char **out, struct ram_err *err)
+                enum ram_markup markup, char **out, struct ram_err *err)
 {
     static const struct ram_convert_opts no_opts;
     struct ram_exec exec;
@@ -75,7 +75,7 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
 
     int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_convert_run(ckpt, plan, dir, &how, form, out, err);
+        status = ram_convert_run(ckpt, plan, dir, &how, markup, out, err);
     ram_hessians_close(in.hessians);
     ram_model_close(in.model);
     ram_exec_end(&exec);
@@ -92,13 +92,13 @@ int ram_check_output(const char *path, bool force, const struct ram_ckpt *source
 }
 
 int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
-               const struct ram_run *run, enum ram_markup form, char **out, struct ram_err *err)
+               const struct ram_run *run, enum ram_markup markup, char **out, struct ram_err *err)
 {
     struct ram_exec exec;
 
     int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_verify_run(dir, source, plan, &exec, form, out, err);
+        status = ram_verify_run(dir, source, plan, &exec, markup, out, err);
     ram_exec_end(&exec);
     return status;
 }

@@ -62,7 +62,7 @@ int ram_score_write(const struct ram_score *score, const char *path, bool force,
 }
 
 int ram_scores_describe(const struct ram_score *const *scores, const char *const *names, size_t n,
-                        enum ram_markup form, char **out, struct ram_err *err)
+                        enum ram_markup markup, char **out, struct ram_err *err)
 {
     struct ram_pairing *pairings = ram_calloc(n, sizeof *pairings, err);
     const char **called = ram_calloc(n, sizeof *called, err);
@@ -75,7 +75,7 @@ int ram_scores_describe(const struct ram_score *const *scores, const char *const
     if (!status)
         status = ram_scores_pair(scores, n, pairings, err);
     if (!status)
-        status = ram_report_scores(scores, called, pairings, n, form, out, err);
+        status = ram_report_scores(scores, called, pairings, n, markup, out, err);
     free(pairings);
     free(called);
     return status;

@@ -371,7 +371,7 @@ static int describe_plan(const struct work *w, struct ram_err *err)
     free(out->plan_text);
     out->plan_text = NULL;
     const int status =
-        ram_plan_describe(out->plan, w->opts->form, w->opts->units, &out->plan_text, err);
+        ram_plan_describe(out->plan, w->opts->markup, w->opts->units, &out->plan_text, err);
     if (!status)
         tell(w, RAM_STEP_DECIDED);
     return status;
@@ -408,7 +408,7 @@ static int write_and_verify(const struct work *w, bool force, struct ram_err *er
     free(out->convert_text);
     free(out->verify_text);
     out->convert_text = out->verify_text = NULL;
-    int status = ram_convert(w->ckpt, out->plan, w->dir, &opts, w->run, w->opts->form,
+    int status = ram_convert(w->ckpt, out->plan, w->dir, &opts, w->run, w->opts->markup,
                              &out->convert_text, err);
     if (status)
         return status;
@@ -419,7 +419,7 @@ static int write_and_verify(const struct work *w, bool force, struct ram_err *er
         status = keep_manifest(w, err);
     if (!status)
         status =
-            ram_verify(w->dir, w->ckpt, out->plan, w->run, w->opts->form, &out->verify_text, err);
+            ram_verify(w->dir, w->ckpt, out->plan, w->run, w->opts->markup, &out->verify_text, err);
     if (!status || out->verify_text)
         tell(w, status ? RAM_STEP_DIFFERS : RAM_STEP_VERIFIED);
     return status;

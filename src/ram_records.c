@@ -125,7 +125,7 @@ static int add_ladder(struct candidates *candidates, const struct ram_manifest *
 }
 
 int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
-                         enum ram_markup form, char **out, struct ram_err *err)
+                         enum ram_markup markup, char **out, struct ram_err *err)
 {
     struct ram_allocate_opts own = opts ? *opts : (struct ram_allocate_opts){0};
     struct candidates candidates = {0};
@@ -137,13 +137,13 @@ int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_a
     if (!status)
         status = add_ladder(&candidates, manifest, &own, err);
     if (!status)
-        status = ram_report_compare(manifest, candidates.items, candidates.n, form, out, err);
+        status = ram_report_compare(manifest, candidates.items, candidates.n, markup, out, err);
     release(&candidates);
     return status;
 }
 
 int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
-                        enum ram_markup form, char **out, struct ram_err *err)
+                        enum ram_markup markup, char **out, struct ram_err *err)
 {
     enum { QUARTERS = 4, LAST = 9 * QUARTERS };
     struct ram_allocate_opts own = *opts;
@@ -163,12 +163,12 @@ int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_al
         }
     }
     if (!status)
-        status = ram_report_family(manifest, candidates.items, candidates.n, form, out, err);
+        status = ram_report_family(manifest, candidates.items, candidates.n, markup, out, err);
     release(&candidates);
     return status;
 }
 
-int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_markup form, bool tensors,
+int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_markup markup, bool tensors,
                           char **out, struct ram_err *err)
 {
     static const struct ram_allocate_opts defaults;
@@ -183,8 +183,8 @@ int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_markup f
         status = RAM_OK;
     }
     if (!status)
-        status =
-            ram_report_manifest(manifest, candidates.items, candidates.n, form, tensors, out, err);
+        status = ram_report_manifest(manifest, candidates.items, candidates.n, markup, tensors, out,
+                                     err);
     release(&candidates);
     return status;
 }

@@ -55,53 +55,53 @@ static void spaces(struct ram_buf *out, size_t n)
 }
 
 /* A bar would end a cell of Markdown. */
-static void put_cell(struct ram_buf *out, enum ram_markup form, const char *cell)
+static void put_cell(struct ram_buf *out, enum ram_markup markup, const char *cell)
 {
     for (; *cell; cell++) {
-        if (*cell == '|' && form == RAM_MARKDOWN)
+        if (*cell == '|' && markup == RAM_MARKDOWN)
             ram_buf_puts(out, "\\");
         ram_buf_add(out, cell, 1);
     }
 }
 
 static void print_row(const struct ram_table *table, const char *const *cells, const size_t *widths,
-                      enum ram_markup form, struct ram_buf *out)
+                      enum ram_markup markup, struct ram_buf *out)
 {
     const size_t last = table->n_columns - 1;
 
-    if (form == RAM_MARKDOWN)
+    if (markup == RAM_MARKDOWN)
         ram_buf_puts(out, "|");
     else
         spaces(out, INDENT);
     for (size_t c = 0; c < table->n_columns; c++) {
         const size_t pad = widths[c] - width(cells[c]);
-        if (form == RAM_MARKDOWN)
+        if (markup == RAM_MARKDOWN)
             ram_buf_puts(out, " ");
         else if (c)
             spaces(out, GAP);
         if (table->right[c])
             spaces(out, pad);
-        put_cell(out, form, cells[c]);
-        if (!table->right[c] && (c < last || form == RAM_MARKDOWN))
+        put_cell(out, markup, cells[c]);
+        if (!table->right[c] && (c < last || markup == RAM_MARKDOWN))
             spaces(out, pad);
-        if (form == RAM_MARKDOWN)
+        if (markup == RAM_MARKDOWN)
             ram_buf_puts(out, " |");
     }
     ram_buf_puts(out, "\n");
 }
 
-static void print_rule(const struct ram_table *table, const size_t *widths, enum ram_markup form,
+static void print_rule(const struct ram_table *table, const size_t *widths, enum ram_markup markup,
                        struct ram_buf *out)
 {
-    if (form == RAM_MARKDOWN)
+    if (markup == RAM_MARKDOWN)
         ram_buf_puts(out, "|");
     else
         spaces(out, INDENT);
     for (size_t c = 0; c < table->n_columns; c++) {
-        const size_t n = widths[c] + (form == RAM_MARKDOWN ? 2 : c ? GAP : 0);
+        const size_t n = widths[c] + (markup == RAM_MARKDOWN ? 2 : c ? GAP : 0);
         for (size_t i = 0; i < n; i++)
-            ram_buf_puts(out, form == RAM_MARKDOWN && table->right[c] && i + 1 == n ? ":" : "-");
-        ram_buf_puts(out, form == RAM_MARKDOWN ? "|" : "");
+            ram_buf_puts(out, markup == RAM_MARKDOWN && table->right[c] && i + 1 == n ? ":" : "-");
+        ram_buf_puts(out, markup == RAM_MARKDOWN ? "|" : "");
     }
     ram_buf_puts(out, "\n");
 }
@@ -114,7 +114,7 @@ static bool has_heads(const struct ram_table *table)
     return false;
 }
 
-void ram_table_print(const struct ram_table *table, enum ram_markup form, struct ram_buf *out)
+void ram_table_print(const struct ram_table *table, enum ram_markup markup, struct ram_buf *out)
 {
     const size_t n_rows = table->n_columns ? table->n_cells / table->n_columns : 0;
     size_t widths[RAM_MAX_COLUMNS] = {0};
@@ -130,22 +130,22 @@ void ram_table_print(const struct ram_table *table, enum ram_markup form, struct
             widths[c] = w > widths[c] ? w : widths[c];
         }
     }
-    if (form == RAM_MARKDOWN || has_heads(table))
-        print_row(table, table->heads, widths, form, out);
-    if (form == RAM_MARKDOWN)
-        print_rule(table, widths, form, out);
+    if (markup == RAM_MARKDOWN || has_heads(table))
+        print_row(table, table->heads, widths, markup, out);
+    if (markup == RAM_MARKDOWN)
+        print_rule(table, widths, markup, out);
     for (size_t r = 0; r < n_rows; r++) {
         /* Markdown tables have one line only, below the heads. */
-        if (r && r == table->rule && form == RAM_TEXT)
-            print_rule(table, widths, form, out);
-        print_row(table, (const char *const *)&table->cells[r * table->n_columns], widths, form,
+        if (r && r == table->rule && markup == RAM_TEXT)
+            print_rule(table, widths, markup, out);
+        print_row(table, (const char *const *)&table->cells[r * table->n_columns], widths, markup,
                   out);
     }
 }
 
-void ram_table_heading(struct ram_buf *out, enum ram_markup form, const char *title)
+void ram_table_heading(struct ram_buf *out, enum ram_markup markup, const char *title)
 {
-    ram_buf_printf(out, form == RAM_MARKDOWN ? "\n### %s\n\n" : "\n%s\n\n", title);
+    ram_buf_printf(out, markup == RAM_MARKDOWN ? "\n### %s\n\n" : "\n%s\n\n", title);
 }
 
 void ram_table_release(struct ram_table *table)

@@ -31,10 +31,10 @@ void ram_table_cell(struct ram_table *table, const char *fmt, ...) RAM_PRINTF(2,
 void ram_table_rule(struct ram_table *table);
 
 /* RAM_TEXT, every line indented, or RAM_MARKDOWN. */
-void ram_table_print(const struct ram_table *table, enum ram_markup form, struct ram_buf *out);
+void ram_table_print(const struct ram_table *table, enum ram_markup markup, struct ram_buf *out);
 
 /* The title of a section, with the empty lines around it. */
-void ram_table_heading(struct ram_buf *out, enum ram_markup form, const char *title);
+void ram_table_heading(struct ram_buf *out, enum ram_markup markup, const char *title);
 
 void ram_table_release(struct ram_table *table);
 

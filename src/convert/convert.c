@@ -297,7 +297,7 @@ static int prepare(struct ram_conversion *c, struct ram_store *store, struct ram
 }
 
 int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                    const struct ram_convert_how *how, enum ram_markup form, char **out,
+                    const struct ram_convert_how *how, enum ram_markup markup, char **out,
                     struct ram_err *err)
 {
     struct ram_conversion c = {
@@ -316,7 +316,7 @@ int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, co
     if (!status && !how->opts->dry_run && !c.written)
         status = write_all(&c, how->exec, err);
     if (!status && out)
-        status = ram_conversion_describe(&c, form, out, err);
+        status = ram_conversion_describe(&c, markup, out, err);
     free(c.results);
     free(c.output_name);
     json_decref(c.encoded_on);

@@ -17,7 +17,7 @@ struct ram_convert_how {
 };
 
 int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                    const struct ram_convert_how *how, enum ram_markup form, char **out,
+                    const struct ram_convert_how *how, enum ram_markup markup, char **out,
                     struct ram_err *err);
 
 /* Refuses a directory that may not be written: base/output.h; an earlier output is one that holds a

@@ -91,7 +91,7 @@ static json_t *as_json(const struct ram_conversion *c, struct ram_err *err)
     return root;
 }
 
-static void as_text(const struct ram_conversion *c, json_t *root, enum ram_markup form,
+static void as_text(const struct ram_conversion *c, json_t *root, enum ram_markup markup,
                     struct ram_buf *buf)
 {
     const struct ram_outline *o = c->outline;
@@ -102,7 +102,7 @@ static void as_text(const struct ram_conversion *c, json_t *root, enum ram_marku
 
     ram_table_column(&table, "file");
     ram_table_column(&table, ">bytes");
-    ram_buf_printf(buf, form == RAM_MARKDOWN ? "### %s %s\n\n" : "%s %s\n",
+    ram_buf_printf(buf, markup == RAM_MARKDOWN ? "### %s %s\n\n" : "%s %s\n",
                    c->results ? "Wrote" : "Would write", c->dir);
     for (size_t i = 0; i < json_array_size(files); i++) {
         const json_t *file = json_array_get(files, i);
@@ -114,9 +114,9 @@ static void as_text(const struct ram_conversion *c, json_t *root, enum ram_marku
         ram_table_cell(&table, "%s", size.data ? size.data : "");
         ram_buf_release(&size);
     }
-    ram_table_print(&table, form, buf);
+    ram_table_print(&table, markup, buf);
     ram_table_release(&table);
-    ram_buf_puts(buf, form == RAM_MARKDOWN ? "\nTensors: " : "Tensors: ");
+    ram_buf_puts(buf, markup == RAM_MARKDOWN ? "\nTensors: " : "Tensors: ");
     ram_buf_grouped(buf, o->bytes);
     ram_buf_puts(buf, " bytes, ");
     ram_buf_grouped(buf, o->parameters);
@@ -131,30 +131,31 @@ static void as_text(const struct ram_conversion *c, json_t *root, enum ram_marku
                        json_string_value(json_object_get(c->encoded_on, "sha256")));
     for (size_t i = 0; i < json_array_size(fallbacks); i++) {
         const json_t *entry = json_array_get(fallbacks, i);
-        ram_buf_printf(buf, form == RAM_MARKDOWN ? "\nFallback: `%s`: %s\n" : "Fallback: %s: %s\n",
+        ram_buf_printf(buf,
+                       markup == RAM_MARKDOWN ? "\nFallback: `%s`: %s\n" : "Fallback: %s: %s\n",
                        json_string_value(json_object_get(entry, "module")),
                        json_string_value(json_object_get(entry, "stored")));
     }
 }
 
-int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_markup form,
+int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_markup markup,
                             char **out, struct ram_err *err)
 {
     struct ram_buf buf = {0};
 
-    if (form == RAM_MARKDOWN && conversion->results)
+    if (markup == RAM_MARKDOWN && conversion->results)
         return ram_mlx_card(conversion, out, err);
     json_t *root = as_json(conversion, err);
     if (!root)
         return err->status ? err->status : RAM_ENOMEM;
     int status = RAM_OK;
-    if (form == RAM_JSON) {
+    if (markup == RAM_JSON) {
         status = ram_mlx_text(root, out, err);
     } else {
         struct ram_c_locale locale;
         status = ram_c_locale_enter(&locale, err);
         if (!status) {
-            as_text(conversion, root, form, &buf);
+            as_text(conversion, root, markup, &buf);
             ram_c_locale_leave(&locale);
             status = ram_buf_take(&buf, out, err);
         }

@@ -97,7 +97,7 @@ void ram_carried_notice(const struct ram_carried_list *list, const struct ram_ex
 void ram_carried_release(struct ram_carried_list *list);
 
 /* What was or would be written, as text or JSON (describe.c); Markdown is the card. */
-int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_markup form,
+int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_markup markup,
                             char **out, struct ram_err *err);
 
 /* A line to the user for each reason why tensors are left out that a runtime of the source would

@@ -261,7 +261,7 @@ static void tell_json(const struct verify *v, struct ram_buf *buf)
 }
 
 /* The table of errors: rmse over rms, and the same of the worst group, with its place. */
-static void tell_errors(const struct verify *v, enum ram_markup form, struct ram_buf *buf)
+static void tell_errors(const struct verify *v, enum ram_markup markup, struct ram_buf *buf)
 {
     struct ram_table table = {0};
 
@@ -279,27 +279,27 @@ static void tell_errors(const struct verify *v, enum ram_markup form, struct ram
         ram_table_cell(&table, "%.4f (%llu, %llu)", worst_error(found),
                        (unsigned long long)found->worst_row, (unsigned long long)found->worst_col);
     }
-    ram_table_print(&table, form, buf);
+    ram_table_print(&table, markup, buf);
     ram_table_release(&table);
     ram_buf_puts(buf, "\n");
 }
 
-static void tell_findings(const struct verify *v, enum ram_markup form, struct ram_buf *buf)
+static void tell_findings(const struct verify *v, enum ram_markup markup, struct ram_buf *buf)
 {
     const size_t total = ram_findings_total(&v->findings);
 
-    if (form == RAM_MARKDOWN)
+    if (markup == RAM_MARKDOWN)
         ram_findings_markdown(&v->findings, buf);
     else
         ram_findings_text(&v->findings, buf);
-    ram_buf_puts(buf, form == RAM_MARKDOWN ? "\n" : "");
+    ram_buf_puts(buf, markup == RAM_MARKDOWN ? "\n" : "");
     if (total)
         ram_buf_printf(buf, "%s: %zu difference%s\n", v->dir, total, total == 1 ? "" : "s");
     else
         ram_buf_printf(buf, "%s: no difference\n", v->dir);
 }
 
-static int tell(const struct verify *v, enum ram_markup form, char **out, struct ram_err *err)
+static int tell(const struct verify *v, enum ram_markup markup, char **out, struct ram_err *err)
 {
     struct ram_buf buf = {0};
     struct ram_c_locale locale;
@@ -307,12 +307,12 @@ static int tell(const struct verify *v, enum ram_markup form, char **out, struct
     const int status = ram_c_locale_enter(&locale, err);
     if (status)
         return status;
-    if (form == RAM_JSON) {
+    if (markup == RAM_JSON) {
         tell_json(v, &buf);
     } else {
         if (comparable(v))
-            tell_errors(v, form, &buf);
-        tell_findings(v, form, &buf);
+            tell_errors(v, markup, &buf);
+        tell_findings(v, markup, &buf);
     }
     ram_c_locale_leave(&locale);
     return ram_buf_take(&buf, out, err);
@@ -351,7 +351,7 @@ static int run_checks(struct verify *v, const struct ram_plan *plan, const struc
 }
 
 int ram_verify_run(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
-                   const struct ram_exec *exec, enum ram_markup form, char **out,
+                   const struct ram_exec *exec, enum ram_markup markup, char **out,
                    struct ram_err *err)
 {
     struct verify v = {.dir = dir, .source = source};
@@ -360,7 +360,7 @@ int ram_verify_run(const char *dir, const struct ram_ckpt *source, const struct 
     if (!status)
         status = run_checks(&v, plan, exec, err);
     if (!status && out)
-        status = tell(&v, form, out, err);
+        status = tell(&v, markup, out, err);
     if (!status && ram_findings_total(&v.findings))
         status = ram_fail(err, RAM_EDIFF, "%s: %zu difference%s, the first in %s: %s", dir,
                           ram_findings_total(&v.findings),

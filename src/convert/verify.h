@@ -10,7 +10,7 @@
 #include "record/plan.h"
 
 int ram_verify_run(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
-                   const struct ram_exec *exec, enum ram_markup form, char **out,
+                   const struct ram_exec *exec, enum ram_markup markup, char **out,
                    struct ram_err *err);
 
 #endif

@@ -108,7 +108,7 @@ static void add_cell(const struct ram_comparison *all, size_t i, const struct co
 }
 
 /* One table of the groups from `group` on that have room in it; the group after them. */
-static size_t write_table(struct ram_compare_layout *layout, size_t group, enum ram_markup form,
+static size_t write_table(struct ram_compare_layout *layout, size_t group, enum ram_markup markup,
                           struct ram_buf *out, struct ram_err *err)
 {
     const struct ram_comparison *all = layout->all;
@@ -139,36 +139,36 @@ static size_t write_table(struct ram_compare_layout *layout, size_t group, enum 
                 if (ram_compare_any_has(all, g, columns[c].key))
                     add_cell(all, ram_compare_score_at(layout, r, g), &columns[c], &table);
     }
-    ram_table_print(&table, form, out);
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
     return end;
 }
 
 /* ---- below it ----------------------------------------------------------------------------- */
 
-static void add_meaning(struct ram_buf *out, enum ram_markup form, const char *title,
+static void add_meaning(struct ram_buf *out, enum ram_markup markup, const char *title,
                         const char *meaning)
 {
-    if (form == RAM_MARKDOWN)
+    if (markup == RAM_MARKDOWN)
         ram_buf_printf(out, "* **%s**: %s\n", title, meaning);
     else
         ram_buf_printf(out, "  %-14s %s\n", title, meaning);
 }
 
-static void write_legend(const struct ram_comparison *all, size_t n_groups, enum ram_markup form,
+static void write_legend(const struct ram_comparison *all, size_t n_groups, enum ram_markup markup,
                          struct ram_buf *out)
 {
-    ram_table_heading(out, form, "What the columns mean");
-    add_meaning(out, form, "model", "the checkpoint that was evaluated");
-    add_meaning(out, form, "size", "bytes of its weight files");
-    add_meaning(out, form, "bits", "bits per weight: size x 8 / number of weights");
+    ram_table_heading(out, markup, "What the columns mean");
+    add_meaning(out, markup, "model", "the checkpoint that was evaluated");
+    add_meaning(out, markup, "size", "bytes of its weight files");
+    add_meaning(out, markup, "bits", "bits per weight: size x 8 / number of weights");
     if (n_groups > 1)
-        add_meaning(out, form, "TASK: ...",
+        add_meaning(out, markup, "TASK: ...",
                     "begins the columns of that task, and of those settings if any are named");
     for (size_t c = 0; c < N_COLUMNS; c++)
         for (size_t g = 0; g < all->n; g++)
             if (all->pairings[g].base == g && ram_compare_any_has(all, g, columns[c].key)) {
-                add_meaning(out, form, columns[c].title, columns[c].meaning);
+                add_meaning(out, markup, columns[c].title, columns[c].meaning);
                 break;
             }
 }
@@ -218,12 +218,13 @@ static void say_missing(const struct ram_compare_layout *layout, size_t group, s
                        layout->all->scores[group]->task, layout->rows[layout->row_of[group]].label);
 }
 
-static void add_note(struct ram_buf *out, enum ram_markup form, const char *note)
+static void add_note(struct ram_buf *out, enum ram_markup markup, const char *note)
 {
-    ram_buf_printf(out, "%s%s%s\n", out->size ? "" : "\n", form == RAM_MARKDOWN ? "* " : "", note);
+    ram_buf_printf(out, "%s%s%s\n", out->size ? "" : "\n", markup == RAM_MARKDOWN ? "* " : "",
+                   note);
 }
 
-static void write_notes(const struct ram_compare_layout *layout, enum ram_markup form,
+static void write_notes(const struct ram_compare_layout *layout, enum ram_markup markup,
                         struct ram_buf *out)
 {
     const struct ram_comparison *all = layout->all;
@@ -242,10 +243,10 @@ static void write_notes(const struct ram_compare_layout *layout, enum ram_markup
         else
             say_missing(layout, i, &line);
         if (line.size && !line.failed)
-            add_note(&notes, form, line.data);
+            add_note(&notes, markup, line.data);
     }
     if (starred)
-        add_note(&notes, form,
+        add_note(&notes, markup,
                  "A KLD with * is measured from another reference model than the first KLD of its "
                  "column; the two cannot be compared");
     if (notes.size && !notes.failed)
@@ -257,28 +258,28 @@ static void write_notes(const struct ram_compare_layout *layout, enum ram_markup
 
 /* ---- all of it ---------------------------------------------------------------------------- */
 
-int ram_report_comparison(const struct ram_comparison *all, enum ram_markup form, char **out,
+int ram_report_comparison(const struct ram_comparison *all, enum ram_markup markup, char **out,
                           struct ram_err *err)
 {
     struct ram_compare_layout layout = {0};
     struct ram_buf buf = {0};
 
     int status = ram_compare_lay_out(&layout, all, err);
-    if (!status && form == RAM_JSON)
+    if (!status && markup == RAM_JSON)
         status = ram_compare_json(&layout, out, err);
-    else if (!status && form == RAM_CSV)
+    else if (!status && markup == RAM_CSV)
         status = ram_compare_csv(&layout, out, err);
-    if (!status && (form == RAM_TEXT || form == RAM_MARKDOWN)) {
+    if (!status && (markup == RAM_TEXT || markup == RAM_MARKDOWN)) {
         for (size_t group = 0; group < all->n;) {
             if (group)
                 ram_buf_puts(&buf, "\n");
-            group = write_table(&layout, group, form, &buf, err);
+            group = write_table(&layout, group, markup, &buf, err);
         }
-        write_notes(&layout, form, &buf);
-        write_legend(all, layout.n_groups, form, &buf);
+        write_notes(&layout, markup, &buf);
+        write_legend(all, layout.n_groups, markup, &buf);
     }
     ram_compare_release(&layout);
-    if (status || form == RAM_JSON || form == RAM_CSV) {
+    if (status || markup == RAM_JSON || markup == RAM_CSV) {
         ram_buf_release(&buf);
         return status;
     }

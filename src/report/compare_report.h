@@ -14,7 +14,7 @@ struct ram_comparison {
 };
 
 /* Text, Markdown, CSV or JSON. */
-int ram_report_comparison(const struct ram_comparison *all, enum ram_markup form, char **out,
+int ram_report_comparison(const struct ram_comparison *all, enum ram_markup markup, char **out,
                           struct ram_err *err);
 
 /* A member of a score's results; NAN: it has none. */

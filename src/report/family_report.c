@@ -36,15 +36,15 @@ static void put_row(struct ram_table *table, const struct ram_candidate *c, cons
 }
 
 int ram_report_family(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
-                      size_t n_candidates, enum ram_markup form, char **out, struct ram_err *err)
+                      size_t n_candidates, enum ram_markup markup, char **out, struct ram_err *err)
 {
     struct ram_table table = {0};
     struct ram_buf text = {0};
 
-    if (form == RAM_JSON)
+    if (markup == RAM_JSON)
         return ram_emit_text(family_json(candidates, n_candidates), out, err);
     const bool probed = manifest->sensitivities != NULL;
-    ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
+    ram_buf_printf(&text, markup == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
     ram_table_column(&table, ">bits per weight");
     ram_table_column(&table, ">bytes");
     ram_table_column(&table, ">error %");
@@ -55,7 +55,7 @@ int ram_report_family(const struct ram_manifest *manifest, const struct ram_cand
     ram_table_column(&table, ">gap %");
     for (size_t i = 0; i < n_candidates; i++)
         put_row(&table, &candidates[i], probed ? "kld" : "cost");
-    ram_table_print(&table, form, &text);
+    ram_table_print(&table, markup, &text);
     ram_table_release(&table);
     ram_buf_puts(&text,
                  "\nbytes: size of the weight files. error: predicted RMS change of the weights in "

@@ -110,13 +110,13 @@ static double bits_per_weight(const struct ram_manifest *m, const struct digest 
 }
 
 static void put_facts(const struct ram_manifest *m, const struct digest *digest,
-                      enum ram_markup form, struct ram_buf *out)
+                      enum ram_markup markup, struct ram_buf *out)
 {
     struct ram_buf dtypes = {0};
     struct ram_table table = {0};
 
-    ram_table_column(&table, form == RAM_MARKDOWN ? "model" : "");
-    ram_table_column(&table, form == RAM_MARKDOWN ? m->model_name : "");
+    ram_table_column(&table, markup == RAM_MARKDOWN ? "model" : "");
+    ram_table_column(&table, markup == RAM_MARKDOWN ? m->model_name : "");
     ram_table_cell(&table, "architecture");
     ram_table_cell(&table, "%s%s%s", m->model_type, *m->architecture ? ", " : "", m->architecture);
     ram_table_cell(&table, "parameters");
@@ -165,12 +165,12 @@ static void put_facts(const struct ram_manifest *m, const struct digest *digest,
         ram_table_cell(&table, "%s of %s matrices", ram_format_count(digest->n_measured).s,
                        ram_format_count(digest->n_scored).s);
     }
-    ram_table_print(&table, form, out);
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
 }
 
 /* coded: a column of widths, too. */
-static void put_roles(const struct digest *digest, bool coded, enum ram_markup form,
+static void put_roles(const struct digest *digest, bool coded, enum ram_markup markup,
                       struct ram_buf *out)
 {
     const char *heads[] = {"role", ">tensors", ">parameters", ">%", NULL, ">bits"};
@@ -206,12 +206,12 @@ static void put_roles(const struct digest *digest, bool coded, enum ram_markup f
             ram_buf_release(&widths);
         }
     }
-    ram_table_heading(out, form, "By role");
-    ram_table_print(&table, form, out);
+    ram_table_heading(out, markup, "By role");
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
 }
 
-static void put_sizes(const struct ram_candidate *candidates, size_t n, enum ram_markup form,
+static void put_sizes(const struct ram_candidate *candidates, size_t n, enum ram_markup markup,
                       struct ram_buf *out)
 {
     static const char *const heads[] = {"method", ">effective bits", ">size", ">compression"};
@@ -228,8 +228,8 @@ static void put_sizes(const struct ram_candidate *candidates, size_t n, enum ram
         ram_table_cell(&table, "%s", ram_format_binary(t->bytes).s);
         ram_table_cell(&table, "%.2f x", t->compression);
     }
-    ram_table_heading(out, form, "Sizes it could have");
-    ram_table_print(&table, form, out);
+    ram_table_heading(out, markup, "Sizes it could have");
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
 }
 
@@ -243,7 +243,7 @@ static void put_shape(struct ram_table *table, const struct ram_entry *entry)
     ram_buf_release(&shape);
 }
 
-static void put_tensors(const struct ram_manifest *m, bool measured, enum ram_markup form,
+static void put_tensors(const struct ram_manifest *m, bool measured, enum ram_markup markup,
                         struct ram_buf *out)
 {
     static const char *const heads[] = {"tensor", "shape",     "dtype",   "role",
@@ -268,8 +268,8 @@ static void put_tensors(const struct ram_manifest *m, bool measured, enum ram_ma
                 ram_table_cell(&table, "%s", "");
         }
     }
-    ram_table_heading(out, form, "Tensors");
-    ram_table_print(&table, form, out);
+    ram_table_heading(out, markup, "Tensors");
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
 }
 
@@ -340,7 +340,7 @@ static json_t *manifest_json(const struct ram_manifest *m, const struct digest *
 }
 
 int ram_report_manifest(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
-                        size_t n_candidates, enum ram_markup form, bool tensors, char **out,
+                        size_t n_candidates, enum ram_markup markup, bool tensors, char **out,
                         struct ram_err *err)
 {
     struct digest *const digest = ram_calloc(1, sizeof *digest, err);
@@ -349,20 +349,20 @@ int ram_report_manifest(const struct ram_manifest *manifest, const struct ram_ca
     int status = digest ? digest_manifest(manifest, digest, err) : RAM_ENOMEM;
     if (status)
         goto done;
-    if (form == RAM_JSON) {
+    if (markup == RAM_JSON) {
         status = ram_emit_text(manifest_json(manifest, digest, candidates, n_candidates, tensors),
                                out, err);
         goto done;
     }
-    ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
-    put_facts(manifest, digest, form, &text);
-    put_roles(digest, manifest->coded, form, &text);
+    ram_buf_printf(&text, markup == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
+    put_facts(manifest, digest, markup, &text);
+    put_roles(digest, manifest->coded, markup, &text);
     if (n_candidates)
-        put_sizes(candidates, n_candidates, form, &text);
+        put_sizes(candidates, n_candidates, markup, &text);
     if (manifest->obstacle)
         ram_buf_printf(&text, "\nIt cannot be converted: %s.\n", manifest->obstacle);
     if (tensors)
-        put_tensors(manifest, digest->n_measured > 0, form, &text);
+        put_tensors(manifest, digest->n_measured > 0, markup, &text);
     status = ram_buf_take(&text, out, err);
 done:
     if (digest)

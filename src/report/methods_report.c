@@ -125,7 +125,7 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
 
 /* The methods, or the uniform ladder from the largest down. */
 static void put_table(const struct ram_candidate *candidates, size_t n, const struct ranked *order,
-                      bool uniform, enum ram_markup form, struct ram_buf *out)
+                      bool uniform, enum ram_markup markup, struct ram_buf *out)
 {
     static const char *const widths[] = {">2", ">3", ">4", ">5", ">6", ">8", ">16"};
     struct ram_table table = {0};
@@ -149,7 +149,7 @@ static void put_table(const struct ram_candidate *candidates, size_t n, const st
     for (size_t i = 0; i < n; i++)
         if (order[i].candidate->uniform == uniform)
             put_candidate(&table, order[i].candidate, candidates, n);
-    ram_table_print(&table, form, out);
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
 }
 
@@ -207,12 +207,12 @@ static void put_divergence_legend(const struct ram_candidate *candidates, size_t
 }
 
 int ram_report_compare(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
-                       size_t n_candidates, enum ram_markup form, char **out, struct ram_err *err)
+                       size_t n_candidates, enum ram_markup markup, char **out, struct ram_err *err)
 {
     struct ram_buf text = {0};
     bool scored = false;
 
-    if (form == RAM_JSON)
+    if (markup == RAM_JSON)
         return ram_emit_text(compare_json(manifest, candidates, n_candidates), out, err);
     struct ranked *const order = ram_calloc(n_candidates, sizeof *order, err);
     if (!order)
@@ -221,16 +221,16 @@ int ram_report_compare(const struct ram_manifest *manifest, const struct ram_can
         order[i].candidate = &candidates[i];
         scored |= !candidates[i].uniform;
     }
-    ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
+    ram_buf_printf(&text, markup == RAM_MARKDOWN ? "## %s\n\n" : "%s\n\n", manifest->model_name);
     if (scored) {
-        put_table(candidates, n_candidates, order, false, form, &text);
+        put_table(candidates, n_candidates, order, false, markup, &text);
         ram_buf_puts(&text, "\n");
     } else {
         ram_buf_puts(&text,
                      "Nothing was measured, so that only uniform widths can be compared.\n\n");
     }
     qsort(order, n_candidates, sizeof *order, by_bytes);
-    put_table(candidates, n_candidates, order, true, form, &text);
+    put_table(candidates, n_candidates, order, true, markup, &text);
     ram_buf_puts(&text, legend);
     put_divergence_legend(candidates, n_candidates, manifest, &text);
     if (scored)

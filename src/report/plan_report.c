@@ -112,7 +112,7 @@ static void put_role(struct ram_table *table, const struct digest *digest, const
 }
 
 static void put_roles(const struct ram_plan *plan, const struct digest *digest,
-                      enum ram_markup form, struct ram_buf *out)
+                      enum ram_markup markup, struct ram_buf *out)
 {
     struct ram_table table = {0};
     struct ram_role_row all = {.parameters = plan->totals.parameters, .bytes = plan->totals.bytes};
@@ -133,8 +133,8 @@ static void put_roles(const struct ram_plan *plan, const struct digest *digest,
     memcpy(all.shares, plan->shares, sizeof all.shares);
     ram_table_rule(&table);
     put_role(&table, digest, "all", &all, all.bytes);
-    ram_table_heading(out, form, "Bits by role, in % of the role's parameters");
-    ram_table_print(&table, form, out);
+    ram_table_heading(out, markup, "Bits by role, in % of the role's parameters");
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
 }
 
@@ -181,7 +181,7 @@ static void put_meaning(struct ram_table *table, const struct ram_plan *plan, co
 }
 
 static void put_reasons(const struct ram_plan *plan, const struct digest *digest,
-                        enum ram_markup form, struct ram_buf *out)
+                        enum ram_markup markup, struct ram_buf *out)
 {
     struct ram_table table = {0};
 
@@ -202,14 +202,14 @@ static void put_reasons(const struct ram_plan *plan, const struct digest *digest
             ram_format_percent((double)r->parameters, (double)plan->totals.parameters).s);
         put_meaning(&table, plan, r->name);
     }
-    ram_table_heading(out, form, "Why");
-    ram_table_print(&table, form, out);
+    ram_table_heading(out, markup, "Why");
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
 }
 
 /* Two distributions: a stack of experts has one width, whatever its experts would have got. */
 static void put_experts(const struct ram_plan *plan, const struct digest *digest,
-                        enum ram_markup form, struct ram_buf *out)
+                        enum ram_markup markup, struct ram_buf *out)
 {
     const json_t *const alone = json_object_get(plan->predicted, "per_expert");
     const json_t *const bytes = json_object_get(alone, "bytes");
@@ -230,12 +230,12 @@ static void put_experts(const struct ram_plan *plan, const struct digest *digest
     put_bit_cells(&table, digest->used_by, plan->expert_shares, plan->totals.parameters);
     ram_table_cell(&table, "%.2f", json_number_value(bits));
     ram_table_cell(&table, "%s", ram_format_binary((uint64_t)json_integer_value(bytes)).s);
-    ram_table_heading(out, form, "Experts, in % of all parameters");
-    ram_table_print(&table, form, out);
+    ram_table_heading(out, markup, "Experts, in % of all parameters");
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
 }
 
-static void put_units(const struct ram_plan *plan, enum ram_markup form, struct ram_buf *out)
+static void put_units(const struct ram_plan *plan, enum ram_markup markup, struct ram_buf *out)
 {
     static const char *const heads[] = {"unit",   ">tensors",   ">parameters", ">bits",
                                         ">group", ">composite", "reason",      ">size"};
@@ -260,8 +260,8 @@ static void put_units(const struct ram_plan *plan, enum ram_markup form, struct 
         ram_table_cell(&table, "%s", unit->reason);
         ram_table_cell(&table, "%s", ram_format_binary(unit->bytes).s);
     }
-    ram_table_heading(out, form, "Units");
-    ram_table_print(&table, form, out);
+    ram_table_heading(out, markup, "Units");
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
 }
 
@@ -323,7 +323,7 @@ static void put_fit(struct ram_table *table, const struct ram_plan *plan)
     put_bytes(table, plan, "  = weights", "budget_bytes", "left for the weight files");
 }
 
-static void put_facts(const struct ram_plan *plan, enum ram_markup form, struct ram_buf *out)
+static void put_facts(const struct ram_plan *plan, enum ram_markup markup, struct ram_buf *out)
 {
     const struct ram_plan_totals *const t = &plan->totals;
     const json_t *const low = json_object_get(plan->predicted, "max_2bit_percent");
@@ -333,8 +333,8 @@ static void put_facts(const struct ram_plan *plan, enum ram_markup form, struct 
     const json_t *const detected = json_object_get(plan->settings, "detected");
     struct ram_table table = {0};
 
-    ram_table_column(&table, form == RAM_MARKDOWN ? "plan" : "");
-    ram_table_column(&table, form == RAM_MARKDOWN ? plan->method : "");
+    ram_table_column(&table, markup == RAM_MARKDOWN ? "plan" : "");
+    ram_table_column(&table, markup == RAM_MARKDOWN ? plan->method : "");
     if (json_is_string(detected)) {
         put_fact(&table, "chosen");
         ram_table_cell(&table, "%s", json_string_value(detected));
@@ -379,7 +379,7 @@ static void put_facts(const struct ram_plan *plan, enum ram_markup form, struct 
         ram_table_cell(&table, "%.3g   nats/token, divergence from the original model",
                        json_number_value(kld));
     }
-    ram_table_print(&table, form, out);
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
 }
 
@@ -462,7 +462,7 @@ static json_t *plan_json(const struct ram_plan *plan, const struct digest *diges
     return root;
 }
 
-int ram_plan_describe(const struct ram_plan *plan, enum ram_markup form, bool units, char **out,
+int ram_plan_describe(const struct ram_plan *plan, enum ram_markup markup, bool units, char **out,
                       struct ram_err *err)
 {
     struct digest *const digest = ram_calloc(1, sizeof *digest, err);
@@ -471,19 +471,19 @@ int ram_plan_describe(const struct ram_plan *plan, enum ram_markup form, bool un
     int status = digest ? digest_plan(plan, digest, err) : RAM_ENOMEM;
     if (status)
         goto done;
-    if (form == RAM_JSON) {
+    if (markup == RAM_JSON) {
         status = ram_emit_text(plan_json(plan, digest, units), out, err);
         goto done;
     }
-    ram_buf_printf(&text, form == RAM_MARKDOWN ? "## %s: %s\n\n" : "%s: %s\n\n", plan->model_name,
+    ram_buf_printf(&text, markup == RAM_MARKDOWN ? "## %s: %s\n\n" : "%s: %s\n\n", plan->model_name,
                    plan->method);
-    put_facts(plan, form, &text);
-    put_roles(plan, digest, form, &text);
-    put_experts(plan, digest, form, &text);
-    put_reasons(plan, digest, form, &text);
-    status = ram_report_search(plan, form, &text, err);
+    put_facts(plan, markup, &text);
+    put_roles(plan, digest, markup, &text);
+    put_experts(plan, digest, markup, &text);
+    put_reasons(plan, digest, markup, &text);
+    status = ram_report_search(plan, markup, &text, err);
     if (units)
-        put_units(plan, form, &text);
+        put_units(plan, markup, &text);
     if (!status)
         status = ram_buf_take(&text, out, err);
     ram_buf_release(&text);

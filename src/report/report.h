@@ -19,15 +19,16 @@ struct ram_candidate {
 /* What the checkpoint contains, and its sizes under uniform quantisation. tensors: one line for
  * each tensor, too. */
 int ram_report_manifest(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
-                        size_t n_candidates, enum ram_markup form, bool tensors, char **out,
+                        size_t n_candidates, enum ram_markup markup, bool tensors, char **out,
                         struct ram_err *err);
 
 /* A table of candidates, each with the best uniform candidate of no more bytes. */
 int ram_report_compare(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
-                       size_t n_candidates, enum ram_markup form, char **out, struct ram_err *err);
+                       size_t n_candidates, enum ram_markup markup, char **out,
+                       struct ram_err *err);
 
 /* Plans of method budget, from small to large. */
 int ram_report_family(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
-                      size_t n_candidates, enum ram_markup form, char **out, struct ram_err *err);
+                      size_t n_candidates, enum ram_markup markup, char **out, struct ram_err *err);
 
 #endif

@@ -82,16 +82,16 @@ static void tell(const struct ram_score *score, const char *name, struct ram_buf
 }
 
 int ram_report_scores(const struct ram_score *const *scores, const char *const *names,
-                      const struct ram_pairing *pairings, size_t n, enum ram_markup form,
+                      const struct ram_pairing *pairings, size_t n, enum ram_markup markup,
                       char **out, struct ram_err *err)
 {
     const struct ram_comparison all = {scores, names, pairings, n};
     struct ram_buf buf = {0};
 
-    if (n == 1 && form == RAM_JSON)
+    if (n == 1 && markup == RAM_JSON)
         return ram_score_text(scores[0], out, err);
-    if (n > 1 || form != RAM_TEXT)
-        return ram_report_comparison(&all, form, out, err);
+    if (n > 1 || markup != RAM_TEXT)
+        return ram_report_comparison(&all, markup, out, err);
     tell(scores[0], names[0], &buf);
     return ram_buf_take(&buf, out, err);
 }

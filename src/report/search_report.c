@@ -53,7 +53,7 @@ static void put_trial(struct ram_table *table, const char *what, const struct tr
     ram_table_cell(table, "%+.3f", from->error > 0 ? 100 * (trial->error / from->error - 1) : 0.0);
 }
 
-int ram_report_search(const struct ram_plan *plan, enum ram_markup form, struct ram_buf *out,
+int ram_report_search(const struct ram_plan *plan, enum ram_markup markup, struct ram_buf *out,
                       struct ram_err *err)
 {
     static const char *const heads[] = {"", ">t2", ">t8", ">t16", ">bytes", ">squared error, %"};
@@ -85,10 +85,10 @@ int ram_report_search(const struct ram_plan *plan, enum ram_markup form, struct 
         shown++;
     }
     free(trials);
-    ram_table_heading(out, form, "Search for thresholds");
-    ram_table_print(&table, form, out);
+    ram_table_heading(out, markup, "Search for thresholds");
+    ram_table_print(&table, markup, out);
     ram_table_release(&table);
     ram_buf_printf(out, "\n%s%zu tried; shown are the best distinct ones in no more bytes.\n",
-                   form == RAM_MARKDOWN ? "" : "  ", n);
+                   markup == RAM_MARKDOWN ? "" : "  ", n);
     return RAM_OK;
 }

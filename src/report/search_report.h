@@ -10,7 +10,7 @@ struct ram_text ram_threshold_text(const json_t *thresholds, const char *key);
 
 /* A section, if the plan's thresholds were searched for: where the search began, what it chose,
  * and the best it tried, of those with one outcome the first. */
-int ram_report_search(const struct ram_plan *plan, enum ram_markup form, struct ram_buf *out,
+int ram_report_search(const struct ram_plan *plan, enum ram_markup markup, struct ram_buf *out,
                       struct ram_err *err);
 
 #endif

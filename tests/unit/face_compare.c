@@ -40,13 +40,13 @@ static void add(struct set *set, const char *name, const char *path, const char 
     set->names[set->n++] = name;
 }
 
-static char *describe(struct set *set, enum ram_markup form)
+static char *describe(struct set *set, enum ram_markup markup)
 {
     struct ram_err err = {0};
     char *text = NULL;
 
-    if (ram_scores_describe((const struct ram_score *const *)set->scores, set->names, set->n, form,
-                            &text, &err))
+    if (ram_scores_describe((const struct ram_score *const *)set->scores, set->names, set->n,
+                            markup, &text, &err))
         fail_msg("%s", err.message);
     return text;
 }
@@ -57,9 +57,9 @@ static void release(struct set *set)
         ram_score_free(set->scores[i]);
 }
 
-static void check_says(struct set *set, enum ram_markup form, const char *const *says)
+static void check_says(struct set *set, enum ram_markup markup, const char *const *says)
 {
-    char *text = describe(set, form);
+    char *text = describe(set, markup);
 
     for (size_t i = 0; says[i]; i++)
         if (!strstr(text, says[i]))
