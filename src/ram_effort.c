@@ -31,10 +31,9 @@ static int best_uniform(const struct ram_manifest *manifest, uint64_t bytes, str
     int status = RAM_OK;
 
     *out = NULL;
-    for (size_t i = 0; i < (size_t)RAM_N_BITS * RAM_N_GROUPS && !status; i++) {
-        const struct ram_allocate_opts opts = {.method = "uniform",
-                                               .bits = ram_bits_grid[i / RAM_N_GROUPS],
-                                               .group = ram_group_grid[i % RAM_N_GROUPS]};
+    for (const struct ram_form *form = ram_forms; form < RAM_FORM_16 && !status; form++) {
+        const struct ram_allocate_opts opts = {
+            .method = "uniform", .bits = form->bits, .group = form->group};
         struct ram_plan *plan = NULL;
         struct ram_plan_totals totals;
         status = ram_allocate_unsigned(manifest, &opts, &plan, err);
@@ -54,15 +53,12 @@ static int best_uniform(const struct ram_manifest *manifest, uint64_t bytes, str
 }
 
 static void forms_of(const struct ram_plan *plan, const struct ram_model *model,
-                     struct ram_affine *as_if)
+                     struct ram_storage *as_if)
 {
     for (size_t u = 1; u < model->n_units; u++) {
         const struct ram_unit *unit = ram_plan_find(plan, model->units[u].name);
-        if (unit && unit->bits < 16)
-            as_if[u] = (struct ram_affine){.bits = unit->bits,
-                                           .group = unit->group,
-                                           .profile = RAM_PROFILE_GPU,
-                                           .scale_type = RAM_SCALE_BF16};
+        if (unit && unit->form != RAM_FORM_16)
+            as_if[u] = (struct ram_storage){.form = unit->form};
     }
 }
 
@@ -70,7 +66,7 @@ static void forms_of(const struct ram_plan *plan, const struct ram_model *model,
 
 /* Forms of the best uniform width, [model->n_units]; NULL: there is none. */
 static int uniform_forms(const struct ram_manifest *manifest, const struct ram_model *model,
-                         uint64_t bytes, struct ram_affine **as_if, struct ram_self_check *out,
+                         uint64_t bytes, struct ram_storage **as_if, struct ram_self_check *out,
                          struct ram_err *err)
 {
     struct ram_plan *plan = NULL;
@@ -101,7 +97,7 @@ static int held_out(const struct ram_model *model, const struct ram_probe_opts *
 }
 
 static int check(const struct ram_model *source, const struct ram_model *written,
-                 const struct ram_affine *as_if, const struct ram_probe_opts *opts,
+                 const struct ram_storage *as_if, const struct ram_probe_opts *opts,
                  const struct ram_exec *exec, struct ram_self_check *out, struct ram_err *err)
 {
     struct ram_synthetic what;
@@ -123,7 +119,7 @@ int ram_self_check(const char *dir, const struct ram_ckpt *source,
                    struct ram_self_check *out, struct ram_err *err)
 {
     struct ram_model *original = NULL, *written = NULL;
-    struct ram_affine *as_if = NULL;
+    struct ram_storage *as_if = NULL;
     struct ram_ckpt *result = NULL;
     struct ram_plan_totals totals;
     struct ram_exec exec;

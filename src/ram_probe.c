@@ -42,8 +42,8 @@ static int put(struct ram_manifest *manifest, const struct ram_model *model,
         "{s:s, s:{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:i}, s:o, s:o}", "tier", tier, "settings",
         "encoder", "search", "tokens", opts->text ? "text" : "synthetic", "sequences",
         (json_int_t)what->n, "length", (json_int_t)what->length, "rounds", (json_int_t)what->rounds,
-        "seed", (json_int_t)what->seed, "bits", found->bits, "group", RAM_PROBE_GROUP, "joint",
-        ram_json_real(found->joint), "units", units_json(model, found->alpha));
+        "seed", (json_int_t)what->seed, "bits", found->form->bits, "group", found->form->group,
+        "joint", ram_json_real(found->joint), "units", units_json(model, found->alpha));
     if (!all)
         return ram_fail(err, RAM_ENOMEM, "no memory for sensitivities");
     json_decref(manifest->sensitivities);
@@ -54,7 +54,7 @@ static int put(struct ram_manifest *manifest, const struct ram_model *model,
 static int put_fine(struct ram_manifest *manifest, const struct ram_model *model,
                     const struct ram_sensitivities *found, struct ram_err *err)
 {
-    json_t *fine = json_pack("{s:i, s:o, s:o}", "bits", found->bits, "joint",
+    json_t *fine = json_pack("{s:i, s:o, s:o}", "bits", found->form->bits, "joint",
                              ram_json_real(found->joint), "units", units_json(model, found->alpha));
 
     return fine && json_object_set_new(manifest->sensitivities, "fine", fine) == 0
@@ -65,14 +65,10 @@ static int put_fine(struct ram_manifest *manifest, const struct ram_model *model
 static json_t *curve_json(const struct ram_curve *curve)
 {
     json_t *out = json_object();
-    char key[16];
 
-    for (size_t b = 0; out && b < RAM_N_BITS; b++)
-        for (size_t g = 0; g < RAM_N_GROUPS; g++) {
-            snprintf(key, sizeof key, "%dg%d", ram_bits_grid[b], ram_group_grid[g]);
-            if (isfinite(curve->ratio[b][g]))
-                json_object_set_new(out, key, ram_json_real(curve->ratio[b][g]));
-        }
+    for (size_t i = 0; out && i < RAM_N_FORMS; i++)
+        if (isfinite(curve->ratio[i]))
+            json_object_set_new(out, ram_forms[i].id, ram_json_real(curve->ratio[i]));
     return out;
 }
 
@@ -140,8 +136,9 @@ static int add_sensitivities(struct ram_manifest *manifest, const struct ram_mod
     const struct ram_synthetic what = ram_probe_tokens(opts, sparse);
     uint32_t *tokens = ram_calloc(what.n * what.length, sizeof *tokens, err);
     const struct ram_sequences on = {tokens, what.n, what.length};
-    struct ram_sensitivities found = {
-        .bits = RAM_PROBE_BITS, .alpha = ram_calloc(model->n_units, sizeof *found.alpha, err)};
+    struct ram_sensitivities found = {.form = ram_form_find(RAM_PROBE_FORM),
+                                      .alpha =
+                                          ram_calloc(model->n_units, sizeof *found.alpha, err)};
 
     int status =
         tokens && found.alpha ? ram_synthetic_tokens(model, &what, exec, tokens, err) : RAM_ENOMEM;
@@ -150,7 +147,7 @@ static int add_sensitivities(struct ram_manifest *manifest, const struct ram_mod
     if (!status)
         status = put(manifest, model, &what, opts, &found, err);
     if (!status && sparse && opts->tier == RAM_TIER_KL) {
-        found.bits = RAM_PROBE_FINE_BITS;
+        found.form = ram_form_find(RAM_PROBE_FINE_FORM);
         status = ram_sensitivities(model, on, opts->tier, exec, &found, err);
         if (!status)
             status = put_fine(manifest, model, &found, err);

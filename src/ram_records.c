@@ -11,10 +11,8 @@
 #include <string.h>
 
 /* From most to fewest bytes, as a ladder to measure methods by. */
-static const struct {
-    int bits, group;
-} ladder[] = {{16, 0}, {8, 64}, {8, 128}, {6, 64}, {6, 128}, {5, 64}, {5, 128},
-              {4, 32}, {4, 64}, {4, 128}, {3, 64}, {3, 128}, {2, 32}, {2, 64}};
+static const char *const ladder[] = {"16",   "8g64", "8g128", "6g64", "6g128", "5g64", "5g128",
+                                     "4g32", "4g64", "4g128", "3g64", "3g128", "2g32", "2g64"};
 
 struct candidates {
     struct ram_candidate *items;
@@ -101,17 +99,13 @@ static int add_ladder(struct candidates *candidates, const struct ram_manifest *
                       const struct ram_allocate_opts *opts, struct ram_err *err)
 {
     struct ram_allocate_opts own = own_options(ram_method_find("uniform"), opts);
-    char label[32];
 
     for (size_t i = 0; i < sizeof ladder / sizeof *ladder; i++) {
-        own.bits = ladder[i].bits;
-        own.group = ladder[i].group;
+        const struct ram_form *const form = ram_form_find(ladder[i]);
+        own.bits = form->bits;
+        own.group = form->group;
         own.keep_embeddings = opts->keep_embeddings;
-        if (own.bits == 16)
-            snprintf(label, sizeof label, "16-bit");
-        else
-            snprintf(label, sizeof label, "%d-bit g%d", own.bits, own.group);
-        int status = add(candidates, manifest, &own, label, true, err);
+        int status = add(candidates, manifest, &own, form->label, true, err);
         /* The published baseline twice: the methods keep embeddings at 16 bits, and much of what
          * they gain over plain uniform comes from that. */
         if (!status && own.bits == 4 && own.group == 128 && !own.keep_embeddings) {

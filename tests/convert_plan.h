@@ -12,6 +12,11 @@ struct width {
     int bits, group;
 };
 
+static inline const struct ram_form *form_of_width(struct width w)
+{
+    return w.bits == 16 ? RAM_FORM_16 : ram_form_of(w.bits, w.group);
+}
+
 /* The width of a unit, from any of the targets it decides. */
 typedef struct width choose_width(const struct ram_target *target, void *user);
 
@@ -64,8 +69,7 @@ static inline struct ram_plan *plan_for(const struct ram_layout *layout, choose_
                                       .role = "other",
                                       .layer = -1,
                                       .members = 1,
-                                      .bits = w.bits,
-                                      .group = w.bits == 16 ? 0 : w.group,
+                                      .form = form_of_width(w),
                                       .reason = "default"};
         }
         plan_count(plan, unit, target);

@@ -12,15 +12,15 @@ kern: base
 codec: base kern
 arch: base
 ckpt: base arch kern codec
-record: base
+record: base codec
 text: base arch
 infer: base arch kern codec ckpt
 analyze: base arch kern codec ckpt record
-allocate: base arch record
+allocate: base arch codec record
 convert: base arch codec ckpt record
 evaluate: base infer record text
 probe: base arch kern codec ckpt infer record text
-report: base arch record
+report: base arch codec record
 '
 breaches=$(mktemp)
 trap 'rm -f "$breaches"' EXIT

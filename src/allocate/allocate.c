@@ -45,9 +45,9 @@ int ram_predict_error(struct ram_problem *problem, struct ram_err *err)
         return ram_fail(err, RAM_ENOMEM, "no memory for a prediction");
     for (size_t i = 0; i < plan->n_units; i++) {
         const struct ram_unit *const unit = &plan->units[i];
-        if (problem->cases[i].skip && unit->bits == 16)
+        if (problem->cases[i].skip && unit->form == RAM_FORM_16)
             continue;
-        error += ram_case_error(problem, i, unit->bits, unit->group);
+        error += ram_case_error(problem, i, unit->form);
         energy += ram_case_energy(problem, i);
     }
     if (isnan(error))

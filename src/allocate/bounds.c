@@ -9,13 +9,11 @@
 #include "allocate/budget_size.h"
 #include "allocate/rules.h"
 
-/* Bits below which no method takes the unit; 16: it is never quantised. */
+/* Bits below which no method takes a unit that the user leaves to it; 16: it is never quantised. */
 static int least_bits(const struct ram_problem *problem, size_t i, bool budget)
 {
     const struct ram_case *c = &problem->cases[i];
 
-    if (c->user_bits)
-        return c->user_bits;
     if (!c->quantizable || c->skip || c->is_untouchable)
         return 16;
     if (budget ? c->role == RAM_ROLE_ROUTER : c->is_protected)
@@ -25,17 +23,17 @@ static int least_bits(const struct ram_problem *problem, size_t i, bool budget)
     return budget && c->is_embedding ? RAM_BUDGET_EMBEDDING_FLOOR : 2;
 }
 
-/* The smallest size of a unit at this width or a larger one; larger groups take fewer bytes. */
-static uint64_t least_bytes(const struct ram_problem *problem, size_t i, int bits)
+/* The smallest size of a unit in a form that it may have. */
+static uint64_t least_bytes(const struct ram_problem *problem, size_t i, bool budget)
 {
     const struct ram_unit *unit = &problem->plan->units[i];
-    const struct ram_case *c = &problem->cases[i];
-    uint64_t least = ram_unit_bytes(unit, 16, 0);
+    const struct ram_form *user = problem->cases[i].user_form;
+    const int bits = least_bits(problem, i, budget);
+    uint64_t least = ram_unit_bytes(unit, user ? user : RAM_FORM_16);
 
-    for (size_t g = 0; bits < 16 && g < RAM_N_GROUPS; g++) {
-        const int group = c->user_bits && c->user_group ? c->user_group : ram_group_grid[g];
-        const uint64_t bytes = ram_unit_bytes(unit, bits, group);
-        if (bytes < least)
+    for (size_t k = 0; !user && k < RAM_N_FORMS; k++) {
+        const uint64_t bytes = ram_unit_bytes(unit, &ram_forms[k]);
+        if (ram_forms[k].bits >= bits && bytes < least)
             least = bytes;
     }
     return least;
@@ -56,8 +54,8 @@ int ram_allocate_bounds(const struct ram_manifest *manifest, const struct ram_al
         status = ram_budget_bytes(&problem, &out->budget, err);
     out->smallest = out->largest = ram_budget_headers(&problem, out->budget);
     for (size_t i = 0; i < problem.plan->n_units; i++) {
-        out->smallest += least_bytes(&problem, i, least_bits(&problem, i, budget));
-        out->largest += ram_unit_bytes(&problem.plan->units[i], 16, 0);
+        out->smallest += least_bytes(&problem, i, budget);
+        out->largest += ram_unit_bytes(&problem.plan->units[i], RAM_FORM_16);
     }
     if (!status && budget && out->budget < out->smallest)
         status = ram_budget_too_small(&problem, out->budget, out->smallest, err);

@@ -17,14 +17,10 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    N_OPTIONS = RAM_N_BITS * RAM_N_GROUPS + 1, /* the last one is 16 bits */
-    MAX_ROUNDS = 16
-};
+enum { MAX_ROUNDS = 16 };
 
 /* The relative squared error from which 2 bits are not used: 9 dB below the weights. Predictions
  * are made from probes at 3 bits, and for larger errors the divergence is no longer linear. */
@@ -34,39 +30,24 @@ static const double worst_2bit_error = 0.126;
  * ratios come from matrices that their probe stores almost exactly, and from damaged manifests. */
 #define WORST_ERROR 1e9
 
-/*
- * The squared error of an encoder divided by that of rounding to nearest, by (bits, group). The
- * errors in the manifest, which are of rounding to nearest, are multiplied by it. search: measured
- * on normal weights (bench_codec_search). gptq: used only where the manifest has no error curves;
- * medians of the curves of tiny-qwen3's layers. An embedding is looked up, so that no H of its
- * inputs exists, and its error is taken to be that of search.
- */
-static const struct encoder_gain {
-    const char *name;
-    double gain[RAM_N_BITS][RAM_N_GROUPS];
-} encoder_gains[] = {
-    {"rtn", {{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}},
-    {"search",
-     {{.667, .653, .608},
-      {.706, .739, .730},
-      {.727, .787, .813},
-      {.710, .790, .848},
-      {.683, .777, .841},
-      {.434, .512, .581}}},
-    {"gptq",
-     {{.239, .251, .232},
-      {.233, .256, .257},
-      {.237, .266, .279},
-      {.231, .269, .290},
-      {.230, .266, .283},
-      {.145, .170, .185}}},
-};
-enum { RTN, SEARCH, GPTQ };
+/* The encoders, by what they leave of the errors in the manifest, which are of rounding to nearest.
+ * gptq: used only where the manifest has no error curves. An embedding is looked up, so that no H
+ * of its inputs exists, and its error is taken to be that of search. */
+enum encoder { RTN, SEARCH, GPTQ, N_ENCODERS };
+static const char *const encoder_names[N_ENCODERS] = {"rtn", "search", "gptq"};
+
+static double gain_of_encoder(enum encoder encoder, const struct ram_form *form)
+{
+    const double gain = encoder == SEARCH ? form->search_gain
+                        : encoder == GPTQ ? form->gptq_gain
+                                          : 1;
+    return gain > 0 ? gain : 1;
+}
 
 struct budget {
     struct ram_problem *problem;
-    const struct encoder_gain *encoder;
-    const json_t *curves;        /* measured errors of widths with this encoder, by unit; or NULL */
+    enum encoder encoder;
+    const json_t *curves;        /* measured errors of forms with this encoder, by unit; or NULL */
     uint64_t bytes;              /* the budget: of all weight files */
     uint64_t fixed;              /* bytes of headers and of units that have no choice */
     struct ram_divergence given; /* predicted divergence of units whose width the user set */
@@ -74,39 +55,34 @@ struct budget {
     size_t *unit_of;             /* [n_items] the unit of each item */
     struct ram_item *items;      /* [n_items] */
     struct ram_unit_cost *costs; /* [n_items] */
-    /* [n_items, N_OPTIONS] */
+    /* [n_items, RAM_N_FORMS] */
     struct ram_option *options;
-    double *errors;       /* e of each option, as in divergence.h */
-    unsigned char *width; /* the index of each option in the grid of (bits, group) */
+    double *errors;                /* e of each option, as in divergence.h */
+    const struct ram_form **forms; /* of each option, in the order of the table */
 };
 
 /* ---- the options of a unit -------------------------------------------------------------- */
 
-static double gain_of(const struct budget *b, size_t i, size_t bits, size_t group)
+static double gain_of(const struct budget *b, size_t i, const struct ram_form *form)
 {
-    const bool looked_up = b->encoder == &encoder_gains[GPTQ] && b->problem->cases[i].is_embedding;
-    return (looked_up ? &encoder_gains[SEARCH] : b->encoder)->gain[bits][group];
+    const bool looked_up = b->encoder == GPTQ && b->problem->cases[i].is_embedding;
+    return gain_of_encoder(looked_up ? SEARCH : b->encoder, form);
 }
 
 /* The same for the error of the weights themselves, which the veto of 2 bits looks at. gptq lowers
  * the error of a layer's output, not that of its weights: there, search is the better estimate. */
-static double weights_gain(const struct budget *b, size_t k)
+static double weights_gain(const struct budget *b, const struct ram_form *form)
 {
-    const struct encoder_gain *encoder =
-        b->encoder == &encoder_gains[GPTQ] ? &encoder_gains[SEARCH] : b->encoder;
-    return encoder->gain[k / RAM_N_GROUPS][k % RAM_N_GROUPS];
+    return gain_of_encoder(b->encoder == GPTQ ? SEARCH : b->encoder, form);
 }
 
-/* The error e of unit i at option k of the grid: measured by the curves if there are any, otherwise
- * from its sum of squared errors. NAN if the option does not exist for this unit. */
-static double error_of(const struct budget *b, size_t i, size_t k, double squares)
+/* The error e of unit i in a form: measured by the curves if there are any, otherwise from its sum
+ * of squared errors. NAN if the form does not exist for this unit. */
+static double error_of(const struct budget *b, size_t i, const struct ram_form *form,
+                       double squares)
 {
     const json_t *curve = json_object_get(b->curves, b->problem->plan->units[i].name);
-    char key[16];
-
-    snprintf(key, sizeof key, "%dg%d", ram_bits_grid[k / RAM_N_GROUPS],
-             ram_group_grid[k % RAM_N_GROUPS]);
-    const json_t *ratio = isnan(squares) ? NULL : json_object_get(curve, key);
+    const json_t *ratio = isnan(squares) ? NULL : json_object_get(curve, form->id);
     return json_is_number(ratio) ? fmax(0, json_number_value(ratio))
                                  : ram_unit_error(b->problem, i, squares);
 }
@@ -128,7 +104,7 @@ static const char *fixed_reason(const struct ram_problem *problem, size_t i)
 {
     const struct ram_case *c = &problem->cases[i];
 
-    if (c->user_bits)
+    if (c->user_form)
         return "user";
     if (!c->quantizable || c->skip)
         return c->skip ? c->skip : "protected";
@@ -139,7 +115,7 @@ static int add_options(struct budget *b, size_t i, struct ram_err *err)
 {
     struct ram_problem *problem = b->problem;
     const struct ram_unit *unit = &problem->plan->units[i];
-    const size_t first = b->n_items * N_OPTIONS;
+    const size_t first = b->n_items * RAM_N_FORMS;
     size_t n = 0;
 
     b->costs[b->n_items] = ram_unit_cost(problem, i);
@@ -147,19 +123,18 @@ static int add_options(struct budget *b, size_t i, struct ram_err *err)
         return ram_fail(err, RAM_EFORMAT,
                         "unit %s was not measured: analyze the checkpoint with --probe first",
                         unit->name);
-    for (size_t k = 0; k + 1 < N_OPTIONS; k++) {
-        const int bits = ram_bits_grid[k / RAM_N_GROUPS], group = ram_group_grid[k % RAM_N_GROUPS];
-        const double nearest = ram_case_error(problem, i, bits, group);
-        const double gain = gain_of(b, i, k / RAM_N_GROUPS, k % RAM_N_GROUPS);
-        const double error = error_of(b, i, k, nearest * gain);
-        if (!(error < WORST_ERROR) || floor_reason(problem, i, bits, nearest * weights_gain(b, k)))
+    for (const struct ram_form *form = ram_forms; form < RAM_FORM_16; form++) {
+        const double nearest = ram_case_error(problem, i, form);
+        const double error = error_of(b, i, form, nearest * gain_of(b, i, form));
+        if (!(error < WORST_ERROR) ||
+            floor_reason(problem, i, form->bits, nearest * weights_gain(b, form)))
             continue;
-        b->options[first + n].bytes = ram_unit_bytes(unit, bits, group);
+        b->options[first + n].bytes = ram_unit_bytes(unit, form);
         b->errors[first + n] = error;
-        b->width[first + n++] = (unsigned char)k;
+        b->forms[first + n++] = form;
     }
-    b->options[first + n].bytes = ram_unit_bytes(unit, 16, 0);
-    b->width[first + n++] = N_OPTIONS - 1;
+    b->options[first + n].bytes = ram_unit_bytes(unit, RAM_FORM_16);
+    b->forms[first + n++] = RAM_FORM_16;
     b->items[b->n_items] = (struct ram_item){b->options + first, n};
     b->unit_of[b->n_items++] = i;
     return RAM_OK;
@@ -171,21 +146,19 @@ static void add(struct ram_divergence *sums, struct ram_unit_cost cost, double e
     sums->flips += cost.flips * error;
 }
 
-/* Adds the predicted divergence of a unit at the width that it has in the plan. False if that is
+/* Adds the predicted divergence of a unit in the form that it has in the plan. False if that is
  * not known: the unit was not measured, or its error is out of range. */
 static bool add_given(struct budget *b, size_t i)
 {
     const struct ram_unit *unit = &b->problem->plan->units[i];
     const struct ram_unit_cost cost = ram_unit_cost(b->problem, i);
-    const int bits = ram_bits_index(unit->bits), group = ram_group_index(unit->group);
 
-    if (unit->bits == 16)
+    if (unit->form == RAM_FORM_16)
         return true;
-    if (bits < 0 || group < 0 || isnan(cost.smooth))
+    if (isnan(cost.smooth))
         return false;
-    const double squares = ram_case_error(b->problem, i, unit->bits, unit->group) *
-                           gain_of(b, i, (size_t)bits, (size_t)group);
-    const double error = error_of(b, i, (size_t)(bits * RAM_N_GROUPS + group), squares);
+    const double squares = ram_case_error(b->problem, i, unit->form) * gain_of(b, i, unit->form);
+    const double error = error_of(b, i, unit->form, squares);
     if (!(error < WORST_ERROR))
         return false;
     add(&b->given, cost, error);
@@ -201,10 +174,10 @@ static int build(struct budget *b, struct ram_err *err)
     b->items = ram_calloc(n, sizeof *b->items, err);
     b->unit_of = ram_calloc(n, sizeof *b->unit_of, err);
     b->costs = ram_calloc(n, sizeof *b->costs, err);
-    b->options = ram_calloc(n, N_OPTIONS * sizeof *b->options, err);
-    b->errors = ram_calloc(n, N_OPTIONS * sizeof *b->errors, err);
-    b->width = ram_calloc(n, N_OPTIONS, err);
-    if (!b->items || !b->unit_of || !b->costs || !b->options || !b->errors || !b->width)
+    b->options = ram_calloc(n, RAM_N_FORMS * sizeof *b->options, err);
+    b->errors = ram_calloc(n, RAM_N_FORMS * sizeof *b->errors, err);
+    b->forms = ram_calloc(n, RAM_N_FORMS * sizeof(const struct ram_form *), err);
+    if (!b->items || !b->unit_of || !b->costs || !b->options || !b->errors || !b->forms)
         return RAM_ENOMEM;
     for (size_t i = 0; !status && i < n; i++) {
         const struct ram_case *c = &problem->cases[i];
@@ -213,10 +186,9 @@ static int build(struct budget *b, struct ram_err *err)
             status = add_options(b, i, err);
             continue;
         }
-        ram_decide_unit(problem, i, c->user_bits ? c->user_bits : 16, c->user_group, reason);
-        b->fixed += ram_unit_bytes(&problem->plan->units[i], problem->plan->units[i].bits,
-                                   problem->plan->units[i].group);
-        /* A width that the user set does not change the choice of the others, but it belongs to the
+        ram_decide_unit(problem, i, c->user_form ? c->user_form : RAM_FORM_16, reason);
+        b->fixed += ram_unit_bytes(&problem->plan->units[i], problem->plan->units[i].form);
+        /* A form that the user set does not change the choice of the others, but it belongs to the
          * prediction, as far as the unit was measured. */
         (void)add_given(b, i);
     }
@@ -230,7 +202,7 @@ static struct ram_divergence sums_of(const struct budget *b, const size_t *choic
     struct ram_divergence sums = b->given;
 
     for (size_t k = 0; k < b->n_items; k++)
-        add(&sums, b->costs[k], b->errors[k * N_OPTIONS + choice[k]]);
+        add(&sums, b->costs[k], b->errors[k * RAM_N_FORMS + choice[k]]);
     return sums;
 }
 
@@ -240,7 +212,7 @@ static void price(struct budget *b, double flips)
     for (size_t k = 0; k < b->n_items; k++) {
         const double slope = ram_divergence_slope(b->costs[k], flips);
         for (size_t o = 0; o < b->items[k].n; o++)
-            b->options[k * N_OPTIONS + o].cost = slope * b->errors[k * N_OPTIONS + o];
+            b->options[k * RAM_N_FORMS + o].cost = slope * b->errors[k * RAM_N_FORMS + o];
     }
 }
 
@@ -291,14 +263,11 @@ static int choose(struct budget *b, size_t *choice, struct ram_choice *result, s
 static const char *reason_of(const struct budget *b, size_t item, size_t chosen)
 {
     const size_t i = b->unit_of[item];
-    const unsigned first = b->width[item * N_OPTIONS];
+    const int lowest = b->forms[item * RAM_N_FORMS]->bits;
 
-    if (chosen > 0 || first == N_OPTIONS - 1)
+    if (chosen > 0 || lowest == 16 || lowest == ram_forms->bits)
         return "budget";
-    const int lowest = ram_bits_grid[first / RAM_N_GROUPS];
-    if (lowest == 2)
-        return "budget";
-    const double error = ram_case_error(b->problem, i, 2, 32);
+    const double error = ram_case_error(b->problem, i, ram_forms);
     const char *reason = floor_reason(b->problem, i, lowest - 1, error);
     return reason ? reason : floor_reason(b->problem, i, 2, error) ? "veto-2bit" : "budget";
 }
@@ -306,35 +275,29 @@ static const char *reason_of(const struct budget *b, size_t item, size_t chosen)
 static void decide_items(struct budget *b, const size_t *choice)
 {
     for (size_t k = 0; k < b->n_items; k++) {
-        const unsigned w = b->width[k * N_OPTIONS + choice[k]];
-        const bool whole = w == N_OPTIONS - 1;
-        ram_decide_unit(b->problem, b->unit_of[k], whole ? 16 : ram_bits_grid[w / RAM_N_GROUPS],
-                        whole ? 0 : ram_group_grid[w % RAM_N_GROUPS], reason_of(b, k, choice[k]));
+        const struct ram_form *const form = b->forms[k * RAM_N_FORMS + choice[k]];
+        ram_decide_unit(b->problem, b->unit_of[k], form, reason_of(b, k, choice[k]));
     }
 }
 
-/* The divergence of the best uniform width that fits the budget, for comparison, and
- * its name. Units that do not have that option take the next one. */
-static double best_uniform(const struct budget *b, size_t *choice, char name[16])
+/* The divergence of the best uniform form that fits the budget, for comparison, and the form
+ * itself. Units that do not have that option take the next one. */
+static double best_uniform(const struct budget *b, size_t *choice, const struct ram_form **out)
 {
     double best = INFINITY;
 
-    for (unsigned w = 0; w < N_OPTIONS; w++) {
+    for (const struct ram_form *form = ram_forms; form <= RAM_FORM_16; form++) {
         uint64_t bytes = b->fixed;
         for (size_t k = 0; k < b->n_items; k++) {
             choice[k] = 0;
-            while (choice[k] < b->items[k].n && b->width[k * N_OPTIONS + choice[k]] < w)
+            while (choice[k] < b->items[k].n && b->forms[k * RAM_N_FORMS + choice[k]] < form)
                 choice[k]++;
             bytes += b->items[k].options[choice[k]].bytes;
         }
         const double cost = bytes <= b->bytes ? ram_divergence(sums_of(b, choice)) : INFINITY;
         if (cost < best) {
             best = cost;
-            if (w + 1 < N_OPTIONS)
-                snprintf(name, 16, "%d-bit g%d", ram_bits_grid[w / RAM_N_GROUPS],
-                         ram_group_grid[w % RAM_N_GROUPS]);
-            else
-                snprintf(name, 16, "16-bit");
+            *out = form;
         }
     }
     return best;
@@ -347,8 +310,8 @@ static int describe(const struct budget *b, size_t *choice, const struct ram_cho
     const bool probed = b->problem->manifest->sensitivities != NULL;
     const double gap = result->bound > 0 ? result->cost / result->bound - 1 : 0;
     const struct ram_divergence sums = sums_of(b, choice);
-    char name[16] = "";
-    const double uniform = best_uniform(b, choice, name);
+    const struct ram_form *best = NULL;
+    const double uniform = best_uniform(b, choice, &best);
     const char *on = json_string_value(json_object_get(
         json_object_get(b->problem->manifest->sensitivities, "settings"), "tokens"));
     const char *tier = !probed ? "weights only: relative squared error, not nats"
@@ -358,7 +321,8 @@ static int describe(const struct budget *b, size_t *choice, const struct ram_cho
     int status =
         ram_json_put(plan->settings, "budget_bytes", json_integer((json_int_t)b->bytes), err);
     if (!status)
-        status = ram_json_put(plan->settings, "encoder", json_string(b->encoder->name), err);
+        status =
+            ram_json_put(plan->settings, "encoder", json_string(encoder_names[b->encoder]), err);
     if (!status)
         status = ram_json_put(plan->settings, "tier", json_string(tier), err);
     if (!plan->predicted)
@@ -372,8 +336,8 @@ static int describe(const struct budget *b, size_t *choice, const struct ram_cho
     if (!status && isfinite(uniform))
         status = ram_json_put(plan->predicted, probed ? "kld_uniform" : "cost_uniform",
                               ram_json_real(uniform), err);
-    if (!status && isfinite(uniform))
-        status = ram_json_put(plan->predicted, "uniform", json_string(name), err);
+    if (!status && best)
+        status = ram_json_put(plan->predicted, "uniform", json_string(best->label), err);
     if (!status)
         status = ram_json_put(plan->predicted, "optimality_gap", ram_json_real(fmax(0, gap)), err);
     if (!status)
@@ -382,18 +346,19 @@ static int describe(const struct budget *b, size_t *choice, const struct ram_cho
     return status ? status : ram_predict_error(b->problem, err);
 }
 
-/* NULL: there is none of that name. */
-static const struct encoder_gain *find_encoder(const char *name)
+/* N_ENCODERS: there is none of that name. */
+static enum encoder find_encoder(const char *name)
 {
-    for (size_t i = 0; i < sizeof encoder_gains / sizeof *encoder_gains; i++)
-        if (!strcmp(name ? name : "rtn", encoder_gains[i].name))
-            return &encoder_gains[i];
-    return NULL;
+    enum encoder found = RTN;
+
+    while (name && found < N_ENCODERS && strcmp(name, encoder_names[found]) != 0)
+        found++;
+    return found;
 }
 
 bool ram_budget_encoder_known(const char *name)
 {
-    return find_encoder(name) != NULL;
+    return find_encoder(name) != N_ENCODERS;
 }
 
 static int solve(struct budget *b, struct ram_err *err)
@@ -461,6 +426,6 @@ int ram_decide_budget(struct ram_problem *problem, const struct ram_method *meth
     free(b.costs);
     free(b.options);
     free(b.errors);
-    free(b.width);
+    free(b.forms);
     return status;
 }

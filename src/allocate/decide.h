@@ -1,4 +1,4 @@
-/* decide.h - from a composite score to a width: the first rule that applies decides. */
+/* decide.h - from a composite score to a form: the first rule that applies decides. */
 #ifndef RAM_ALLOCATE_DECIDE_H
 #define RAM_ALLOCATE_DECIDE_H
 
@@ -10,7 +10,7 @@ struct ram_thresholds {
 };
 
 struct ram_verdict {
-    int bits;
+    const struct ram_form *form;
     const char *reason;
 };
 

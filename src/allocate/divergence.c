@@ -41,7 +41,8 @@ struct ram_unit_cost ram_unit_cost(const struct ram_problem *problem, size_t uni
         return (struct ram_unit_cost){(double)problem->plan->units[unit].parameters, 0};
     const double coarse = probed(json_object_get(all, "units"), name);
     const double fine = probed(json_object_get(json_object_get(all, "fine"), "units"), name);
-    const double e = ram_unit_error(problem, unit, ram_case_error(problem, unit, FINE_BITS, GROUP));
+    const double e =
+        ram_unit_error(problem, unit, ram_case_error(problem, unit, ram_form_of(FINE_BITS, GROUP)));
     return isnan(fine) || !(e > 0 && e < 1) ? (struct ram_unit_cost){coarse, 0}
                                             : from_probes(coarse, fine, e);
 }
@@ -49,7 +50,7 @@ struct ram_unit_cost ram_unit_cost(const struct ram_problem *problem, size_t uni
 double ram_unit_error(const struct ram_problem *problem, size_t unit, double squares)
 {
     const double one = problem->manifest->sensitivities
-                           ? ram_case_error(problem, unit, COARSE_BITS, GROUP)
+                           ? ram_case_error(problem, unit, ram_form_of(COARSE_BITS, GROUP))
                            : ram_case_energy(problem, unit);
 
     return one > 0 || isnan(one) ? squares / one : 0;

@@ -11,7 +11,7 @@
 struct ram_method {
     const char *name;
     const char *what; /* one line for people */
-    /* Gives every unit bits, group and reason (ram_decide_unit); adds to the plan's settings all
+    /* Gives every unit form and reason (ram_decide_unit); adds to the plan's settings all
      * that the decision was based on, and adds its predictions to `predicted`. */
     int (*decide)(struct ram_problem *problem, const struct ram_method *method,
                   struct ram_err *err);

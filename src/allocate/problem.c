@@ -9,20 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-int ram_default_group(int bits)
+const struct ram_form *ram_default_form(int bits)
 {
     /* The published choices for 2, 4, 8; for the widths that the publications lack, the group that
      * costs least, since more bits do more than smaller groups (docs/notebook.md). */
-    switch (bits) {
-    case 2:
-        return 32;
-    case 8:
-        return 64;
-    case 16:
-        return 0;
-    default:
-        return 128;
-    }
+    const int group = bits == 2 ? 32 : bits == 8 ? 64 : bits == 16 ? 0 : 128;
+
+    return ram_form_of(bits, group);
 }
 
 /* ---- grouping ----------------------------------------------------------------------------- */
@@ -138,7 +131,7 @@ static int fill_unit(struct ram_problem *problem, size_t i, struct ram_err *err)
     unit->layer = c->first->layer;
     unit->members = c->n_members;
     unit->stored_size = c->first->stored_size;
-    unit->bits = 16;
+    unit->form = RAM_FORM_16;
     unit->reason = "default";
     if (!unit->name || !unit->role)
         return RAM_ENOMEM;
@@ -237,17 +230,16 @@ void ram_problem_release(struct ram_problem *problem)
     *problem = (struct ram_problem){0};
 }
 
-/* ---- what a width costs in accuracy -------------------------------------------------------- */
+/* ---- what a form costs in accuracy --------------------------------------------------------- */
 
-/* What an entry would lose: with the group that its rows can hold. */
-static double entry_error(const struct ram_entry *entry, int bits, int group)
+/* What an entry would lose. An entry of a manifest from elsewhere may have no figure for a form
+ * that does not fit its rows; then that of the form's fallback counts. */
+static double entry_error(const struct ram_entry *entry, const struct ram_form *form)
 {
-    const int b = ram_bits_index(bits);
-    int g = ram_group_index(group);
-
-    while (g > 0 && isnan(entry->errors[b][g]))
-        g--;
-    return entry->errors[b][g];
+    while (isnan(entry->errors[ram_form_index(form)]) && form->fallback &&
+           form->fallback != RAM_FORM_16)
+        form = form->fallback;
+    return entry->errors[ram_form_index(form)];
 }
 
 /* Sums over the members that have a figure, scaled to the parameters of all. */
@@ -256,17 +248,17 @@ static double scaled(double sum, uint64_t parameters, uint64_t all)
     return parameters ? sum * ((double)all / (double)parameters) : NAN;
 }
 
-double ram_case_error(const struct ram_problem *problem, size_t i, int bits, int group)
+double ram_case_error(const struct ram_problem *problem, size_t i, const struct ram_form *form)
 {
     const struct ram_case *const c = &problem->cases[i];
     uint64_t parameters = 0;
     double sum = 0;
 
-    if (bits == 16)
+    if (form == RAM_FORM_16)
         return 0;
     for (size_t m = 0; m < c->n_members; m++) {
         const struct ram_entry *const entry = &problem->manifest->entries[c->members[m]];
-        const double error = entry->measured ? entry_error(entry, bits, group) : NAN;
+        const double error = entry->measured ? entry_error(entry, form) : NAN;
         if (isnan(error))
             continue;
         sum += error;
@@ -291,14 +283,19 @@ double ram_case_energy(const struct ram_problem *problem, size_t i)
     return scaled(sum, parameters, problem->plan->units[i].parameters);
 }
 
-void ram_decide_unit(struct ram_problem *problem, size_t i, int bits, int group, const char *reason)
+const struct ram_form *ram_unit_fit(const struct ram_unit *unit, const struct ram_form *form)
+{
+    for (size_t b = 0; b < unit->n_blocks; b++)
+        if (ram_form_fit(form, unit->blocks[b].cols) != RAM_FORM_16)
+            return form;
+    return RAM_FORM_16;
+}
+
+void ram_decide_unit(struct ram_problem *problem, size_t i, const struct ram_form *form,
+                     const char *reason)
 {
     struct ram_unit *const unit = &problem->plan->units[i];
-    bool fits = bits == 16;
 
-    for (size_t b = 0; !fits && b < unit->n_blocks; b++)
-        fits = ram_group_fit(unit->blocks[b].cols, group) > 0;
-    unit->bits = fits ? bits : 16;
-    unit->group = fits ? group : 0;
-    unit->reason = fits ? reason : "row-size";
+    unit->form = ram_unit_fit(unit, form);
+    unit->reason = unit->form == form ? reason : "row-size";
 }

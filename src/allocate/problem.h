@@ -3,7 +3,7 @@
  *
  * The units of the plan and the cases of the problem correspond to each other, in the same order: a
  * unit is the decision, a case is what is known. A method is a function that gives every unit its
- * bits, group and reason, and reads only the problem.
+ * form and reason, and reads only the problem.
  */
 #ifndef RAM_ALLOCATE_PROBLEM_H
 #define RAM_ALLOCATE_PROBLEM_H
@@ -17,14 +17,14 @@ struct ram_case {
     const size_t *members; /* numbers of its entries in the manifest */
     size_t n_members;
     const struct ram_entry *first;
-    enum ram_role role;        /* as the first says */
-    const char *skip;          /* the reason it is never scored: "1d", "tiny", ...; or NULL */
-    bool quantizable;          /* the output format has a quantised form for it */
-    bool is_embedding;         /* token embedding or head */
-    bool is_protected;         /* 16 bits in the scored methods, */
-    bool is_untouchable;       /* and even in uniform: norms, vision towers, ... */
-    bool is_sensitive;         /* 8 bits at least */
-    int user_bits, user_group; /* --set; 0: none */
+    enum ram_role role;  /* as the first says */
+    const char *skip;    /* the reason it is never scored: "1d", "tiny", ...; or NULL */
+    bool quantizable;    /* the output format has a quantised form for it */
+    bool is_embedding;   /* token embedding or head */
+    bool is_protected;   /* 16 bits in the scored methods, */
+    bool is_untouchable; /* and even in uniform: norms, vision towers, ... */
+    bool is_sensitive;   /* 8 bits at least */
+    const struct ram_form *user_form; /* --set; NULL: none */
 };
 
 struct ram_problem {
@@ -43,18 +43,22 @@ int ram_problem_init(struct ram_problem *problem, const struct ram_manifest *man
 /* The plan is not freed. */
 void ram_problem_release(struct ram_problem *problem);
 
-/* The group that goes with a width unless something else is asked for. */
-int ram_default_group(int bits);
+/* The form that goes with a width of codes unless a group is asked for. NULL: no form has it. */
+const struct ram_form *ram_default_form(int bits);
 
-/* Sum of squared errors of a unit at a width, of the members that were measured, scaled to all by
+/* Sum of squared errors of a unit in a form, of the members that were measured, scaled to all by
  * parameters. 0 at 16 bits, NAN if the manifest does not say. */
-double ram_case_error(const struct ram_problem *problem, size_t i, int bits, int group);
+double ram_case_error(const struct ram_problem *problem, size_t i, const struct ram_form *form);
 
 /* Sum of squared weights of a unit, likewise. */
 double ram_case_energy(const struct ram_problem *problem, size_t i);
 
-/* Gives unit i its width. A group that no row of the unit can hold leaves it at 16 bits. */
-void ram_decide_unit(struct ram_problem *problem, size_t i, int bits, int group,
+/* The form that a unit can have: this one, if it or a fallback fits some rows of the unit, or else
+ * RAM_FORM_16. */
+const struct ram_form *ram_unit_fit(const struct ram_unit *unit, const struct ram_form *form);
+
+/* Gives unit i its form. One that fits no row of the unit leaves it at 16 bits. */
+void ram_decide_unit(struct ram_problem *problem, size_t i, const struct ram_form *form,
                      const char *reason);
 
 #endif

@@ -6,7 +6,6 @@
 #include "arch/name.h"
 #include "base/rx.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +22,7 @@ struct list {
 struct setting {
     const char *text; /* as the user wrote it */
     struct ram_rx *rx;
-    int bits, group;
+    const struct ram_form *form;
     bool used;
 };
 
@@ -78,30 +77,29 @@ static bool listed(const struct list *list, const struct ram_case *c)
     return false;
 }
 
-/* "BITS" or "BITSgGROUP" */
-static bool parse_width(const char *text, int *bits, int *group)
+/* The id of a form, "4g64", or a width of codes, "4". */
+static const struct ram_form *parse_form(const char *text)
 {
-    int used = 0, used_group = 0;
+    const struct ram_form *const form = ram_form_find(text);
+    char *end;
 
-    if (sscanf(text, "%3d%n", bits, &used) != 1 || !strchr("0123456789", *text))
-        return false;
-    *group = ram_default_group(*bits);
-    text += used;
-    if (*text == 'g' && sscanf(text, "g%3d%n", group, &used_group) == 1)
-        text += used_group;
-    return !*text && ram_width_valid(*bits, *group);
+    if (form || !strchr("0123456789", *text))
+        return form;
+    const long bits = strtol(text, &end, 10);
+    return *end || bits > RAM_MAX_BITS ? NULL : ram_default_form((int)bits);
 }
 
 /* 'REGEX=BITS[gGROUP]'; the last '=' counts, since an expression may hold one. */
 static int parse_setting(struct setting *set, const char *text, struct ram_err *err)
 {
     const char *const equals = strrchr(text, '=');
+    char widths[RAM_FORM_TEXT], groups[RAM_FORM_TEXT];
 
-    if (!equals || equals == text || !parse_width(equals + 1, &set->bits, &set->group))
+    set->form = equals ? parse_form(equals + 1) : NULL;
+    if (!set->form || equals == text)
         return ram_fail(err, RAM_EUSAGE,
-                        "'%s' is not REGEX=BITS[gGROUP] with bits 2, 3, 4, 5, 6, 8 or 16 and "
-                        "group 32, 64 or 128",
-                        text);
+                        "'%s' is not REGEX=BITS[gGROUP] with bits %s and group %s, or bits 16",
+                        text, ram_form_bits_text(widths), ram_form_groups_text(groups));
     char *const pattern = strndup(text, (size_t)(equals - text));
     if (!pattern)
         return ram_fail(err, RAM_ENOMEM, "no memory for a rule");
@@ -159,17 +157,23 @@ void ram_rules_free(struct ram_rules *rules)
     free(rules);
 }
 
+const struct ram_form *ram_router_form(const char *model_type)
+{
+    int bits = 0, group = 0;
+
+    return ram_family_router(model_type, &bits, &group) ? ram_form_of(bits, group) : NULL;
+}
+
 void ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram_case *c)
 {
     const bool router = c->role == RAM_ROLE_ROUTER;
-    int bits = 0, group;
 
     c->is_embedding = c->role == RAM_ROLE_EMBED || c->role == RAM_ROLE_HEAD;
     c->is_untouchable = listed(&rules->always, c) || (rules->defaults && c->role == RAM_ROLE_NORM);
     c->is_protected = c->is_untouchable || listed(&rules->scored_only, c) ||
                       (rules->defaults && (c->is_embedding || router));
     c->is_sensitive = listed(&rules->sensitive, c);
-    if (router && ram_family_router(model_type, &bits, &group) && bits == 16) {
+    if (router && ram_router_form(model_type) == RAM_FORM_16) {
         c->quantizable = false;
         c->is_protected = c->is_untouchable = true;
     }
@@ -178,8 +182,7 @@ void ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram
         if (!matches(set->rx, c))
             continue;
         set->used = true;
-        c->user_bits = set->bits;
-        c->user_group = set->group;
+        c->user_form = set->form;
         break;
     }
 }

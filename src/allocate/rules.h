@@ -23,4 +23,11 @@ int ram_rules_check_used(const struct ram_rules *rules, struct ram_err *err);
 /* The lists as the plan's settings record them. */
 json_t *ram_rules_json(const struct ram_rules *rules, const char *which);
 
+/*
+ * What stock mlx_lm.convert does with a router when everything else becomes uniform: a form of its
+ * own (qwen3_moe: 8g64), or 16 bits where the router is a plain array that has no quantised form
+ * (GLM). NULL: it is a matrix like others.
+ */
+const struct ram_form *ram_router_form(const char *model_type);
+
 #endif

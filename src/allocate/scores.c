@@ -28,7 +28,7 @@ static const double headroom = 0.2;    /* beyond 0 and 1, in the span */
 
 bool ram_case_is_scored(const struct ram_case *c)
 {
-    return !c->skip && c->quantizable && !c->is_protected && !c->user_bits;
+    return !c->skip && c->quantizable && !c->is_protected && !c->user_form;
 }
 
 static double axis_value(const struct ram_entry *entry, int metric)

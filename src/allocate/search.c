@@ -15,7 +15,7 @@ static const double grid16[] = {0.75, 0.80, 0.85, 0.90, 0.95};
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* Bytes and error of a unit at each width that thresholds can give it. */
+/* Bytes and error of a unit at each width that thresholds can give it: that of ram_default_form. */
 enum { W2, W4, W8, W16, N_WIDTHS };
 static const int widths[N_WIDTHS] = {2, 4, 8, 16};
 
@@ -45,22 +45,19 @@ static int fill_costs(struct search *search, struct ram_err *err)
         const struct ram_case *const c = &problem->cases[i];
         if (!ram_case_is_scored(c)) {
             search->others +=
-                ram_unit_bytes(&plan->units[i], c->user_bits ? c->user_bits : 16, c->user_group);
+                ram_unit_bytes(&plan->units[i], c->user_form ? c->user_form : RAM_FORM_16);
             continue;
         }
         for (int w = 0; w < N_WIDTHS; w++) {
-            const int group = ram_default_group(widths[w]);
-            bool fits = false;
-            for (size_t b = 0; b < plan->units[i].n_blocks; b++)
-                fits |= ram_group_fit(plan->units[i].blocks[b].cols, group) > 0;
-            const int bits = fits ? widths[w] : 16;
-            search->costs[i].bytes[w] = ram_unit_bytes(&plan->units[i], bits, group);
-            search->costs[i].error[w] = ram_case_error(problem, i, bits, group);
+            const struct ram_form *const form =
+                ram_unit_fit(&plan->units[i], ram_default_form(widths[w]));
+            search->costs[i].bytes[w] = ram_unit_bytes(&plan->units[i], form);
+            search->costs[i].error[w] = ram_case_error(problem, i, form);
             if (isnan(search->costs[i].error[w]))
                 return ram_fail(err, RAM_EUSAGE,
                                 "a search needs the squared errors of every width, and the "
                                 "manifest has none for %s at %d bits in groups of %d",
-                                plan->units[i].name, bits, group);
+                                plan->units[i].name, form->bits, form->group);
         }
     }
     return RAM_OK;
@@ -77,7 +74,7 @@ static struct total try(const struct search *search, const struct ram_thresholds
             continue;
         const struct ram_verdict v = ram_decide(t, c, search->scoring->units[i].composite,
                                                 ram_low_score(search->scoring, i));
-        const int w = v.bits == 2 ? W2 : v.bits == 4 ? W4 : v.bits == 8 ? W8 : W16;
+        const int bits = v.form->bits, w = bits == 2 ? W2 : bits == 4 ? W4 : bits == 8 ? W8 : W16;
         total.bytes += search->costs[i].bytes[w];
         total.error += search->costs[i].error[w];
     }

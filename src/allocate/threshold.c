@@ -80,17 +80,16 @@ static void decide_alone(struct ram_problem *problem, const struct ram_scoring *
             double score;
             const struct ram_verdict v =
                 decide_member(scoring, thresholds, c, u, c->members[m], &score);
-            const int group = c->user_bits ? c->user_group : ram_default_group(v.bits);
             const bool free = !c->skip && c->quantizable && !c->is_protected;
-            /* Rows that hold no group: the unit shows it. */
-            const int bits = c->n_members == 1 ? plan->units[u].bits : v.bits;
-            struct ram_share *const share = &plan->expert_shares[ram_share_index(bits)];
+            /* Rows that hold no codes: the unit shows it. */
+            const struct ram_form *const form = c->n_members == 1 ? plan->units[u].form : v.form;
+            struct ram_share *const share = &plan->expert_shares[form->bits];
             share->parameters += parameters;
             share->tensors++;
             for (int s = 0; s < entry->n_stored; s++)
-                alone->bytes +=
-                    ram_stored_bytes(&entry->stored[s], entry->stored_size, bits, group);
-            alone->bits += (double)bits * (double)parameters;
+                alone->bytes += ram_form_bytes(form, entry->stored[s].rows, entry->stored[s].cols,
+                                               (size_t)entry->stored_size);
+            alone->bits += (double)form->bits * (double)parameters;
             alone->low += free && score <= max_2bit_score ? parameters : 0;
             alone->high += !free || score >= max_16bit_score ? parameters : 0;
         }
@@ -167,8 +166,8 @@ static int put_settings(struct ram_problem *problem, const struct ram_method *me
                                  ram_json_real(t->t8), "t16", ram_json_real(t->t16))},
         {"weights",
          json_pack("{sf sf sf sf}", "svd", w[0], "kurtosis", w[1], "output", w[2], "error", w[3])},
-        {"groups", json_pack("{si si si}", "2", ram_default_group(2), "4", ram_default_group(4),
-                             "8", ram_default_group(8))},
+        {"groups", json_pack("{si si si}", "2", ram_default_form(2)->group, "4",
+                             ram_default_form(4)->group, "8", ram_default_form(8)->group)},
         {"norm", json_string(norms[scoring->norm])},
         {"votes", json_integer((json_int_t)scoring->n_votes)},
         {"axes", scoring->norm == RAM_NORM_FIXED ? json_null() : axes_json(scoring)},
@@ -206,8 +205,7 @@ int ram_decide_by_score(struct ram_problem *problem, const struct ram_method *me
         const struct ram_case *const c = &problem->cases[i];
         const struct ram_verdict v =
             ram_decide(&thresholds, c, scoring.units[i].composite, ram_low_score(&scoring, i));
-        ram_decide_unit(problem, i, v.bits,
-                        c->user_bits ? c->user_group : ram_default_group(v.bits), v.reason);
+        ram_decide_unit(problem, i, v.form, v.reason);
         plan->units[i].scored = !c->skip && !isnan(scoring.units[i].composite);
         plan->units[i].scores = scoring.units[i];
     }

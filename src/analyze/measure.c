@@ -5,7 +5,6 @@
 #include "analyze/noise.h"
 #include "analyze/recon.h"
 #include "analyze/spectrum.h"
-#include "codec/affine.h"
 #include "codec/distance.h"
 #include "codec/float.h"
 #include "record/plan.h"
@@ -18,13 +17,11 @@
 /* Weights of a row block: in f32 half of a typical second-level cache. */
 enum { BLOCK = 1 << 17 };
 
-typedef double error_table[RAM_N_BITS][RAM_N_GROUPS];
-
 /* What one row block leaves behind. */
 struct part {
     struct ram_moments moments;
     double recon, noise[2];
-    error_table errors;
+    double errors[RAM_N_FORMS];
 };
 
 /* One walk over a view, block by block. */
@@ -67,11 +64,6 @@ static void cast(const struct ram_source *source, float *w, size_t n)
         ram_float_round(to == RAM_BF16 ? RAM_FLOAT_BF16 : RAM_FLOAT_F16, w, n);
 }
 
-static enum ram_scale_type scale_type(enum ram_dtype stored)
-{
-    return stored == RAM_F16 ? RAM_SCALE_F16 : stored == RAM_F32 ? RAM_SCALE_F32 : RAM_SCALE_BF16;
-}
-
 static int walk_block(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
     const struct walk *walk = ctx;
@@ -93,20 +85,20 @@ static int walk_block(void *ctx, size_t i, unsigned worker, struct ram_err *err)
         status =
             ram_noise_block(walk->noise, w, row, rows, w + walk->step * cols, part->noise, err);
     if (go_on && walk->errors) {
+        enum ram_scale_type scales = RAM_SCALE_BF16;
+        ram_dtype_scales(source->stored_dtype, &scales);
         cast(source, w, rows * cols);
-        ram_affine_errors(RAM_PROFILE_GPU, scale_type(source->stored_dtype), w, rows, cols,
-                          part->errors);
+        ram_form_errors(scales, w, rows, cols, part->errors);
     }
     if (walk->job->frugal)
         ram_view_forget(walk->job->ckpt, &walk->view, row, rows);
     return status;
 }
 
-static void add_errors(error_table into, error_table from)
+static void add_errors(double into[RAM_N_FORMS], const double from[RAM_N_FORMS])
 {
-    for (size_t b = 0; b < RAM_N_BITS; b++)
-        for (size_t g = 0; g < RAM_N_GROUPS; g++)
-            into[b][g] += from[b][g];
+    for (size_t i = 0; i < RAM_N_FORMS; i++)
+        into[i] += from[i];
 }
 
 /* Fills walk->parts and folds them into *sum, in order. */
@@ -282,24 +274,26 @@ static bool stored_as_scored(const struct ram_source *source)
            same_view(&source->view, &source->stored[0].view);
 }
 
-/* A group that does not divide the rows counts as the one that the output would fall back to; a
- * matrix that no group fits stays as it is, without an error. */
-static void fold_groups(error_table into, bool fits[RAM_N_GROUPS], error_table sums, size_t cols)
+/* A form that does not fit the rows counts as the one that the output would fall back to; a matrix
+ * that no form fits stays as it is, without an error. */
+static void fold_forms(double into[RAM_N_FORMS], bool fits[RAM_N_FORMS],
+                       const double sums[RAM_N_FORMS], size_t cols)
 {
-    for (size_t g = 0; g < RAM_N_GROUPS; g++) {
-        const int fit = ram_group_index(ram_group_fit(cols, ram_group_grid[g]));
-        fits[g] = fits[g] || fit >= 0;
-        for (size_t b = 0; b < RAM_N_BITS && fit >= 0; b++)
-            into[b][g] += sums[b][fit];
+    for (size_t i = 0; i < RAM_N_FORMS; i++) {
+        const struct ram_form *const fit = ram_form_fit(&ram_forms[i], cols);
+        if (fit == RAM_FORM_16)
+            continue;
+        fits[i] = true;
+        into[i] += sums[ram_form_index(fit)];
     }
 }
 
 /* entry->errors, from the first walk if it saw what is stored. */
-static int measure_errors(const struct ram_measure *job, struct walk *walk, error_table seen,
+static int measure_errors(const struct ram_measure *job, struct walk *walk, const double *seen,
                           struct ram_entry *entry, struct ram_err *err)
 {
     const struct ram_source *source = job->source;
-    bool fits[RAM_N_GROUPS] = {false};
+    bool fits[RAM_N_FORMS] = {false};
     int status = RAM_OK;
 
     memset(entry->errors, 0, sizeof entry->errors);
@@ -318,11 +312,11 @@ static int measure_errors(const struct ram_measure *job, struct walk *walk, erro
             walk->view.first += k * stored->block_stride;
             status = run_walk(walk, &sum, err);
         }
-        fold_groups(entry->errors, fits, sum.errors, stored->view.cols);
+        fold_forms(entry->errors, fits, sum.errors, stored->view.cols);
     }
-    for (size_t g = 0; g < RAM_N_GROUPS; g++)
-        for (size_t b = 0; b < RAM_N_BITS && !fits[g]; b++)
-            entry->errors[b][g] = NAN;
+    for (size_t i = 0; i < RAM_N_FORMS; i++)
+        if (!fits[i])
+            entry->errors[i] = NAN;
     return status;
 }
 

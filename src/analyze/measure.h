@@ -1,9 +1,9 @@
 /*
  * measure.h - everything that is measured of one matrix, in two or three readings of its bytes.
  *
- * First reading: moments, `error`, sampled `output`, and the squared error of every (bits, group)
- * of the forms in which the output stores it; row blocks are cut by the shape alone and folded in
- * order. The other readings are the spectrum's, which multiplies the weights where they lie.
+ * First reading: moments, `error`, sampled `output`, and the squared error of every form in which
+ * the output could store it; row blocks are cut by the shape alone and folded in order. The other
+ * readings are the spectrum's, which multiplies the weights where they lie.
  */
 #ifndef RAM_ANALYZE_MEASURE_H
 #define RAM_ANALYZE_MEASURE_H

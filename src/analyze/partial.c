@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_ERRORS = RAM_N_BITS * RAM_N_GROUPS, N_FIGURES = 9, N_ALL = N_FIGURES + N_ERRORS };
+enum { N_FIGURES = 9, N_ALL = N_FIGURES + RAM_N_FORMS };
 
 static void figures_of(struct ram_entry *entry, double *out[N_FIGURES])
 {

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/notes.h"
 #include "ckpt/names.h"
+#include "codec/form.h"
 
 enum {
     RAM_CKPT_MAX_DIMS = 8,
@@ -54,6 +55,10 @@ struct ram_dtype_info {
     bool is_weight; /* a floating type that we can widen to f32: F16 BF16 F32 F64 F8_E4M3 F8_E5M2 */
 };
 extern const struct ram_dtype_info ram_dtypes[RAM_N_DTYPES];
+
+/* The type of scales of weights that are stored as dtype. False, with *out unchanged: matrices of
+ * this type are not coded. */
+bool ram_dtype_scales(enum ram_dtype dtype, enum ram_scale_type *out);
 
 /* "[2, 3, 4]", for messages; returns text. */
 enum { RAM_SHAPE_TEXT = RAM_CKPT_MAX_DIMS * 22 + 3 };

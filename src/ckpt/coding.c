@@ -389,11 +389,11 @@ bool ram_coding_weights(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
         strlen(t->name) >= sizeof module)
         return true;
     snprintf(module, sizeof module, "%.*s", (int)(strlen(t->name) - strlen(own)), t->name);
-    if (ram_weight_find(&weight, ckpt, module, &ignored) || !weight.affine.bits)
+    if (ram_weight_find(&weight, ckpt, module, &ignored) || !weight.as.form)
         return true;
     out->weights = weight.blocks * weight.rows * weight.cols;
-    out->bits = weight.affine.bits;
-    out->group = weight.affine.group;
+    out->bits = weight.as.form->bits;
+    out->group = weight.as.form->group;
     return true;
 }
 

@@ -29,6 +29,14 @@ const struct ram_dtype_info ram_dtypes[RAM_N_DTYPES] = {
     [RAM_U64] = {"U64", 64, false},
 };
 
+bool ram_dtype_scales(enum ram_dtype dtype, enum ram_scale_type *out)
+{
+    if (dtype != RAM_BF16 && dtype != RAM_F16 && dtype != RAM_F32)
+        return false;
+    *out = dtype == RAM_BF16 ? RAM_SCALE_BF16 : dtype == RAM_F16 ? RAM_SCALE_F16 : RAM_SCALE_F32;
+    return true;
+}
+
 const char *ram_shape_text(const uint64_t *shape, int n_dims, char text[RAM_SHAPE_TEXT])
 {
     int at = snprintf(text, RAM_SHAPE_TEXT, "[");

@@ -36,8 +36,8 @@ static const json_t *quantization_of(const json_t *config)
     return NULL;
 }
 
-/* bits and group of a module: its own entry, else the default of the whole checkpoint. */
-static int read_settings(struct ram_affine *affine, const json_t *block, const char *module,
+/* The form of a module: that of its own entry, else the default of the whole checkpoint. */
+static int read_settings(const struct ram_form **form, const json_t *block, const char *module,
                          const char *where, struct ram_err *err)
 {
     const json_t *own = json_object_get(block, module);
@@ -55,41 +55,22 @@ static int read_settings(struct ram_affine *affine, const json_t *block, const c
     if (json_object_get(from, "group_size") &&
         ram_json_get_uint(from, "group_size", 128, &group, where, err))
         return err->status;
-    if (bits < 2 || bits == 7 || (group != 32 && group != 64 && group != 128))
+    *form = ram_form_of((int64_t)bits, (int64_t)group);
+    if (!*form)
         return ram_fail(err, RAM_EUNSUPPORTED,
                         "%s: %s: %" PRIu64 " bits in groups of %" PRIu64
                         " is not an MLX affine format",
                         where, module, bits, group);
-    affine->bits = (int)bits;
-    affine->group = (int)group;
     return RAM_OK;
-}
-
-static int find_scale_type(const struct ram_tensor *t, enum ram_scale_type *out, const char *where,
-                           struct ram_err *err)
-{
-    switch (t->dtype) {
-    case RAM_BF16:
-        *out = RAM_SCALE_BF16;
-        return RAM_OK;
-    case RAM_F16:
-        *out = RAM_SCALE_F16;
-        return RAM_OK;
-    case RAM_F32:
-        *out = RAM_SCALE_F32;
-        return RAM_OK;
-    default:
-        return ram_fail(err, RAM_EUNSUPPORTED, "%s: '%s' is %s, expected BF16, F16 or F32", where,
-                        t->name, ram_dtypes[t->dtype].name);
-    }
 }
 
 /* codes [..., cols * bits / 32], scales and biases [..., cols / group] belong together. */
 static int check_shapes(struct ram_weight *w, const char *where, struct ram_err *err)
 {
-    const struct ram_tensor *codes = w->codes, *scales = w->scales, *biases = w->biases;
+    const struct ram_tensor *codes = w->planes[0], *scales = w->planes[1], *biases = w->planes[2];
     const int n_dims = codes->n_dims, last = n_dims - 1;
-    const uint64_t bits = (uint64_t)w->affine.bits, group = (uint64_t)w->affine.group;
+    const struct ram_form *form = w->as.form;
+    const uint64_t bits = (uint64_t)form->bits, group = (uint64_t)form->group;
     char a[RAM_SHAPE_TEXT], b[RAM_SHAPE_TEXT];
     bool good = n_dims == 2 || n_dims == 3;
 
@@ -98,10 +79,10 @@ static int check_shapes(struct ram_weight *w, const char *where, struct ram_err 
     good = good && scales->n_dims == n_dims && scales->shape[last] <= SIZE_MAX / group / bits &&
            scales->shape[last] * group * bits == codes->shape[last] * 32;
     if (!good)
-        return ram_fail(
-            err, RAM_EFORMAT, "%s: '%s' %s and '%s' %s do not fit %d bits in groups of %d", where,
-            codes->name, ram_shape_text(codes->shape, codes->n_dims, a), scales->name,
-            ram_shape_text(scales->shape, scales->n_dims, b), w->affine.bits, w->affine.group);
+        return ram_fail(err, RAM_EFORMAT,
+                        "%s: '%s' %s and '%s' %s do not fit %d bits in groups of %d", where,
+                        codes->name, ram_shape_text(codes->shape, codes->n_dims, a), scales->name,
+                        ram_shape_text(scales->shape, scales->n_dims, b), form->bits, form->group);
     good = biases->n_dims == n_dims && biases->dtype == scales->dtype;
     for (int i = 0; good && i < n_dims; i++)
         good = biases->shape[i] == scales->shape[i];
@@ -120,21 +101,22 @@ static int find_affine(struct ram_weight *w, const struct ram_ckpt *ckpt, const 
 {
     const json_t *block = quantization_of(ckpt->config);
 
-    w->scales = find(ckpt, module, "scales");
-    w->biases = find(ckpt, module, "biases");
-    if (!w->scales)
+    const struct ram_tensor *const scales = w->planes[1] = find(ckpt, module, "scales");
+    w->planes[2] = find(ckpt, module, "biases");
+    if (!scales)
         return ram_fail(err, RAM_EFORMAT, "%s: '%s' is U32, but there is no '%s.scales'", ckpt->dir,
-                        w->codes->name, module);
+                        w->planes[0]->name, module);
     if (!block)
         return ram_fail(err, RAM_EFORMAT,
                         "%s: '%s' is quantised, but config.json has no \"quantization\"", ckpt->dir,
-                        w->codes->name);
-    int status = read_settings(&w->affine, block, module, ckpt->dir, err);
-    if (!status && !w->biases)
+                        w->planes[0]->name);
+    int status = read_settings(&w->as.form, block, module, ckpt->dir, err);
+    if (!status && !w->planes[2])
         status = ram_fail(err, RAM_EFORMAT, "%s: '%s' has no '%s.biases'", ckpt->dir,
-                          w->codes->name, module);
-    if (!status)
-        status = find_scale_type(w->scales, &w->affine.scale_type, ckpt->dir, err);
+                          w->planes[0]->name, module);
+    if (!status && !ram_dtype_scales(scales->dtype, &w->as.scale_type))
+        status = ram_fail(err, RAM_EUNSUPPORTED, "%s: '%s' is %s, expected BF16, F16 or F32",
+                          ckpt->dir, scales->name, ram_dtypes[scales->dtype].name);
     if (!status)
         status = check_shapes(w, ckpt->dir, err);
     return status;
@@ -151,7 +133,7 @@ int ram_weight_find(struct ram_weight *out, const struct ram_ckpt *ckpt, const c
     if (!t)
         return RAM_OK;
     if (t->dtype == RAM_U32) {
-        out->codes = t;
+        out->planes[0] = t;
         return find_affine(out, ckpt, module, err);
     }
     if (!ram_dtypes[t->dtype].is_weight)
@@ -178,39 +160,31 @@ static int read_floats(const struct ram_weight *weight, size_t row, size_t n, fl
 int ram_weight_read(const struct ram_weight *weight, size_t row, size_t n, float *out,
                     struct ram_err *err)
 {
-    const struct ram_affine *affine = &weight->affine;
+    const struct ram_storage *as = &weight->as;
+    const uint8_t *data[RAM_MAX_PLANES] = {NULL};
 
-    if (!affine->bits)
+    if (!as->form)
         return read_floats(weight, row, n, out, err);
     const size_t rows = weight->blocks * weight->rows;
     if (row > rows || n > rows - row)
         return ram_fail(err, RAM_EINTERNAL, "tensor '%s': rows %zu to %zu of %zu",
-                        weight->codes->name, row, row + n, rows);
-    const size_t code_size = ram_affine_code_size(affine, weight->cols);
-    const size_t scale_size = ram_affine_scale_size(affine, weight->cols);
-    ram_affine_decode(affine, weight->codes->data + row * code_size,
-                      weight->scales->data + row * scale_size,
-                      weight->biases->data + row * scale_size, n, weight->cols, out);
+                        weight->planes[0]->name, row, row + n, rows);
+    for (size_t k = 0; k < as->form->codec->n_planes; k++)
+        data[k] = weight->planes[k]->data + row * ram_storage_row_size(as, k, weight->cols);
+    ram_storage_decode(as, data, n, weight->cols, out);
     return RAM_OK;
-}
-
-static void forget_rows(const struct ram_ckpt *ckpt, const struct ram_tensor *t, size_t row,
-                        size_t n, size_t row_size)
-{
-    ram_map_forget(&ckpt->files[t->file].map, t->offset + row * row_size, n * row_size);
 }
 
 void ram_weight_forget(const struct ram_ckpt *ckpt, const struct ram_weight *weight, size_t row,
                        size_t n)
 {
-    const struct ram_affine *affine = &weight->affine;
+    const struct ram_form *form = weight->as.form;
 
-    if (!affine->bits) {
+    if (!form)
         ram_view_forget(ckpt, &weight->view, row, n);
-        return;
+    for (size_t k = 0; form && k < form->codec->n_planes; k++) {
+        const struct ram_tensor *t = weight->planes[k];
+        const size_t row_size = ram_storage_row_size(&weight->as, k, weight->cols);
+        ram_map_forget(&ckpt->files[t->file].map, t->offset + row * row_size, n * row_size);
     }
-    const size_t scale_size = ram_affine_scale_size(affine, weight->cols);
-    forget_rows(ckpt, weight->codes, row, n, ram_affine_code_size(affine, weight->cols));
-    forget_rows(ckpt, weight->scales, row, n, scale_size);
-    forget_rows(ckpt, weight->biases, row, n, scale_size);
 }

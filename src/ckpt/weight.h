@@ -6,7 +6,7 @@
 #define RAM_CKPT_WEIGHT_H
 
 #include "ckpt/ckpt.h"
-#include "codec/affine.h"
+#include "codec/form.h"
 
 struct ram_weight {
     size_t blocks, rows, cols; /* [blocks, rows, cols]; blocks = 1 for a plain matrix */
@@ -14,9 +14,9 @@ struct ram_weight {
     /* FP8 alone: the type that code x scale is rounded to, if it is BF16 or F16. transformers and
      * conversions store the product in the type of the model. */
     enum ram_dtype rounded;
-    /* MLX affine; bits = 0 for floats. */
-    struct ram_affine affine;
-    const struct ram_tensor *codes, *scales, *biases;
+    /* Codes; as.form is NULL for floats. MLX affine: weight, scales, biases. */
+    struct ram_storage as;
+    const struct ram_tensor *planes[RAM_MAX_PLANES];
 };
 
 /*
@@ -31,7 +31,7 @@ int ram_weight_find(struct ram_weight *out, const struct ram_ckpt *ckpt, const c
 int ram_weight_read(const struct ram_weight *weight, size_t row, size_t n, float *out,
                     struct ram_err *err);
 
-/* Releases the resident pages of those rows: codes, scales and biases, or floats. */
+/* Releases the resident pages of those rows: of every plane, or of floats. */
 void ram_weight_forget(const struct ram_ckpt *ckpt, const struct ram_weight *weight, size_t row,
                        size_t n);
 

@@ -11,12 +11,13 @@
 #ifndef RAM_CODEC_AFFINE_H
 #define RAM_CODEC_AFFINE_H
 
-#include "base/err.h"
-#include "codec/float.h"
-#include "kern/kern.h"
+#include "codec/form.h"
 
-/* Whether f is a valid form whose groups divide cols. */
-bool ram_affine_fits(const struct ram_affine *f, size_t cols);
+/* The codec of the table's forms; its planes are codes, scales and biases. */
+extern const struct ram_codec ram_affine_codec;
+
+/* What kernels take. The form is one of this codec. */
+struct ram_affine ram_affine_of(const struct ram_storage *as);
 
 /* Bytes of a row's codes, and of its scales (or biases). cols is a multiple of group. */
 size_t ram_affine_code_size(const struct ram_affine *f, size_t cols);
@@ -40,15 +41,12 @@ double ram_affine_block_error(const struct ram_affine *f, float sum, const float
 void ram_affine_decode(const struct ram_affine *f, const uint8_t *codes, const uint8_t *scales,
                        const uint8_t *biases, size_t n, size_t cols, float *w);
 
-/* How scales and biases are stored. */
-enum ram_float ram_affine_scale_float(const struct ram_affine *f);
-
 /*
- * Adds to sums[b][g] the squared error of every (bits, group) of the format's grid {2,3,4,5,6,8} x
- * {32,64,128} over n rows of w: exactly what _encode would return for these rows. A group that
- * does not divide cols is left out.
+ * Adds to sums[b][g] the squared error of every ram_kern_bits[b] and ram_kern_groups[g] over n rows
+ * of w: exactly what _encode would return for these rows. A group that does not divide cols is left
+ * out.
  */
 void ram_affine_errors(enum ram_profile profile, enum ram_scale_type type, const float *w, size_t n,
-                       size_t cols, double sums[6][3]);
+                       size_t cols, double sums[RAM_KERN_N_BITS][RAM_KERN_N_GROUPS]);
 
 #endif

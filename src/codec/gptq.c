@@ -64,7 +64,7 @@ static void put_row(const struct ram_gptq_rows *s, size_t row, uint8_t *line,
                     const struct ram_gptq_bytes *out)
 {
     const struct ram_affine *const form = &s->how->form;
-    const enum ram_float type = ram_affine_scale_float(form);
+    const enum ram_float type = ram_scale_float(form->scale_type);
     const size_t scale_row = ram_affine_scale_size(form, s->cols), size = ram_float_size(type);
 
     for (size_t j = 0; j < s->cols; j++)

@@ -133,7 +133,7 @@ static int multiply(const struct ram_gptq_rows *s, size_t n, size_t k, struct ra
 static void fit(const struct ram_gptq_rows *s, size_t row, const float *importance,
                 const struct ram_kern_tile *tile)
 {
-    const enum ram_float type = ram_affine_scale_float(tile->form);
+    const enum ram_float type = ram_scale_float(tile->form->scale_type);
     const size_t n = s->n - row < TILE ? s->n - row : TILE;
 
     for (size_t i = 0; i < n; i++) {

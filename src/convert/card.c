@@ -74,7 +74,7 @@ static void add_front_matter(struct ram_buf *buf, const struct ram_conversion *c
 struct role_row {
     const char *role;
     uint64_t modules, weights, bytes;
-    uint64_t by_bits[RAM_N_BITS + 1]; /* weights */
+    uint64_t by_bits[RAM_MAX_BITS + 1]; /* weights */
     double squared_error, squared;
 };
 
@@ -100,7 +100,7 @@ static size_t collect(const struct ram_conversion *c, struct role_row *rows)
         row->modules++;
         row->weights += weights;
         row->bytes += ram_out_module_bytes(c->outline, module);
-        row->by_bits[ram_share_index(module->quantized ? module->affine.bits : 16)] += weights;
+        row->by_bits[module->as.form->bits] += weights;
         if (module->quantized && c->results) {
             row->squared_error += c->results[m].squared_error;
             row->squared += c->results[m].squared;
@@ -114,11 +114,10 @@ static void add_widths(struct ram_buf *buf, const struct role_row *row)
 {
     bool first = true;
 
-    for (int b = 0; b <= RAM_N_BITS; b++) {
-        const int bits = b < RAM_N_BITS ? ram_bits_grid[b] : 16;
+    for (int b = 0; b <= RAM_MAX_BITS; b++) {
         if (!row->by_bits[b])
             continue;
-        ram_buf_printf(buf, "%s%d", first ? "" : ", ", bits);
+        ram_buf_printf(buf, "%s%d", first ? "" : ", ", b);
         if (row->by_bits[b] != row->weights)
             ram_buf_printf(buf, ": %.3g %%",
                            100.0 * (double)row->by_bits[b] / (double)row->weights);
@@ -161,7 +160,7 @@ static void add_table(struct ram_buf *buf, const struct ram_conversion *c)
         all.bytes += rows[i].bytes;
         all.squared_error += rows[i].squared_error;
         all.squared += rows[i].squared;
-        for (int b = 0; b <= RAM_N_BITS; b++)
+        for (int b = 0; b <= RAM_MAX_BITS; b++)
             all.by_bits[b] += rows[i].by_bits[b];
     }
     add_row(buf, &all);

@@ -1,8 +1,8 @@
 /*
- * encoder.h - the ways to choose codes, scales and biases for rows of weights.
+ * encoder.h - the ways to choose the codes of rows of weights.
  *
- * All of them write the same format, so that whatever reads MLX affine reads the result; they
- * differ in how small the error is and how long they take.
+ * Whatever reads a form reads what any of them wrote; they differ in how small the error is and how
+ * long they take.
  */
 #ifndef RAM_CONVERT_ENCODER_H
 #define RAM_CONVERT_ENCODER_H
@@ -21,9 +21,9 @@ struct ram_weight_encoder {
     size_t weight_bytes;
     /* Encodes n rows of w [n, cols]: the contract of ram_gptq_encode. factor is NULL where nothing
      * is known of the inputs, and for encoders that do not want to know. */
-    int (*encode)(const struct ram_affine *f, const struct ram_gptq_factor *factor, const float *w,
-                  size_t n, size_t cols, const struct ram_gptq_bytes *out, double *squared_error,
-                  struct ram_err *err);
+    int (*encode)(const struct ram_storage *as, const struct ram_gptq_factor *factor,
+                  const float *w, size_t n, size_t cols, uint8_t *const planes[RAM_MAX_PLANES],
+                  double *squared_error, struct ram_err *err);
 };
 
 /* name: NULL means "rtn". RAM_EUSAGE lists what there is. */

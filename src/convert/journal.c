@@ -24,9 +24,10 @@ uint64_t ram_outline_hash(const struct ram_outline *outline)
     }
     for (size_t m = 0; m < outline->n_modules; m++) {
         const struct ram_out_module *module = &outline->modules[m];
-        const int form[] = {module->quantized, module->affine.bits, module->affine.group,
-                            (int)module->affine.profile, (int)module->affine.scale_type};
-        h = ram_hash64(form, sizeof form, h);
+        const struct ram_form *form = module->as.form;
+        const int how[] = {(int)module->as.profile, (int)module->as.scale_type};
+        h = ram_hash64(form->id, strlen(form->id), h);
+        h = ram_hash64(how, sizeof how, h);
     }
     return h;
 }

@@ -13,24 +13,23 @@
 /* ---- quantization -----------------------------------------------------------------------------
  */
 
-static json_t *width(const struct ram_outline *outline, const struct ram_affine *affine)
+static json_t *width(const struct ram_form *form)
 {
-    const int bits = affine ? affine->bits : outline->bits;
-    const int group = affine ? affine->group : outline->group;
-    return json_pack("{s:i, s:i, s:s}", "group_size", group, "bits", bits, "mode", "affine");
+    return json_pack("{s:i, s:i, s:s}", "group_size", form->group, "bits", form->bits, "mode",
+                     "affine");
 }
 
-/* mlx_lm hands an entry's keys to the module's to_quantized: no other key may stand there. A module
- * that is not quantised has no entry; the absence of its scales says so. */
+/* The default is what most weights have, so that few modules need an entry of their own. mlx_lm
+ * hands an entry's keys to the module's to_quantized: no other key may stand there. A module that
+ * is not quantised has no entry; the absence of its scales says so. */
 static json_t *quantization(const struct ram_outline *outline)
 {
-    json_t *block = width(outline, NULL);
+    json_t *block = width(outline->usual);
 
     for (size_t i = 0; i < outline->n_modules && block; i++) {
         const struct ram_out_module *module = &outline->modules[i];
-        if (module->quantized &&
-            (module->affine.bits != outline->bits || module->affine.group != outline->group))
-            json_object_set_new(block, module->target->module, width(outline, &module->affine));
+        if (module->quantized && module->as.form != outline->usual)
+            json_object_set_new(block, module->target->module, width(module->as.form));
     }
     return block;
 }

@@ -1,6 +1,8 @@
 /* outline.c - see outline.h. Which file a tensor goes to is decided in shard.c. */
 #include "convert/outline.h"
 
+#include "codec/affine.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,11 +123,6 @@ static bool set_by_hand(const struct ram_unit *unit)
     return false;
 }
 
-static enum ram_scale_type scale_type(enum ram_dtype dtype)
-{
-    return dtype == RAM_F16 ? RAM_SCALE_F16 : dtype == RAM_F32 ? RAM_SCALE_F32 : RAM_SCALE_BF16;
-}
-
 static int decide(struct ram_out_module *module, enum ram_profile profile, struct ram_arena *arena,
                   struct ram_err *err)
 {
@@ -133,52 +130,48 @@ static int decide(struct ram_out_module *module, enum ram_profile profile, struc
     const struct ram_unit *unit = module->unit;
     const unsigned long long cols = (unsigned long long)module->cols;
 
-    if (unit->bits == 16)
+    module->as.form = RAM_FORM_16;
+    if (unit->form == RAM_FORM_16)
         return RAM_OK;
-    if (ram_bits_index(unit->bits) < 0 || ram_group_index(unit->group) < 0)
+    if (unit->form->codec != &ram_affine_codec)
         return ram_fail(err, RAM_EUSAGE,
-                        "%s: %d bits in groups of %d; MLX has 2, 3, 4, 5, 6 or 8 bits in groups "
-                        "of 32, 64 or 128, or 16 bits",
-                        unit->name, unit->bits, unit->group);
+                        "%s: the plan asks for form %s, which the format mlx does not have",
+                        unit->name, unit->form->id);
     if (!target->quantizable) {
         if (set_by_hand(unit))
             return ram_fail(err, RAM_EUSAGE,
                             "%s: the plan asks for %d bits, but mlx_lm has no quantised form of "
                             "%s; only 16 can be stored",
-                            unit->name, unit->bits, target->module);
+                            unit->name, unit->form->bits, target->module);
         module->fallback = ram_arena_printf(
-            arena, err, "16 bits instead of %d: mlx_lm has no quantised form of it", unit->bits);
+            arena, err, "16 bits instead of %d: mlx_lm has no quantised form of it",
+            unit->form->bits);
         return module->fallback ? RAM_OK : RAM_ENOMEM;
     }
-    if (target->dtype != RAM_BF16 && target->dtype != RAM_F16 && target->dtype != RAM_F32)
+    if (!ram_dtype_scales(target->dtype, &module->as.scale_type))
         return ram_fail(err, RAM_EUNSUPPORTED, "%s: scales of type %s cannot be stored",
                         target->module, ram_dtypes[target->dtype].name);
-    const int group = ram_group_fit(module->cols, unit->group);
-    if (group != unit->group) {
-        module->fallback =
-            group
-                ? ram_arena_printf(arena, err, "groups of %d instead of %d: rows have %llu weights",
-                                   group, unit->group, cols)
-                : ram_arena_printf(arena, err,
-                                   "16 bits instead of %d: no group divides rows of %llu weights",
-                                   unit->bits, cols);
-        if (!module->fallback)
-            return RAM_ENOMEM;
-    }
-    module->quantized = group != 0;
-    if (module->quantized)
-        module->affine = (struct ram_affine){.bits = unit->bits,
-                                             .group = group,
-                                             .profile = profile,
-                                             .scale_type = scale_type(target->dtype)};
-    return RAM_OK;
+    const struct ram_form *const fit = ram_form_fit(unit->form, module->cols);
+    module->as.form = fit;
+    module->as.profile = profile;
+    module->quantized = fit != RAM_FORM_16;
+    if (fit == unit->form)
+        return RAM_OK;
+    module->fallback =
+        module->quantized
+            ? ram_arena_printf(arena, err, "groups of %d instead of %d: rows have %llu weights",
+                               fit->group, unit->form->group, cols)
+            : ram_arena_printf(arena, err,
+                               "16 bits instead of %d: no group divides rows of %llu weights",
+                               unit->form->bits, cols);
+    return module->fallback ? RAM_OK : RAM_ENOMEM;
 }
 
 /* ---- its tensors ----------------------------------------------------------------------------- */
 
 size_t ram_out_module_tensors(const struct ram_out_module *module)
 {
-    return module->quantized ? 3 : 1;
+    return module->as.form->codec->n_planes;
 }
 
 uint64_t ram_out_module_bytes(const struct ram_outline *outline,
@@ -227,9 +220,9 @@ static int add_tensors(struct ram_outline *outline, size_t m, struct ram_err *er
             uint64_t *last = &tensor->shape[target->n_dims - 1];
             if (k == 0) {
                 tensor->dtype = RAM_U32;
-                *last = ram_affine_code_size(&module->affine, module->cols) / 4;
+                *last = ram_storage_row_size(&module->as, k, (size_t)module->cols) / 4;
             } else {
-                *last = module->cols / (uint64_t)module->affine.group;
+                *last = module->cols / (uint64_t)module->as.form->group;
             }
         }
         int status =
@@ -243,25 +236,20 @@ static int add_tensors(struct ram_outline *outline, size_t m, struct ram_err *er
     return RAM_OK;
 }
 
-/* config.json's default: what most weights have, so that few modules need an entry of their own. */
-static void choose_default(struct ram_outline *outline)
+static void choose_usual(struct ram_outline *outline)
 {
-    uint64_t weights[RAM_N_BITS][RAM_N_GROUPS] = {{0}};
-    uint64_t most = 0;
+    uint64_t weights[RAM_N_FORMS] = {0}, most = 0;
 
     for (size_t i = 0; i < outline->n_modules; i++) {
         const struct ram_out_module *module = &outline->modules[i];
         if (module->quantized)
-            weights[ram_bits_index(module->affine.bits)][ram_group_index(module->affine.group)] +=
-                module->rows * module->cols;
+            weights[ram_form_index(module->as.form)] += module->rows * module->cols;
     }
-    for (int b = 0; b < RAM_N_BITS; b++)
-        for (int g = 0; g < RAM_N_GROUPS; g++)
-            if (weights[b][g] > most) {
-                most = weights[b][g];
-                outline->bits = ram_bits_grid[b];
-                outline->group = ram_group_grid[g];
-            }
+    for (size_t i = 0; i < RAM_N_FORMS; i++)
+        if (weights[i] > most) {
+            most = weights[i];
+            outline->usual = &ram_forms[i];
+        }
 }
 
 static int fill(struct ram_outline *outline, const struct ram_plan *plan, enum ram_profile profile,
@@ -283,7 +271,7 @@ static int fill(struct ram_outline *outline, const struct ram_plan *plan, enum r
         outline->parameters += module->rows * module->cols;
         outline->n_quantized += module->quantized;
     }
-    choose_default(outline);
+    choose_usual(outline);
     return RAM_OK;
 }
 

@@ -11,7 +11,6 @@
 #define RAM_CONVERT_OUTLINE_H
 
 #include "ckpt/layout.h"
-#include "codec/affine.h"
 #include "record/plan.h"
 
 /* A tensor of the output. */
@@ -30,11 +29,11 @@ struct ram_out_tensor {
 struct ram_out_module {
     const struct ram_target *target;
     const struct ram_unit *unit;
-    bool quantized;
-    struct ram_affine affine; /* if quantized */
-    uint64_t rows, cols;      /* of all its matrices, one under the other */
-    size_t tensor;            /* the first of its tensors */
-    const char *fallback;     /* why it is not what the plan says; NULL: it is */
+    struct ram_storage as; /* RAM_FORM_16: as it is */
+    bool quantized;        /* in another form than that */
+    uint64_t rows, cols;   /* of all its matrices, one under the other */
+    size_t tensor;         /* the first of its tensors */
+    const char *fallback;  /* why it is not what the plan says; NULL: it is */
 };
 
 struct ram_out_file {
@@ -59,7 +58,7 @@ struct ram_outline {
     uint64_t disk_bytes; /* of the weight files */
     uint64_t shard_size; /* bytes of tensors a file may have */
     size_t n_quantized;
-    int bits, group; /* the pair that most weights have: config.json's default; 0: none */
+    const struct ram_form *usual; /* what most coded weights have; NULL: there are none */
 };
 
 /*

@@ -43,8 +43,8 @@ static json_t *module_entry(const struct ram_conversion *c, size_t m)
     json_object_set_new(entry, "role", json_string(module->unit->role));
     json_object_set_new(entry, "shape", shape_of(module->target));
     json_object_set_new(entry, "dtype", json_string(ram_dtypes[module->target->dtype].name));
-    json_object_set_new(entry, "bits", json_integer(module->quantized ? module->affine.bits : 16));
-    json_object_set_new(entry, "group", json_integer(module->quantized ? module->affine.group : 0));
+    json_object_set_new(entry, "bits", json_integer(module->as.form->bits));
+    json_object_set_new(entry, "group", json_integer(module->as.form->group));
     if (module->fallback)
         json_object_set_new(entry, "fallback", json_string(module->fallback));
     json_object_set_new(entry, "bytes",

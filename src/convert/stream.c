@@ -35,8 +35,7 @@ struct block {
 
 struct scratch {
     float *weights;
-    uint8_t *codes; /* or narrowed floats */
-    uint8_t *scales, *biases;
+    uint8_t *stored; /* the planes of codes, one after the other, or narrowed floats */
 };
 
 struct stream {
@@ -106,24 +105,25 @@ static int quantize(struct stream *s, struct block *block, struct scratch *scrat
                     struct ram_err *err)
 {
     const struct ram_out_module *module = &s->outline->modules[block->module];
-    const struct ram_affine *f = &module->affine;
-    const size_t cols = block->view->cols;
+    const struct ram_storage *as = &module->as;
+    const size_t cols = block->view->cols, n_planes = as->form->codec->n_planes;
+    uint8_t *planes[RAM_MAX_PLANES] = {scratch->stored};
+    size_t row_sizes[RAM_MAX_PLANES];
 
     int status = ram_rows_read(block->view, block->row, block->n, module->target->dtype,
                                scratch->weights, &block->squared, err);
     if (status)
         return status;
-    const struct ram_gptq_bytes bytes = {scratch->codes, scratch->scales, scratch->biases};
-    status = s->encoder->encode(f, block->factor, scratch->weights, block->n, cols, &bytes,
+    for (size_t k = 0; k < n_planes; k++) {
+        row_sizes[k] = ram_storage_row_size(as, k, cols);
+        planes[k] = k ? planes[k - 1] + block->n * row_sizes[k - 1] : scratch->stored;
+    }
+    status = s->encoder->encode(as, block->factor, scratch->weights, block->n, cols, planes,
                                 &block->squared_error, err);
     if (!status && !isfinite(block->squared_error))
         return too_large(block, scratch->weights, err);
-    if (!status)
-        status = put(s, block, 0, scratch->codes, ram_affine_code_size(f, cols), err);
-    if (!status)
-        status = put(s, block, 1, scratch->scales, ram_affine_scale_size(f, cols), err);
-    if (!status)
-        status = put(s, block, 2, scratch->biases, ram_affine_scale_size(f, cols), err);
+    for (size_t k = 0; k < n_planes && !status; k++)
+        status = put(s, block, k, planes[k], row_sizes[k], err);
     return status;
 }
 
@@ -136,7 +136,7 @@ static int carry_over(struct stream *s, struct block *block, struct scratch *scr
     const enum ram_dtype dtype = s->outline->modules[block->module].target->dtype;
     const size_t element = (size_t)ram_dtypes[dtype].bits / 8;
     const bool as_it_lies = dtype == tensor->dtype && ram_view_contiguous(view);
-    const uint8_t *data = scratch->codes;
+    const uint8_t *data = scratch->stored;
 
     if (ram_dtypes[tensor->dtype].is_weight) {
         const int status = ram_rows_read(view, block->row, block->n, dtype, scratch->weights,
@@ -144,7 +144,7 @@ static int carry_over(struct stream *s, struct block *block, struct scratch *scr
         if (status)
             return status;
         if (!as_it_lies)
-            ram_rows_narrow(scratch->weights, block->n * view->cols, dtype, scratch->codes);
+            ram_rows_narrow(scratch->weights, block->n * view->cols, dtype, scratch->stored);
     } else if (!as_it_lies) {
         return ram_fail(err, RAM_EUNSUPPORTED, "%s: %s cannot be stored as %s", tensor->name,
                         ram_dtypes[tensor->dtype].name, ram_dtypes[dtype].name);
@@ -372,8 +372,8 @@ static int start(struct stream *s, struct ram_err *err)
      * same again for the pages of the mapping that a block touches, and what the encoder needs. */
     if (most > UINT64_MAX / 64)
         return ram_fail(err, RAM_ENOMEM, "rows of %llu weights", (unsigned long long)most);
-    const uint64_t need =
-        most * 4 + most * 4 + most / 32 * 8 + most * 8 + most * s->encoder->weight_bytes;
+    const uint64_t stored = most * 4 + most / 32 * 8;
+    const uint64_t need = most * 4 + stored + most * 8 + most * s->encoder->weight_bytes;
     if (need > max_memory)
         return ram_fail(err, RAM_ENOMEM,
                         "max_memory of %llu bytes is too small: one block of rows needs %llu",
@@ -387,10 +387,8 @@ static int start(struct stream *s, struct ram_err *err)
     for (unsigned k = 0; s->scratch && k < n; k++) {
         struct scratch *scratch = &s->scratch[k];
         scratch->weights = ram_calloc((size_t)most, sizeof *scratch->weights, err);
-        scratch->codes = ram_calloc((size_t)most, 4, err);
-        scratch->scales = ram_calloc((size_t)most / 32 + 1, 4, err);
-        scratch->biases = ram_calloc((size_t)most / 32 + 1, 4, err);
-        if (!scratch->weights || !scratch->codes || !scratch->scales || !scratch->biases)
+        scratch->stored = ram_calloc((size_t)stored, 1, err);
+        if (!scratch->weights || !scratch->stored)
             return RAM_ENOMEM;
     }
     s->sinks = ram_calloc(s->outline->n_files, sizeof *s->sinks, err);
@@ -404,9 +402,7 @@ static void finish(struct stream *s)
             ram_sink_abandon(&s->sinks[i]);
     for (unsigned k = 0; s->scratch && k < ram_pool_threads(s->exec.pool); k++) {
         free(s->scratch[k].weights);
-        free(s->scratch[k].codes);
-        free(s->scratch[k].scales);
-        free(s->scratch[k].biases);
+        free(s->scratch[k].stored);
     }
     free(s->scratch);
     free(s->sinks);

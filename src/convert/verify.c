@@ -156,16 +156,15 @@ static void check_plan(struct verify *v, const struct ram_plan *plan)
                              "the plan has no unit \"%s\"", found->expected->unit);
             continue;
         }
-        const int group = unit->bits < 16 && found->expected->quantizable
-                              ? ram_group_fit(found->cols, unit->group)
-                              : 0;
-        const int bits = group ? unit->bits : 16;
-        const int is_bits = found->quantized ? found->affine.bits : 16;
-        const int is_group = found->quantized ? found->affine.group : 0;
-        if (bits != is_bits || group != is_group)
+        const struct ram_form *const is = found->as.form, *const planned =
+                                                              found->expected->quantizable
+                                                                  ? ram_form_fit(unit->form,
+                                                                                 found->cols)
+                                                                  : RAM_FORM_16;
+        if (is != planned)
             ram_findings_add(&v->findings, RAM_CHECK_PLAN, found->module,
-                             "has %d bits, group %d; the plan says %d bits, group %d", is_bits,
-                             is_group, bits, group);
+                             "has %d bits, group %d; the plan says %d bits, group %d", is->bits,
+                             is->group, planned->bits, planned->group);
     }
 }
 
@@ -214,7 +213,7 @@ static void check_source(struct verify *v)
 
 static double worst_error(const struct ram_found *found)
 {
-    const double group = found->quantized ? found->affine.group : (double)found->cols;
+    const double group = found->quantized ? found->as.form->group : (double)found->cols;
     const double mean_square = found->squared / ((double)found->rows * (double)found->cols);
     return mean_square > 0 ? sqrt(found->worst / group / mean_square) : 0;
 }
@@ -225,8 +224,8 @@ static json_t *module_json(const struct ram_found *found, bool measured)
 
     json_object_set_new(entry, "name", json_string(found->name));
     json_object_set_new(entry, "module", json_string(found->module));
-    json_object_set_new(entry, "bits", json_integer(found->quantized ? found->affine.bits : 16));
-    json_object_set_new(entry, "group", json_integer(found->quantized ? found->affine.group : 0));
+    json_object_set_new(entry, "bits", json_integer(found->as.form->bits));
+    json_object_set_new(entry, "group", json_integer(found->as.form->group));
     if (measured && found->expected && found->expected->target) {
         json_object_set_new(
             entry, "relative_error",
@@ -274,7 +273,7 @@ static void tell_errors(const struct verify *v, enum ram_markup markup, struct r
         if (!found->quantized || !found->expected || !found->expected->target)
             continue;
         ram_table_cell(&table, "%s", found->module);
-        ram_table_cell(&table, "%dg%d", found->affine.bits, found->affine.group);
+        ram_table_cell(&table, "%s", found->as.form->id);
         ram_table_cell(&table, "%.5f", ram_relative_error(found->squared_error, found->squared));
         ram_table_cell(&table, "%.4f (%llu, %llu)", worst_error(found),
                        (unsigned long long)found->worst_row, (unsigned long long)found->worst_col);

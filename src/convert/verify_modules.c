@@ -1,8 +1,6 @@
 /* verify_modules.c - see found.h. */
 #include "convert/verify_modules.h"
 
-#include "record/manifest.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,17 +15,26 @@ struct finder {
 
 size_t ram_found_parts(const struct ram_found *found)
 {
-    return found->quantized ? 3 : 1;
+    return found->as.form->codec->n_planes;
 }
 
 /* ---- config.json ------------------------------------------------------------------------------
  */
 
-static bool is_width(const json_t *bits, const json_t *group)
+/* The coded form that has these; NULL: there is none. */
+static const struct ram_form *coded_form(int64_t bits, int64_t group)
 {
-    return json_is_integer(bits) && json_is_integer(group) && json_integer_value(bits) <= 8 &&
-           json_integer_value(group) <= 128 && ram_bits_index((int)json_integer_value(bits)) >= 0 &&
-           ram_group_index((int)json_integer_value(group)) >= 0;
+    const struct ram_form *const form = ram_form_of(bits, group);
+    return form == RAM_FORM_16 ? NULL : form;
+}
+
+static bool is_width(const json_t *block)
+{
+    const json_t *bits = json_object_get(block, "bits");
+    const json_t *group = json_object_get(block, "group_size");
+
+    return json_is_integer(bits) && json_is_integer(group) &&
+           coded_form(json_integer_value(bits), json_integer_value(group));
 }
 
 static bool is_affine(const json_t *block)
@@ -39,6 +46,7 @@ static bool is_affine(const json_t *block)
 /* mlx_lm hands the members of an entry to the module as keyword arguments. */
 static void check_entry(struct finder *f, const char *module, json_t *entry)
 {
+    char widths[RAM_FORM_TEXT], groups[RAM_FORM_TEXT];
     const char *key;
     json_t *value;
 
@@ -53,11 +61,10 @@ static void check_entry(struct finder *f, const char *module, json_t *entry)
                                                strcmp(key, "mode"))
         ram_findings_add(f->findings, RAM_CHECK_CONFIG, module,
                          "its quantization entry has \"%s\", with which loading fails", key);
-    if (!is_affine(entry) ||
-        !is_width(json_object_get(entry, "bits"), json_object_get(entry, "group_size")))
+    if (!is_affine(entry) || !is_width(entry))
         ram_findings_add(f->findings, RAM_CHECK_CONFIG, module,
-                         "its quantization entry is not 2, 3, 4, 5, 6 or 8 bits in groups of 32, "
-                         "64 or 128, mode affine");
+                         "its quantization entry is not %s bits in groups of %s, mode affine",
+                         ram_form_bits_text(widths), ram_form_groups_text(groups));
 }
 
 static void check_config(struct finder *f)
@@ -65,6 +72,7 @@ static void check_config(struct finder *f)
     json_t *const config = f->ckpt->config;
     json_t *const block = json_object_get(config, "quantization");
     json_t *const twin = json_object_get(config, "quantization_config");
+    char widths[RAM_FORM_TEXT], groups[RAM_FORM_TEXT];
     const char *key;
     json_t *value;
 
@@ -81,11 +89,10 @@ static void check_config(struct finder *f)
         return;
     }
     f->quantization = block;
-    if (!is_affine(block) ||
-        !is_width(json_object_get(block, "bits"), json_object_get(block, "group_size")))
+    if (!is_affine(block) || !is_width(block))
         ram_findings_add(f->findings, RAM_CHECK_CONFIG, "quantization",
-                         "its bits and group_size are not 2, 3, 4, 5, 6 or 8 and 32, 64 or 128, "
-                         "mode affine");
+                         "its bits and group_size are not %s and %s, mode affine",
+                         ram_form_bits_text(widths), ram_form_groups_text(groups));
     json_object_foreach(block, key, value) if (strcmp(key, "bits") && strcmp(key, "group_size") &&
                                                strcmp(key, "mode")) check_entry(f, key, value);
 }
@@ -124,7 +131,8 @@ static void set_rows(struct ram_found *found, const uint64_t *shape, int n_dims)
 
 static bool plain_float(enum ram_dtype dtype)
 {
-    return dtype == RAM_BF16 || dtype == RAM_F16 || dtype == RAM_F32;
+    enum ram_scale_type unused;
+    return ram_dtype_scales(dtype, &unused);
 }
 
 static bool check_plain(struct finder *f, struct ram_found *found)
@@ -211,21 +219,15 @@ static bool infer_width(struct finder *f, struct ram_found *found)
     set_rows(found, found->parts[0]->shape, last + 1);
     const uint64_t bits = cols ? words * 32 / cols : 0;
     const uint64_t group = groups ? cols / groups : 0;
-    if (!cols || bits > 8 || group > 128 || ram_bits_index((int)bits) < 0 ||
-        ram_group_index((int)group) < 0 || words * 32 != bits * cols || groups * group != cols) {
+    found->as.form = cols ? coded_form((int64_t)bits, (int64_t)group) : NULL;
+    if (!found->as.form || words * 32 != bits * cols || groups * group != cols) {
         ram_findings_add(f->findings, RAM_CHECK_TENSORS, found->module,
                          "%llu words and %llu scales make no width of MLX for rows of %llu weights",
                          (unsigned long long)words, (unsigned long long)groups,
                          (unsigned long long)cols);
         return false;
     }
-    found->affine =
-        (struct ram_affine){.bits = (int)bits,
-                            .group = (int)group,
-                            .scale_type = found->parts[1]->dtype == RAM_F16   ? RAM_SCALE_F16
-                                          : found->parts[1]->dtype == RAM_F32 ? RAM_SCALE_F32
-                                                                              : RAM_SCALE_BF16};
-    return true;
+    return ram_dtype_scales(found->parts[1]->dtype, &found->as.scale_type);
 }
 
 static void compare_with_config(struct finder *f, const struct ram_found *found)
@@ -240,10 +242,10 @@ static void compare_with_config(struct finder *f, const struct ram_found *found)
     else if (json_is_false(entry))
         ram_findings_add(f->findings, RAM_CHECK_CONFIG, found->module,
                          "is quantised, but config.json says it is not");
-    else if (bits != found->affine.bits || group != found->affine.group)
+    else if (ram_form_of(bits, group) != found->as.form)
         ram_findings_add(f->findings, RAM_CHECK_CONFIG, found->module,
                          "has %d bits in groups of %d, config.json says %lld in groups of %lld",
-                         found->affine.bits, found->affine.group, (long long)bits,
+                         found->as.form->bits, found->as.form->group, (long long)bits,
                          (long long)group);
 }
 
@@ -251,8 +253,11 @@ static void compare_with_config(struct finder *f, const struct ram_found *found)
 static int add_module(struct finder *f, const struct ram_expected *expected, const char *module,
                       const struct ram_tensor *tensor, struct ram_err *err)
 {
-    struct ram_found found = {
-        .name = tensor->name, .module = module, .expected = expected, .parts = {tensor}};
+    struct ram_found found = {.name = tensor->name,
+                              .module = module,
+                              .expected = expected,
+                              .as.form = RAM_FORM_16,
+                              .parts = {tensor}};
     bool sound;
 
     if (!expected || expected->quantizable) {

@@ -5,7 +5,6 @@
 #ifndef RAM_CONVERT_VERIFY_MODULES_H
 #define RAM_CONVERT_VERIFY_MODULES_H
 
-#include "codec/affine.h"
 #include "convert/checksum.h"
 #include "convert/verify_expected.h"
 #include "convert/verify_findings.h"
@@ -15,10 +14,10 @@ struct ram_found {
     const char *name;                    /* of its first tensor; first: ram_names finds by it */
     const char *module;                  /* without ".weight" and the like */
     const struct ram_expected *expected; /* NULL if the architecture is not known */
-    bool quantized;
-    struct ram_affine affine;
-    uint64_t rows, cols;               /* of all its matrices, in weights */
-    const struct ram_tensor *parts[3]; /* weight, scales, biases */
+    struct ram_storage as;               /* RAM_FORM_16: as it is */
+    bool quantized;                      /* in another form than that */
+    uint64_t rows, cols;                 /* of all its matrices, in weights */
+    const struct ram_tensor *parts[3];   /* weight, scales, biases */
     /* What a pass over the values adds (compare.h). */
     double squared_error, squared;
     double worst; /* largest squared error of a group */

@@ -82,8 +82,7 @@ static void check_entry(const json_t *entry, const struct ram_found *found, bool
     const json_int_t bits = json_integer_value(json_object_get(entry, "bits"));
     const json_int_t group = json_integer_value(json_object_get(entry, "group"));
 
-    if (bits != (found->quantized ? found->affine.bits : 16) ||
-        group != (found->quantized ? found->affine.group : 0))
+    if (ram_form_of(bits, group) != found->as.form)
         ram_findings_add(findings, RAM_CHECK_RECORD, found->module,
                          "was written with %lld bits, group %lld", (long long)bits,
                          (long long)group);

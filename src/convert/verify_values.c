@@ -52,8 +52,7 @@ static enum ram_float float_type(enum ram_dtype dtype)
 static size_t row_size(const struct ram_found *found, size_t part)
 {
     if (found->quantized)
-        return part ? ram_affine_scale_size(&found->affine, (size_t)found->cols)
-                    : ram_affine_code_size(&found->affine, (size_t)found->cols);
+        return ram_storage_row_size(&found->as, part, (size_t)found->cols);
     return (size_t)found->cols * ((size_t)ram_dtypes[found->parts[0]->dtype].bits / 8);
 }
 
@@ -82,12 +81,12 @@ static void read_ours(const struct ram_found *found, struct block *block, float 
         block->bad[0] = !all_finite(ours, block->n * cols);
         return;
     }
-    const size_t n_groups = block->n * (cols / (size_t)found->affine.group);
+    const size_t n_groups = block->n * (cols / (size_t)found->as.form->group);
     for (size_t k = 1; k < 3; k++) {
         ram_float_widen(float_type(found->parts[k]->dtype), data[k], n_groups, ours);
         block->bad[k] = !all_finite(ours, n_groups);
     }
-    ram_affine_decode(&found->affine, data[0], data[1], data[2], block->n, cols, ours);
+    ram_storage_decode(&found->as, data, block->n, cols, ours);
 }
 
 /* Groups in order, each summed from left to right in f64. */
@@ -95,7 +94,7 @@ static void measure(const struct ram_found *found, struct block *block, const fl
                     const float *theirs)
 {
     const size_t cols = (size_t)found->cols;
-    const size_t group = found->quantized ? (size_t)found->affine.group : cols;
+    const size_t group = found->quantized ? (size_t)found->as.form->group : cols;
 
     for (size_t row = 0; row < block->n; row++, ours += cols, theirs += cols) {
         for (size_t col = 0; col < cols; col += group) {

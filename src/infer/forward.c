@@ -126,7 +126,7 @@ static int copy_spans(struct ram_forward *f, const struct ram_span *spans, struc
     return RAM_OK;
 }
 
-void ram_forward_as_if(struct ram_forward *f, const struct ram_affine *as_if,
+void ram_forward_as_if(struct ram_forward *f, const struct ram_storage *as_if,
                        const unsigned *unit_of)
 {
     f->block.compute.as_if = as_if;
@@ -141,8 +141,8 @@ int ram_forward_embed(struct ram_forward *f, size_t span, const uint32_t *tokens
     const struct ram_place *place = &f->places[span];
     const unsigned unit = f->model->embed_unit;
     const bool other = place->unit == unit || place->unit == RAM_ALL_UNITS;
-    const struct ram_affine *as_if = f->block.compute.as_if;
-    const struct ram_affine *form = as_if && other && as_if[unit].bits ? &as_if[unit] : NULL;
+    const struct ram_storage *as_if = f->block.compute.as_if;
+    const struct ram_storage *form = as_if && other && as_if[unit].form ? &as_if[unit] : NULL;
     float *buffer = f->block.scratch.normed, *row;
     int status = RAM_OK;
 
@@ -429,7 +429,7 @@ int ram_forward_normed(struct ram_forward *f, const size_t *rows, size_t n, floa
 }
 
 int ram_forward_logits(struct ram_forward *f, const size_t *rows, size_t n,
-                       const struct ram_affine *as_if, float *logits, struct ram_err *err)
+                       const struct ram_storage *as_if, float *logits, struct ram_err *err)
 {
     const size_t vocab = f->model->hp.vocab;
     struct ram_scratch *s = &f->block.scratch;

@@ -54,10 +54,10 @@ int ram_forward_layer(struct ram_forward *forward, size_t layer, struct ram_err 
 
 /*
  * For probes: from now on span i is computed as if unit_of[i] (0: none; RAM_ALL_UNITS) were stored
- * in the form that as_if [n_units] gives it (bits 0: as it is). as_if must outlive that. Rows have
+ * in the form that as_if [n_units] gives it (none: as it is). as_if must outlive that. Rows have
  * the same bits whatever other spans are computed beside them.
  */
-void ram_forward_as_if(struct ram_forward *forward, const struct ram_affine *as_if,
+void ram_forward_as_if(struct ram_forward *forward, const struct ram_storage *as_if,
                        const unsigned *unit_of);
 
 /* The embeddings of a span, looked up anew. */
@@ -95,7 +95,7 @@ size_t ram_forward_row(const struct ram_forward *forward, size_t span);
 /* After the last layer: logits [n, vocab] of these rows, as if all units were stored so (as_if
  * [n_units], NULL: as they are). */
 int ram_forward_logits(struct ram_forward *forward, const size_t *rows, size_t n,
-                       const struct ram_affine *as_if, float *logits, struct ram_err *err);
+                       const struct ram_storage *as_if, float *logits, struct ram_err *err);
 
 /* The inputs of the head instead: the final norm's output [n, hidden] of these rows. */
 int ram_forward_normed(struct ram_forward *forward, const size_t *rows, size_t n, float *out,

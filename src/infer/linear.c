@@ -30,36 +30,33 @@ enum {
 static bool in_place(const struct ram_linear *linear)
 {
     const struct ram_weight *w = &linear->weight;
-    return w->affine.bits == 0 && w->view.tensor->dtype == RAM_BF16 && !w->view.tensor->scale &&
+    return !w->as.form && w->view.tensor->dtype == RAM_BF16 && !w->view.tensor->scale &&
            w->view.col_stride == 1 && w->view.row_stride == w->cols;
 }
 
 struct decode {
     const struct ram_weight *weight;
     size_t row, n;
-    const struct ram_affine *form; /* the perturbation, or NULL */
+    const struct ram_storage *form; /* the perturbation, or NULL */
     float *out;
 };
 
-/* The next smaller group is used where a group does not divide the rows, as in conversions. */
-int ram_linear_perturb(const struct ram_affine *form, float *w, size_t n, size_t cols,
+/* A fallback is used where a form does not fit the rows, as in conversions. */
+int ram_linear_perturb(const struct ram_storage *as, float *w, size_t n, size_t cols,
                        struct ram_err *err)
 {
-    struct ram_affine fitting = *form;
+    struct ram_storage fitting = *as;
+    uint8_t *planes[RAM_MAX_PLANES];
 
-    while (fitting.group >= 32 && cols % (size_t)fitting.group)
-        fitting.group /= 2;
-    if (fitting.group < 32)
+    fitting.form = ram_form_fit(as->form, cols);
+    if (fitting.form == RAM_FORM_16)
         return RAM_OK;
-    const size_t code_size = n * ram_affine_code_size(&fitting, cols);
-    const size_t scale_size = n * ram_affine_scale_size(&fitting, cols);
-    uint8_t *codes = ram_calloc(code_size + 2 * scale_size, 1, err);
-    if (!codes)
+    if (ram_storage_alloc(&fitting, n, cols, planes, err))
         return RAM_ENOMEM;
-    uint8_t *scales = codes + code_size, *biases = scales + scale_size;
-    ram_affine_encode(&fitting, w, n, cols, codes, scales, biases);
-    ram_affine_decode(&fitting, codes, scales, biases, n, cols, w);
-    free(codes);
+    const uint8_t *const coded[RAM_MAX_PLANES] = {planes[0], planes[1], planes[2]};
+    ram_storage_encode(&fitting, w, n, cols, planes);
+    ram_storage_decode(&fitting, coded, n, cols, w);
+    free(planes[0]);
     return RAM_OK;
 }
 
@@ -77,7 +74,7 @@ static int decode_rows(void *ctx, size_t i, unsigned worker, struct ram_err *err
 }
 
 static int decode(const struct ram_compute *c, const struct ram_linear *linear,
-                  const struct ram_affine *form, size_t row, size_t n, struct ram_err *err)
+                  const struct ram_storage *form, size_t row, size_t n, struct ram_err *err)
 {
     struct decode d = {.weight = &linear->weight, .row = row, .n = n, .form = form, .out = c->tile};
     return ram_pool_for(c->pool, (n + DECODE_ROWS - 1) / DECODE_ROWS, decode_rows, &d, err);
@@ -114,7 +111,7 @@ static int add_bias(const struct ram_compute *c, const struct ram_linear *linear
 struct product {
     const struct ram_compute *compute;
     const struct ram_linear *linear;
-    const struct ram_affine *as_if; /* the form of the rows that perturb this unit, or NULL */
+    const struct ram_storage *as_if; /* the form of the rows that perturb this unit, or NULL */
     const float *x;
     size_t n;
     float *y;
@@ -139,7 +136,7 @@ static bool is_meant(const struct product *p, size_t row)
  * the other kind, which the second call of apply then overwrites. To end the run would mean to pack
  * the matrix once more, which costs as much as computing those rows in vain.
  */
-static bool next_run(const struct product *p, const struct ram_affine *form, struct run *r)
+static bool next_run(const struct product *p, const struct ram_storage *form, struct run *r)
 {
     const bool meant = form != NULL;
     const size_t gap = meant ? 0 : FEW_ROWS;
@@ -155,7 +152,7 @@ static bool next_run(const struct product *p, const struct ram_affine *form, str
 }
 
 /* Computes columns [column, column + n) of y with b, in every row of the form. */
-static int multiply(const struct product *p, const struct ram_affine *form, struct ram_mat b,
+static int multiply(const struct product *p, const struct ram_storage *form, struct ram_mat b,
                     size_t column, size_t n, struct ram_err *err)
 {
     const size_t in = p->linear->in;
@@ -173,7 +170,7 @@ static int multiply(const struct product *p, const struct ram_affine *form, stru
 
 /* A matrix that is stored [in, out]: a head's part of a latent projection, which is small enough to
  * be decoded as a whole. */
-static int apply_transposed(const struct product *p, const struct ram_affine *form,
+static int apply_transposed(const struct product *p, const struct ram_storage *form,
                             struct ram_err *err)
 {
     const struct ram_compute *c = p->compute;
@@ -189,7 +186,7 @@ static int apply_transposed(const struct product *p, const struct ram_affine *fo
 
 /* A matrix that is stored [out, in]: in place, or decoded in as many rows at a time as a tile
  * holds. In place, all of it is one product, unless its pages have to be released on the way. */
-static int apply_rows(const struct product *p, const struct ram_affine *form, struct ram_err *err)
+static int apply_rows(const struct product *p, const struct ram_storage *form, struct ram_err *err)
 {
     const struct ram_compute *c = p->compute;
     const struct ram_linear *linear = p->linear;
@@ -219,14 +216,14 @@ static int apply_rows(const struct product *p, const struct ram_affine *form, st
     return status;
 }
 
-static int apply_all(const struct product *p, const struct ram_affine *form, struct ram_err *err)
+static int apply_all(const struct product *p, const struct ram_storage *form, struct ram_err *err)
 {
     return p->linear->transposed ? apply_transposed(p, form, err) : apply_rows(p, form, err);
 }
 
 /* Copies rows of a form that are not adjacent next to each other, multiplies them, and copies the
  * results back: the matrix is then packed for them once. */
-static int apply_together(const struct product *p, const struct ram_affine *form, size_t n,
+static int apply_together(const struct product *p, const struct ram_storage *form, size_t n,
                           struct ram_err *err)
 {
     const size_t in = p->linear->in, out = p->linear->out;
@@ -257,7 +254,7 @@ static int apply_together(const struct product *p, const struct ram_affine *form
 }
 
 /* Rows as stored (form NULL) usually are one long run and are multiplied where they are. */
-static int apply(const struct product *p, const struct ram_affine *form, struct ram_err *err)
+static int apply(const struct product *p, const struct ram_storage *form, struct ram_err *err)
 {
     struct run r = {0};
     size_t runs = 0, n = 0;
@@ -272,7 +269,7 @@ static int apply(const struct product *p, const struct ram_affine *form, struct 
 int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linear, const float *x,
                      size_t n, float *y, size_t y_stride, struct ram_err *err)
 {
-    const bool other = c->as_if && c->as_if[linear->unit].bits;
+    const bool other = c->as_if && c->as_if[linear->unit].form;
     const struct product p = {.compute = c,
                               .linear = linear,
                               .as_if = other ? &c->as_if[linear->unit] : NULL,

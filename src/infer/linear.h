@@ -18,9 +18,9 @@ struct ram_compute {
     struct ram_pool *pool;
     enum ram_gemm_mode mode;
     bool forget; /* release a matrix's pages once it was used, if the model exceeds the memory */
-    /* [n_units] the quantised form that replaces each unit; bits 0: the unit stays as it is. NULL:
+    /* [n_units] the quantised form that replaces each unit; none: the unit stays as it is. NULL:
      * all units stay as they are. */
-    const struct ram_affine *as_if;
+    const struct ram_storage *as_if;
     /* [rows of x] the unit that is replaced in each row: 0 for none, or RAM_ALL_UNITS. NULL: all
      * units are replaced in all rows. */
     const unsigned *unit_of;
@@ -40,8 +40,8 @@ int ram_linear_back(const struct ram_compute *compute, const struct ram_linear *
                     bool accumulate, struct ram_err *err);
 
 /* Replaces w [n, cols] by its quantised form, decoded again, as a probe of its unit uses it. Rows
- * that no group divides stay as they are. */
-int ram_linear_perturb(const struct ram_affine *form, float *w, size_t n, size_t cols,
+ * that no form fits stay as they are. */
+int ram_linear_perturb(const struct ram_storage *as, float *w, size_t n, size_t cols,
                        struct ram_err *err);
 
 #endif

@@ -9,7 +9,7 @@
 
 struct check {
     const struct ram_model *source, *written;
-    const struct ram_affine *as_if;
+    const struct ram_storage *as_if;
     const struct ram_exec *exec;
     struct ram_sequences on;
     struct ram_forward *original; /* spans [0, n) clean, [n, 2n) as if */
@@ -106,7 +106,7 @@ static int compare(struct check *c, struct ram_err *err)
 }
 
 int ram_check(const struct ram_model *source, const struct ram_model *written,
-              const struct ram_affine *as_if, struct ram_sequences on, const struct ram_exec *exec,
+              const struct ram_storage *as_if, struct ram_sequences on, const struct ram_exec *exec,
               double *kld_written, double *kld_as_if, struct ram_err *err)
 {
     struct check *c = ram_calloc(1, sizeof *c, err);

@@ -11,7 +11,7 @@
  * asked for). Both models run in step, layer by layer. RAM_EUSAGE if they are not of one shape.
  */
 int ram_check(const struct ram_model *source, const struct ram_model *written,
-              const struct ram_affine *as_if, struct ram_sequences on, const struct ram_exec *exec,
+              const struct ram_storage *as_if, struct ram_sequences on, const struct ram_exec *exec,
               double *kld_written, double *kld_as_if, struct ram_err *err);
 
 #endif

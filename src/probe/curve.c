@@ -13,9 +13,9 @@
 
 enum {
     SAMPLE_ROWS = 32,
-    SAMPLE_MATRICES = 4, /* of a stack, spread evenly */
-    N_OPTIONS = RAM_N_BITS * RAM_N_GROUPS,
-    N_FORMS = N_OPTIONS + 1 /* the last: as a probe stores it */
+    SAMPLE_MATRICES = 4,       /* of a stack, spread evenly */
+    N_CODED = RAM_N_FORMS - 1, /* RAM_FORM_16 has no error */
+    N_FORMS = N_CODED + 1      /* the last: as a probe stores it */
 };
 
 struct curves {
@@ -39,32 +39,29 @@ struct sample {
     double unseen[N_FORMS], seen[N_FORMS];
 };
 
-static struct ram_affine form_of(size_t i)
+static struct ram_storage form_of(size_t i)
 {
-    const bool probe = i == N_OPTIONS;
-    return (struct ram_affine){.bits = probe ? RAM_PROBE_BITS : ram_bits_grid[i / RAM_N_GROUPS],
-                               .group = probe ? RAM_PROBE_GROUP : ram_group_grid[i % RAM_N_GROUPS],
-                               .profile = RAM_PROFILE_GPU,
-                               .scale_type = RAM_SCALE_BF16};
+    return (struct ram_storage){.form =
+                                    i == N_CODED ? ram_form_find(RAM_PROBE_FORM) : &ram_forms[i]};
 }
 
 /* e = what a reader of the coded rows sees, less the weights. */
 static int code_rows(const struct sample *s, size_t i, float *e, struct ram_err *err)
 {
+    const struct ram_storage as = form_of(i);
     const struct ram_gptq how = {
-        .form = form_of(i), .factor = s->factor, .sweeps = RAM_GPTQ_SWEEPS};
-    const size_t code_size = s->n * ram_affine_code_size(&how.form, s->cols);
-    const size_t scale_size = s->n * ram_affine_scale_size(&how.form, s->cols);
+        .form = ram_affine_of(&as), .factor = s->factor, .sweeps = RAM_GPTQ_SWEEPS};
+    uint8_t *planes[RAM_MAX_PLANES];
     double unused;
 
-    uint8_t *codes = ram_calloc(code_size + 2 * scale_size, 1, err);
-    if (!codes)
+    if (ram_storage_alloc(&as, s->n, s->cols, planes, err))
         return RAM_ENOMEM;
-    const struct ram_gptq_bytes out = {codes, codes + code_size, codes + code_size + scale_size};
+    const uint8_t *const coded[RAM_MAX_PLANES] = {planes[0], planes[1], planes[2]};
+    const struct ram_gptq_bytes out = {planes[0], planes[1], planes[2]};
     const int status = ram_gptq_encode(&how, s->w, s->n, s->cols, &out, &unused, err);
     if (!status)
-        ram_affine_decode(&how.form, out.codes, out.scales, out.biases, s->n, s->cols, e);
-    free(codes);
+        ram_storage_decode(&as, coded, s->n, s->cols, e);
+    free(planes[0]);
     return status;
 }
 
@@ -94,21 +91,21 @@ static int unseen_error(const struct sample *s, const float *e, double *out, str
 static int measure_form(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
     struct sample *s = ctx;
-    const struct ram_affine form = form_of(i);
+    const struct ram_storage as = form_of(i);
     const size_t size = s->n * s->cols;
     int status = RAM_OK;
 
     (void)worker;
     s->unseen[i] = s->seen[i] = NAN;
-    if (i < N_OPTIONS && !ram_affine_fits(&form, s->cols))
+    if (i < N_CODED && ram_form_fit(as.form, s->cols) != as.form)
         return RAM_OK;
     float *e = ram_calloc(size, sizeof *e, err);
     if (!e)
         return RAM_ENOMEM;
-    if (i == N_OPTIONS) {
+    if (i == N_CODED) {
         for (size_t k = 0; k < size; k++)
             e[k] = s->w[k];
-        status = ram_linear_perturb(&form, e, s->n, s->cols, err);
+        status = ram_linear_perturb(&as, e, s->n, s->cols, err);
     } else {
         status = code_rows(s, i, e, err);
     }
@@ -281,10 +278,10 @@ static void divide(const struct curves *c, struct ram_curve *curves)
 {
     for (size_t u = 1; u < c->model->n_units; u++) {
         const double *errors = c->all_unseen[u] ? c->unseen[u] : c->seen[u];
-        const double probe = errors[N_OPTIONS];
-        for (size_t i = 0; i < N_OPTIONS; i++)
-            curves[u].ratio[i / RAM_N_GROUPS][i % RAM_N_GROUPS] =
-                probe > 0 ? errors[i] / probe : NAN;
+        const double probe = errors[N_CODED];
+        for (size_t i = 0; i < N_CODED; i++)
+            curves[u].ratio[i] = probe > 0 ? errors[i] / probe : NAN;
+        curves[u].ratio[N_CODED] = NAN;
     }
 }
 

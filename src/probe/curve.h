@@ -1,6 +1,6 @@
 /*
- * curve.h - what a width costs under the encoder gptq: for every unit and every (bits, group) the
- * error of what its matrices give, over that of the form that sensitivities are probed with.
+ * curve.h - what a form costs under the encoder gptq: for every unit and every form the error of
+ * what its matrices give, over that of the form that sensitivities are probed with.
  *
  * Measured on some rows of some matrices of each unit, coded by the encoder itself: rows do not
  * depend on each other. Where nothing is known of a matrix's inputs (an embedding of its own) the
@@ -13,7 +13,7 @@
 #include "record/manifest.h"
 
 struct ram_curve {
-    double ratio[RAM_N_BITS][RAM_N_GROUPS]; /* NAN: the group does not fit, or not measured */
+    double ratio[RAM_N_FORMS]; /* NAN: the form does not fit, or was not measured */
 };
 
 /* curves [model->n_units], [0] unused. */

@@ -33,7 +33,7 @@ void ram_logits_release(struct ram_logits *l)
 }
 
 static int compute(const struct ram_logits *l, struct ram_forward *forward, size_t first,
-                   const struct ram_affine *as_if, float *out, struct ram_err *err)
+                   const struct ram_storage *as_if, float *out, struct ram_err *err)
 {
     size_t rows[RAM_LOGIT_ROWS];
 
@@ -77,7 +77,7 @@ int ram_logits_clean(struct ram_logits *l, struct ram_forward *forward, size_t f
 }
 
 int ram_logits_diverge(struct ram_logits *l, struct ram_forward *forward, size_t first,
-                       const struct ram_affine *as_if, double *sum, struct ram_err *err)
+                       const struct ram_storage *as_if, double *sum, struct ram_err *err)
 {
     int status = compute(l, forward, first, as_if, l->probed, err);
 

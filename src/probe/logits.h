@@ -33,6 +33,6 @@ int ram_logits_clean(struct ram_logits *logits, struct ram_forward *forward, siz
 
 /* Adds to *sum what rows from `first` on diverge from the clean ones; as_if: of the head. */
 int ram_logits_diverge(struct ram_logits *logits, struct ram_forward *forward, size_t first,
-                       const struct ram_affine *as_if, double *sum, struct ram_err *err);
+                       const struct ram_storage *as_if, double *sum, struct ram_err *err);
 
 #endif

@@ -22,17 +22,17 @@ struct probes {
     const struct ram_model *model;
     const struct ram_exec *exec;
     enum ram_tier tier;
-    int bits;
+    const struct ram_form *form;
     struct ram_forward *forward;
     struct ram_sequences on;
     unsigned *order; /* [n_order] the embedding, then units by layer; not a head of its own */
     size_t n_order, n_trajectories;
-    struct ram_affine *as_if; /* [n_units] */
-    unsigned *unit_of;        /* [n_trajectories x n] */
-    double *alpha;            /* [n_units] */
-    double joint, head;       /* head: its own divergence, where it has no trajectory */
-    double local;             /* of all units: what the joint divergence is shared out by */
-    size_t row;               /* whose divergence is measured next */
+    struct ram_storage *as_if; /* [n_units] */
+    unsigned *unit_of;         /* [n_trajectories x n] */
+    double *alpha;             /* [n_units] */
+    double joint, head;        /* head: its own divergence, where it has no trajectory */
+    double local;              /* of all units: what the joint divergence is shared out by */
+    size_t row;                /* whose divergence is measured next */
     struct ram_logits logits;
     struct ram_kept kept;
 };
@@ -46,7 +46,7 @@ static bool is_router(const struct ram_model *model, unsigned unit)
 
 static const char *stage_of(const struct probes *p)
 {
-    return p->bits == RAM_PROBE_BITS ? "probe" : "probe again";
+    return !strcmp(p->form->id, RAM_PROBE_FORM) ? "probe" : "probe again";
 }
 
 static void assign(struct probes *p, size_t trajectory, unsigned unit)
@@ -363,18 +363,13 @@ static int order_units(struct probes *p, struct ram_err *err)
 
 static int set_forms(struct probes *p, struct ram_err *err)
 {
-    const struct ram_affine form = {.bits = p->bits,
-                                    .group = RAM_PROBE_GROUP,
-                                    .profile = RAM_PROFILE_GPU,
-                                    .scale_type = RAM_SCALE_BF16};
-
     p->as_if = ram_calloc(p->model->n_units, sizeof *p->as_if, err);
     p->unit_of = ram_calloc(p->n_trajectories * p->on.n, sizeof *p->unit_of, err);
     if (!p->as_if || !p->unit_of)
         return RAM_ENOMEM;
     for (unsigned unit = 1; unit < p->model->n_units; unit++) {
         const bool fixed = is_router(p->model, unit);
-        p->as_if[unit] = fixed ? (struct ram_affine){0} : form;
+        p->as_if[unit].form = fixed ? NULL : p->form;
         p->alpha[unit] = fixed ? NAN : 0;
     }
     return RAM_OK;
@@ -394,8 +389,8 @@ static struct ram_kept kept_for(const struct probes *p)
 {
     struct ram_buf settings = {0};
 
-    ram_buf_printf(&settings, "%s %d bits g%d, ", p->tier == RAM_TIER_KL ? "kl" : "local", p->bits,
-                   RAM_PROBE_GROUP);
+    ram_buf_printf(&settings, "%s %d bits g%d, ", p->tier == RAM_TIER_KL ? "kl" : "local",
+                   p->form->bits, p->form->group);
     ram_kept_sequences(&settings, p->on);
     const struct ram_kept kept = ram_kept_for(p->exec, "sensitivities", settings.data);
     ram_buf_release(&settings);
@@ -452,7 +447,7 @@ int ram_sensitivities(const struct ram_model *model, struct ram_sequences on, en
     *p = (struct probes){.model = model,
                          .exec = exec,
                          .tier = tier,
-                         .bits = out->bits,
+                         .form = out->form,
                          .on = on,
                          .alpha = out->alpha};
     p->kept = kept_for(p);

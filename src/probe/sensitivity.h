@@ -17,15 +17,17 @@
 
 #include "probe/tokens.h"
 
-enum { RAM_PROBE_BITS = 3, RAM_PROBE_FINE_BITS = 5, RAM_PROBE_GROUP = 64 };
+/* The forms of the two probes. */
+#define RAM_PROBE_FORM      "3g64"
+#define RAM_PROBE_FINE_FORM "5g64"
 
 struct ram_sensitivities {
-    int bits;      /* that units are as if stored at */
+    const struct ram_form *form; /* that units are as if stored in */
     double *alpha; /* [model->n_units], [0] unused: nats a token; NAN: a router, which stays */
     double joint;  /* of all units at once: near their sum where nothing is routed */
 };
 
-/* bits and alpha of out are the caller's. */
+/* form and alpha of out are the caller's. */
 int ram_sensitivities(const struct ram_model *model, struct ram_sequences on, enum ram_tier tier,
                       const struct ram_exec *exec, struct ram_sensitivities *out,
                       struct ram_err *err);

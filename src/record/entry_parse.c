@@ -126,24 +126,15 @@ static bool scan_stats(struct ram_scan *scan, void *into)
 /* into: the entry's errors. */
 static bool scan_errors(struct ram_scan *scan, void *into)
 {
-    static const char *const keys[RAM_N_BITS * RAM_N_GROUPS] = {
-        "2g32", "2g64", "2g128", "3g32", "3g64", "3g128", "4g32", "4g64", "4g128",
-        "5g32", "5g64", "5g128", "6g32", "6g64", "6g128", "8g32", "8g64", "8g128"};
-    double(*const errors)[RAM_N_GROUPS] = into;
-    struct ram_field fields[COUNT(keys)];
+    double *const errors = into;
 
     if (ram_scan_null(scan))
         return true;
-    for (size_t i = 0; i < COUNT(keys); i++)
-        fields[i] = (struct ram_field){keys[i], ram_field_figure,
-                                       &errors[i / RAM_N_GROUPS][i % RAM_N_GROUPS], false};
-    ram_scan_fields(scan, fields, COUNT(fields));
-    for (size_t i = 0; i < COUNT(keys); i++) {
-        const double error = errors[i / RAM_N_GROUPS][i % RAM_N_GROUPS];
-        if (error < 0)
+    ram_scan_by_form(scan, errors);
+    for (size_t i = 0; i < RAM_N_FORMS; i++)
+        if (errors[i] < 0)
             return ram_scan_fail(scan, RAM_EFORMAT, "error \"%s\" is %g, expected at least 0",
-                                 keys[i], error);
-    }
+                                 ram_forms[i].id, errors[i]);
     return ram_scan_good(scan);
 }
 
@@ -202,9 +193,8 @@ bool ram_entry_scan(struct ram_scan *scan, struct ram_entry *entry)
     entry->file = "";
     entry->layer = entry->expert = -1;
     entry->stats = (struct ram_stats){NAN, NAN, NAN, NAN, NAN};
-    for (int b = 0; b < RAM_N_BITS; b++)
-        for (int g = 0; g < RAM_N_GROUPS; g++)
-            entry->errors[b][g] = NAN;
+    for (size_t i = 0; i < RAM_N_FORMS; i++)
+        entry->errors[i] = NAN;
     if (!ram_scan_fields(scan, fields, COUNT(fields)))
         return false;
     if (!entry->stored_size) /* "stored" always sets it */

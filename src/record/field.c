@@ -135,6 +135,30 @@ bool ram_field_schema(struct ram_scan *scan, void *into)
     return ram_scan_fail(scan, RAM_EFORMAT, "%s", text);
 }
 
+bool ram_scan_by_form(struct ram_scan *scan, double *figures)
+{
+    struct ram_field fields[RAM_N_FORMS];
+
+    for (size_t i = 0; i < RAM_N_FORMS; i++)
+        fields[i] = (struct ram_field){ram_forms[i].id, ram_field_figure, &figures[i], false};
+    return ram_scan_fields(scan, fields, RAM_N_FORMS);
+}
+
+bool ram_scan_width(struct ram_scan *scan, uint64_t bits, uint64_t group,
+                    const struct ram_form **out)
+{
+    char widths[RAM_FORM_TEXT], groups[RAM_FORM_TEXT];
+
+    *out = ram_form_of((int64_t)bits, (int64_t)group);
+    if (!*out)
+        return ram_scan_fail(scan, RAM_EFORMAT,
+                             "bits %llu with group %llu; expected bits %s with group %s, or bits "
+                             "16 with group 0",
+                             (unsigned long long)bits, (unsigned long long)group,
+                             ram_form_bits_text(widths), ram_form_groups_text(groups));
+    return true;
+}
+
 bool ram_scan_counts(struct ram_scan *scan, uint64_t *const *out, size_t n, const char *what)
 {
     size_t i = 0;

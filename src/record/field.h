@@ -8,6 +8,7 @@
 #define RAM_RECORD_FIELD_H
 
 #include "base/scan.h"
+#include "codec/form.h"
 
 typedef bool ram_field_fn(struct ram_scan *scan, void *into);
 
@@ -36,6 +37,14 @@ ram_field_fn ram_field_schema;
 /* What to say of a schema that is another than the one wanted: which record it is of, which is
  * needed, and who writes that. */
 void ram_schema_text(const char *found, const char *wanted, char *out, size_t size);
+
+/* An object of figures by the ids of forms: figures [RAM_N_FORMS], of which those that are not
+ * given stay as they were set. */
+bool ram_scan_by_form(struct ram_scan *scan, double *figures);
+
+/* The form that is said by the width of a code and the size of a group. */
+bool ram_scan_width(struct ram_scan *scan, uint64_t bits, uint64_t group,
+                    const struct ram_form **out);
 
 /* An array of exactly n counts. what: for messages, "a shape is not [rows, cols]". */
 bool ram_scan_counts(struct ram_scan *scan, uint64_t *const *out, size_t n, const char *what);

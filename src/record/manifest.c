@@ -7,25 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const int ram_bits_grid[RAM_N_BITS] = {2, 3, 4, 5, 6, 8};
-const int ram_group_grid[RAM_N_GROUPS] = {32, 64, 128};
-
-int ram_bits_index(int bits)
-{
-    for (int i = 0; i < RAM_N_BITS; i++)
-        if (ram_bits_grid[i] == bits)
-            return i;
-    return -1;
-}
-
-int ram_group_index(int group)
-{
-    for (int i = 0; i < RAM_N_GROUPS; i++)
-        if (ram_group_grid[i] == group)
-            return i;
-    return -1;
-}
-
 bool ram_entry_scored(const struct ram_entry *entry)
 {
     return entry->measured && !isnan(entry->metrics.svd);

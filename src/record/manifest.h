@@ -9,8 +9,9 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "codec/form.h"
 
-enum { RAM_MAX_DIMS = 8, RAM_N_BITS = 6, RAM_N_GROUPS = 3, RAM_MAX_STORED = 2 };
+enum { RAM_MAX_DIMS = 8, RAM_MAX_STORED = 2 };
 
 /* Limits of what a manifest or a plan may hold. With them no sum of parameters, bytes or bits can
  * overflow 64 bits or lose a unit in a double. The largest public checkpoint has 2^40 parameters
@@ -18,14 +19,6 @@ enum { RAM_MAX_DIMS = 8, RAM_N_BITS = 6, RAM_N_GROUPS = 3, RAM_MAX_STORED = 2 };
 #define RAM_MAX_PARAMETERS ((uint64_t)1 << 46)
 #define RAM_MAX_ENTRIES    ((size_t)1 << 22)
 #define RAM_MAX_RECORD     ((size_t)1 << 31) /* bytes of a record's file */
-
-/* The grid of the MLX affine format: index with the two below. */
-extern const int ram_bits_grid[RAM_N_BITS];    /* 2 3 4 5 6 8 */
-extern const int ram_group_grid[RAM_N_GROUPS]; /* 32 64 128 */
-
-/* Index in the grid, or -1. */
-int ram_bits_index(int bits);
-int ram_group_index(int group);
 
 enum ram_skip {
     RAM_SKIP_NONE,
@@ -44,7 +37,7 @@ struct ram_stats {
     double mean, std, rms, min, max;
 };
 
-/* A matrix as the output format holds it: its rows are what groups are cut from. */
+/* A matrix as the output format holds it: its rows are what forms have to fit. */
 struct ram_stored {
     uint64_t rows, cols;
 };
@@ -67,7 +60,9 @@ struct ram_entry {
     bool measured;   /* metrics holds figures; the two others do unless they are NAN */
     struct ram_metrics metrics;
     struct ram_stats stats;
-    double errors[RAM_N_BITS][RAM_N_GROUPS]; /* sum of squared errors; NAN: group does not fit */
+    /* The sum of squared errors in each form of the table, or in what takes its place; NAN: the
+     * matrix then stays at 16 bits, or it was not measured. */
+    double errors[RAM_N_FORMS];
     /* Not written, for a look at coded checkpoints: what it is in the source. */
     struct {
         uint64_t bytes;

@@ -50,14 +50,12 @@ static void put_errors(struct ram_buf *buf, const struct ram_entry *entry)
     const char *separator = "";
 
     ram_buf_puts(buf, ", \"errors\": {");
-    for (int b = 0; b < RAM_N_BITS; b++) {
-        for (int g = 0; g < RAM_N_GROUPS; g++) {
-            if (!isfinite(entry->errors[b][g]))
-                continue;
-            ram_buf_printf(buf, "%s\"%dg%d\": ", separator, ram_bits_grid[b], ram_group_grid[g]);
-            ram_emit_real(buf, entry->errors[b][g]);
-            separator = ", ";
-        }
+    for (size_t i = 0; i < RAM_N_FORMS; i++) {
+        if (!isfinite(entry->errors[i]))
+            continue;
+        ram_buf_printf(buf, "%s\"%s\": ", separator, ram_forms[i].id);
+        ram_emit_real(buf, entry->errors[i]);
+        separator = ", ";
     }
     ram_buf_puts(buf, "}");
 }

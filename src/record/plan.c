@@ -1,4 +1,4 @@
-/* plan.c - what a width costs, and the life and the sums of a plan. See plan.h. */
+/* plan.c - the life and the sums of a plan. See plan.h. */
 #include "record/plan.h"
 
 #include "base/buf.h"
@@ -8,35 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-bool ram_width_valid(int bits, int group)
-{
-    return bits == 16 ? group == 0 : ram_bits_index(bits) >= 0 && ram_group_index(group) >= 0;
-}
-
-int ram_share_index(int bits)
-{
-    return bits == 16 ? RAM_N_BITS : ram_bits_index(bits);
-}
-
-int ram_group_fit(uint64_t cols, int group)
-{
-    for (int i = RAM_N_GROUPS - 1; cols && i >= 0; i--)
-        if (ram_group_grid[i] <= group && cols % (uint64_t)ram_group_grid[i] == 0)
-            return ram_group_grid[i];
-    return 0;
-}
-
-uint64_t ram_stored_bytes(const struct ram_stored *stored, int stored_size, int bits, int group)
-{
-    const uint64_t size = (uint64_t)stored_size;
-    const uint64_t fit = bits == 16 ? 0 : (uint64_t)ram_group_fit(stored->cols, group);
-
-    if (!fit)
-        return stored->rows * stored->cols * size;
-    /* A row's codes end on a 32-bit word, since its length is a multiple of 32. */
-    return stored->rows * (stored->cols * (uint64_t)bits / 8 + stored->cols / fit * 2 * size);
-}
 
 int ram_plan_new(struct ram_plan **out, struct ram_err *err)
 {
@@ -67,14 +38,14 @@ void ram_plan_free(struct ram_plan *plan)
     free(plan);
 }
 
-uint64_t ram_unit_bytes(const struct ram_unit *unit, int bits, int group)
+uint64_t ram_unit_bytes(const struct ram_unit *unit, const struct ram_form *form)
 {
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < unit->n_blocks; i++) {
         const struct ram_matrices *const block = &unit->blocks[i];
-        const struct ram_stored stored = {block->rows, block->cols};
-        bytes += block->count * ram_stored_bytes(&stored, unit->stored_size, bits, group);
+        bytes += block->count *
+                 ram_form_bytes(form, block->rows, block->cols, (size_t)unit->stored_size);
     }
     return bytes;
 }
@@ -88,14 +59,14 @@ void ram_plan_sum(struct ram_plan *plan)
     memset(plan->shares, 0, sizeof plan->shares);
     for (size_t i = 0; i < plan->n_units; i++) {
         struct ram_unit *const unit = &plan->units[i];
-        struct ram_share *const share = &plan->shares[ram_share_index(unit->bits)];
+        struct ram_share *const share = &plan->shares[unit->form->bits];
         if (unit->n_blocks)
-            unit->bytes = ram_unit_bytes(unit, unit->bits, unit->group);
+            unit->bytes = ram_unit_bytes(unit, unit->form);
         totals->parameters += unit->parameters;
         totals->bytes += unit->bytes;
         share->parameters += unit->parameters;
         share->tensors += unit->members;
-        bits += (double)unit->parameters * unit->bits;
+        bits += (double)unit->parameters * unit->form->bits;
     }
     if (totals->parameters) {
         totals->nominal_bits = bits / (double)totals->parameters;
@@ -111,14 +82,18 @@ void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out)
     out->predicted_kld = ram_plan_predicted(plan, "kld");
 }
 
-/* hex: SHA-256 of a line "name bits group" for each unit. */
+/* hex: SHA-256 of a line "name bits group" for each unit, or "name form". */
 static int digest_units(const struct ram_plan *plan, char hex[RAM_SHA256_HEX], struct ram_err *err)
 {
     struct ram_buf text = {0};
 
-    for (size_t i = 0; i < plan->n_units; i++)
-        ram_buf_printf(&text, "%s %d %d\n", plan->units[i].name, plan->units[i].bits,
-                       plan->units[i].group);
+    for (size_t i = 0; i < plan->n_units; i++) {
+        const struct ram_form *const form = plan->units[i].form;
+        if (ram_form_is_plain(form))
+            ram_buf_printf(&text, "%s %d %d\n", plan->units[i].name, form->bits, form->group);
+        else
+            ram_buf_printf(&text, "%s %s\n", plan->units[i].name, form->id);
+    }
     const int status =
         text.failed ? ram_fail(err, RAM_ENOMEM, "no memory for a plan's digest") : RAM_OK;
     if (!status)

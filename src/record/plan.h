@@ -1,8 +1,7 @@
 /*
  * plan.h - the record of what was decided, one unit for each thing the output format can give
- * its own width: a linear, an embedding, or the stack of a layer's experts of one projection.
- *
- * Here too: what a width costs in bytes, since a plan promises bytes. JSON form: "ram.plan/1".
+ * its own form: a linear, an embedding, or the stack of a layer's experts of one projection. JSON
+ * form: "ram.plan/1".
  */
 #ifndef RAM_RECORD_PLAN_H
 #define RAM_RECORD_PLAN_H
@@ -24,7 +23,7 @@ struct ram_unit {
     int layer;        /* -1: none */
     uint64_t members; /* entries it decides */
     uint64_t parameters;
-    int bits, group; /* 16 and 0: stored as it is */
+    const struct ram_form *form; /* RAM_FORM_16: stored as it is */
     bool scored;
     struct ram_scores scores;
     const char *reason; /* "score>=t16", "protected", "user", ... */
@@ -53,9 +52,9 @@ struct ram_plan {
     size_t *by_name; /* unit numbers in byte order of names (ram_plan_index) */
     struct ram_plan_totals totals;
     double span; /* of the headroom composite, NAN if nothing was scored */
-    struct ram_share shares[RAM_N_BITS + 1]; /* by ram_bits_grid, then 16 bits */
-    bool has_expert_shares;                  /* what deciding every expert alone would have given */
-    struct ram_share expert_shares[RAM_N_BITS + 1];
+    struct ram_share shares[RAM_MAX_BITS + 1]; /* by the width of codes */
+    bool has_expert_shares; /* what deciding every expert alone would have given */
+    struct ram_share expert_shares[RAM_MAX_BITS + 1];
 };
 
 int ram_plan_new(struct ram_plan **out, struct ram_err *err);
@@ -63,15 +62,15 @@ int ram_plan_text(const struct ram_plan *plan, char **out, struct ram_err *err);
 int ram_plan_parse(struct ram_plan **out, const char *text, size_t size, const char *where,
                    struct ram_err *err);
 
-/* Bytes of a unit at another width, from its blocks. */
-uint64_t ram_unit_bytes(const struct ram_unit *unit, int bits, int group);
+/* Bytes of a unit in any form, from its blocks. */
+uint64_t ram_unit_bytes(const struct ram_unit *unit, const struct ram_form *form);
 
 /* Recomputes totals and shares from the units, after the bytes of every unit whose blocks are
  * known. */
 void ram_plan_sum(struct ram_plan *plan);
 
-/* What a method decided is sealed: a digest of every unit's name, bits and group in the settings,
- * as "decided". A plan that was edited since does not match it. */
+/* What a method decided is sealed: a digest of every unit's name and form in the settings, as
+ * "decided". A plan that was edited since does not match it. */
 int ram_plan_seal(struct ram_plan *plan, struct ram_err *err);
 enum ram_plan_origin {
     RAM_PLAN_AS_DECIDED,
@@ -88,19 +87,5 @@ int ram_plan_index(struct ram_plan *plan, const char *where, struct ram_err *err
 
 /* NULL if no unit has that name. Logarithmic in the units once they are indexed. */
 const struct ram_unit *ram_plan_find(const struct ram_plan *plan, const char *unit);
-
-/* The group that a row of cols weights can really have: group, or the next smaller of the grid
- * that divides the row; 0 if none does (the matrix then stays at 16 bits). */
-int ram_group_fit(uint64_t cols, int group);
-
-/* Bytes of a stored matrix; bits = 16 (or a group that cannot fit): rows x cols x stored_size.
- * Otherwise codes + a scale and a bias of stored_size bytes for each group. */
-uint64_t ram_stored_bytes(const struct ram_stored *stored, int stored_size, int bits, int group);
-
-/* Can a unit have these? bits of the grid with group 32, 64 or 128, or 16 with group 0. */
-bool ram_width_valid(int bits, int group);
-
-/* Index in the shares of a plan: that of the grid, RAM_N_BITS for 16. */
-int ram_share_index(int bits);
 
 #endif

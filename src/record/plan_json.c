@@ -17,18 +17,19 @@ static unsigned long long ull(uint64_t n)
 
 static void put_shares(struct ram_buf *buf, const struct ram_share *shares)
 {
+    const char *separator = "\n";
     uint64_t total = 0;
 
-    for (int i = 0; i <= RAM_N_BITS; i++)
-        total += shares[i].parameters;
-    for (int i = 0; i <= RAM_N_BITS; i++) {
-        const double percent = total ? 100.0 * (double)shares[i].parameters / (double)total : 0.0;
+    for (int b = ram_form_next_bits(0); b; b = ram_form_next_bits(b))
+        total += shares[b].parameters;
+    for (int b = ram_form_next_bits(0); b; b = ram_form_next_bits(b)) {
+        const double percent = total ? 100.0 * (double)shares[b].parameters / (double)total : 0.0;
         ram_buf_printf(buf,
                        "%s      \"%d\": {\"parameters\": %llu, \"tensors\": %llu, \"percent\": ",
-                       i ? ",\n" : "\n", i < RAM_N_BITS ? ram_bits_grid[i] : 16,
-                       ull(shares[i].parameters), ull(shares[i].tensors));
+                       separator, b, ull(shares[b].parameters), ull(shares[b].tensors));
         ram_emit_real(buf, percent);
         ram_buf_puts(buf, "}");
+        separator = ",\n";
     }
     ram_buf_puts(buf, "\n    }");
 }
@@ -99,7 +100,11 @@ static void put_unit(struct ram_buf *buf, const struct ram_unit *unit)
     else
         ram_buf_printf(buf, ", \"layer\": %d", unit->layer);
     ram_buf_printf(buf, ", \"members\": %llu, \"parameters\": %llu, \"bits\": %d, \"group\": %d",
-                   ull(unit->members), ull(unit->parameters), unit->bits, unit->group);
+                   ull(unit->members), ull(unit->parameters), unit->form->bits, unit->form->group);
+    if (!ram_form_is_plain(unit->form)) {
+        ram_buf_puts(buf, ", \"form\": ");
+        ram_emit_string(buf, unit->form->id);
+    }
     ram_buf_puts(buf, ", \"scores\": ");
     put_scores(buf, unit);
     ram_buf_puts(buf, ", \"reason\": ");

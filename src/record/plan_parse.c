@@ -1,13 +1,13 @@
 /*
  * plan_parse.c - a plan from its JSON form. A person may have changed bits and group: they must
- * be ones that the format has, and everything that follows from them is computed anew.
+ * be those of a form, and everything that follows from it is computed anew.
  */
 #include "record/emit.h"
 #include "record/field.h"
 #include "record/plan.h"
 
-#include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,16 +89,31 @@ static bool scan_stored(struct ram_scan *scan, void *into)
     return ram_scan_good(scan);
 }
 
-/* Fields against each other; bits and group against the format. */
+/* bits and group say which form it is; an id, if there is one, must agree with them. */
+static bool find_form(struct ram_scan *scan, struct ram_unit *unit, const char *id, uint64_t bits,
+                      uint64_t group)
+{
+    if (!id)
+        return ram_scan_width(scan, bits, group, &unit->form);
+    unit->form = ram_form_find(id);
+    if (!unit->form)
+        return ram_scan_fail(scan, RAM_EFORMAT,
+                             "\"form\" is \"%.40s\", which is no form that RAM knows, such as "
+                             "\"%s\" or \"%s\"",
+                             id, ram_forms[0].id, RAM_FORM_16->id);
+    if ((uint64_t)unit->form->bits != bits || (uint64_t)unit->form->group != group)
+        return ram_scan_fail(scan, RAM_EFORMAT,
+                             "bits %llu with group %llu; form \"%s\" has bits %d with group %d",
+                             (unsigned long long)bits, (unsigned long long)group, id,
+                             unit->form->bits, unit->form->group);
+    return true;
+}
+
+/* Fields against each other. */
 static bool check_unit(struct ram_scan *scan, struct reader *reader, const struct ram_unit *unit)
 {
     uint64_t stored = 0;
 
-    if (!ram_width_valid(unit->bits, unit->group))
-        return ram_scan_fail(scan, RAM_EFORMAT,
-                             "bits %d with group %d; expected bits 2, 3, 4, 5, 6 or 8 with group "
-                             "32, 64 or 128, or bits 16 with group 0",
-                             unit->bits, unit->group);
     for (size_t i = 0; i < unit->n_blocks; i++) {
         const struct ram_matrices *const block = &unit->blocks[i];
         uint64_t one = 0;
@@ -117,6 +132,7 @@ static bool check_unit(struct ram_scan *scan, struct reader *reader, const struc
 static bool scan_unit(struct ram_scan *scan, struct reader *reader, struct ram_unit *unit)
 {
     uint64_t bits = 0, group = 0;
+    const char *id = NULL;
     const struct ram_field fields[] = {
         {"name", ram_field_name, &unit->name, true},
         {"role", ram_field_text, &unit->role, false},
@@ -125,6 +141,7 @@ static bool scan_unit(struct ram_scan *scan, struct reader *reader, struct ram_u
         {"parameters", ram_field_count, &unit->parameters, true},
         {"bits", ram_field_count, &bits, true},
         {"group", ram_field_count, &group, true},
+        {"form", ram_field_text, &id, false},
         {"scores", scan_scores, unit, false},
         {"reason", ram_field_text, &unit->reason, false},
         {"bytes", ram_field_count, &unit->bytes, true},
@@ -132,11 +149,8 @@ static bool scan_unit(struct ram_scan *scan, struct reader *reader, struct ram_u
     };
 
     *unit = (struct ram_unit){.role = "other", .layer = -1, .members = 1, .reason = "user"};
-    if (!ram_scan_fields(scan, fields, COUNT(fields)))
-        return false;
-    unit->bits = bits < INT_MAX ? (int)bits : INT_MAX;
-    unit->group = group < INT_MAX ? (int)group : INT_MAX;
-    return check_unit(scan, reader, unit);
+    return ram_scan_fields(scan, fields, COUNT(fields)) && find_form(scan, unit, id, bits, group) &&
+           check_unit(scan, reader, unit);
 }
 
 /* into: the reader. */
@@ -178,16 +192,19 @@ static bool scan_share(struct ram_scan *scan, void *into)
 /* into: the plan. */
 static bool scan_expert_shares(struct ram_scan *scan, void *into)
 {
-    static const char *const keys[RAM_N_BITS + 1] = {"2", "3", "4", "5", "6", "8", "16"};
     struct ram_plan *const plan = into;
-    struct ram_field fields[COUNT(keys)];
+    struct ram_field fields[RAM_MAX_BITS];
+    char keys[RAM_MAX_BITS][4];
+    size_t n = 0;
 
     if (ram_scan_null(scan))
         return true;
-    for (size_t i = 0; i < COUNT(keys); i++)
-        fields[i] = (struct ram_field){keys[i], scan_share, &plan->expert_shares[i], false};
+    for (int b = ram_form_next_bits(0); b; b = ram_form_next_bits(b), n++) {
+        snprintf(keys[n], sizeof keys[n], "%d", b);
+        fields[n] = (struct ram_field){keys[n], scan_share, &plan->expert_shares[b], false};
+    }
     plan->has_expert_shares = true;
-    return ram_scan_fields(scan, fields, COUNT(fields));
+    return ram_scan_fields(scan, fields, n);
 }
 
 /* into: the plan. */
@@ -223,7 +240,7 @@ static void note_edits(struct ram_plan *plan)
 
     for (size_t i = 0; i < plan->n_units; i++) {
         struct ram_unit *const unit = &plan->units[i];
-        if (unit->n_blocks && unit->bytes != ram_unit_bytes(unit, unit->bits, unit->group)) {
+        if (unit->n_blocks && unit->bytes != ram_unit_bytes(unit, unit->form)) {
             unit->reason = "user";
             edited = true;
         }

@@ -94,3 +94,21 @@ struct ram_text ram_format_percent(double part, double whole)
         snprintf(text.s, sizeof text.s, "<0.1");
     return text;
 }
+
+struct ram_text ram_bits_text(int bits)
+{
+    struct ram_text text;
+
+    snprintf(text.s, sizeof text.s, "%d", bits);
+    return text;
+}
+
+void ram_bits_column(struct ram_table *table, int bits)
+{
+    /* A table borrows its heads. */
+    static const char *const heads[RAM_MAX_BITS + 1] = {">0",  ">1",  ">2",  ">3",  ">4",  ">5",
+                                                        ">6",  ">7",  ">8",  ">9",  ">10", ">11",
+                                                        ">12", ">13", ">14", ">15", ">16"};
+
+    ram_table_column(table, heads[bits]);
+}

@@ -2,6 +2,9 @@
 #ifndef RAM_REPORT_FORMAT_H
 #define RAM_REPORT_FORMAT_H
 
+#include "base/table.h"
+#include "codec/form.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,5 +23,8 @@ const char *ram_format_unit(uint64_t total); /* "GiB", ... */
 struct ram_text ram_format_in_unit(uint64_t n, uint64_t total);
 
 struct ram_text ram_format_percent(double part, double whole); /* 81.7; "" for nothing; <0.1 */
+
+struct ram_text ram_bits_text(int bits);                 /* "4": a width as a key, */
+void ram_bits_column(struct ram_table *table, int bits); /* and as the head of a column */
 
 #endif

@@ -41,12 +41,11 @@ static void count_dtype(struct digest *digest, const struct ram_entry *entry)
 static void count_width(struct ram_role_row *role, const struct ram_entry *entry)
 {
     const int bits = entry->source.bits > 8 ? 16 : entry->source.bits;
-    const int i = ram_share_index(bits);
 
-    if (i < 0 || entry->source.part)
+    if (bits < 0 || entry->source.part)
         return;
-    role->shares[i].parameters += entry->parameters;
-    role->shares[i].tensors++;
+    role->shares[bits].parameters += entry->parameters;
+    role->shares[bits].tensors++;
 }
 
 static int digest_manifest(const struct ram_manifest *manifest, struct digest *digest,
@@ -86,13 +85,13 @@ static void put_widths(const struct ram_role_row *role, struct ram_buf *out)
     uint64_t all = 0;
     size_t n = 0;
 
-    for (int i = 0; i <= RAM_N_BITS; i++)
-        all += role->shares[i].parameters;
-    for (int i = 0; i <= RAM_N_BITS && all; i++) {
-        const uint64_t own = role->shares[i].parameters;
+    for (int b = ram_form_next_bits(0); b; b = ram_form_next_bits(b))
+        all += role->shares[b].parameters;
+    for (int b = ram_form_next_bits(0); b && all; b = ram_form_next_bits(b)) {
+        const uint64_t own = role->shares[b].parameters;
         if (!own)
             continue;
-        ram_buf_printf(out, "%s%d", n++ ? ", " : "", i == RAM_N_BITS ? 16 : ram_bits_grid[i]);
+        ram_buf_printf(out, "%s%d", n++ ? ", " : "", b);
         if (own != all)
             ram_buf_printf(out, " (%s %%)", ram_format_percent((double)own, (double)all).s);
     }
@@ -182,7 +181,7 @@ static void put_roles(const struct digest *digest, bool coded, enum ram_markup m
         all.tensors += digest->roles.items[i].tensors;
         all.parameters += digest->roles.items[i].parameters;
         all.bytes += digest->roles.items[i].bytes;
-        for (int k = 0; k <= RAM_N_BITS; k++)
+        for (int k = 0; k <= RAM_MAX_BITS; k++)
             all.shares[k].parameters += digest->roles.items[i].shares[k].parameters;
     }
     snprintf(size, sizeof size, ">%s", ram_format_unit(all.bytes));

@@ -97,7 +97,7 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
     const struct ram_plan_totals *const t = &c->plan->totals;
 
     ram_table_cell(table, "%s", c->label);
-    for (int b = 0; b <= RAM_N_BITS; b++)
+    for (int b = 0; b <= RAM_MAX_BITS; b++)
         if (!c->uniform && width_occurs(candidates, n, b))
             ram_table_cell(
                 table, "%s",
@@ -127,13 +127,12 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
 static void put_table(const struct ram_candidate *candidates, size_t n, const struct ranked *order,
                       bool uniform, enum ram_markup markup, struct ram_buf *out)
 {
-    static const char *const widths[] = {">2", ">3", ">4", ">5", ">6", ">8", ">16"};
     struct ram_table table = {0};
 
     ram_table_column(&table, uniform ? "uniform" : "method");
-    for (int b = 0; b <= RAM_N_BITS; b++)
+    for (int b = 0; b <= RAM_MAX_BITS; b++)
         if (!uniform && width_occurs(candidates, n, b))
-            ram_table_column(&table, widths[b]);
+            ram_bits_column(&table, b);
     ram_table_column(&table, ">nominal");
     ram_table_column(&table, ">effective");
     ram_table_column(&table, ">size");
@@ -160,14 +159,11 @@ static json_t *candidate_json(const struct ram_candidate *c, const struct ram_ca
     const struct ram_candidate *const r = c->uniform ? NULL : rival(all, n, c);
     json_t *const shares = json_object();
 
-    for (int b = 0; b <= RAM_N_BITS; b++) {
-        char key[8];
-        snprintf(key, sizeof key, "%d", b < RAM_N_BITS ? ram_bits_grid[b] : 16);
-        json_object_set_new(shares, key,
+    for (int b = ram_form_next_bits(0); b; b = ram_form_next_bits(b))
+        json_object_set_new(shares, ram_bits_text(b).s,
                             json_pack("{sI sI}", "parameters",
                                       (json_int_t)c->plan->shares[b].parameters, "tensors",
                                       (json_int_t)c->plan->shares[b].tensors));
-    }
     return json_pack(
         "{ss sb so so so sI so so so sO? so ss? so}", "method", c->label, "uniform", c->uniform,
         "distribution", shares, "nominal_bits", ram_json_real(t->nominal_bits), "effective_bits",

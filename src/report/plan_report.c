@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const bit_heads[RAM_N_BITS + 1] = {">2", ">3", ">4", ">5", ">6", ">8", ">16"};
-
 /* ---- sums -------------------------------------------------------------------------------------
  */
 
@@ -28,8 +26,8 @@ struct digest {
     struct ram_roles roles;
     struct reason reasons[MAX_REASONS];
     size_t n_reasons;
-    bool used[RAM_N_BITS + 1];    /* widths that occur, */
-    bool used_by[RAM_N_BITS + 1]; /* also if every expert had its own */
+    bool used[RAM_MAX_BITS + 1];    /* widths that occur, */
+    bool used_by[RAM_MAX_BITS + 1]; /* also if every expert had its own */
 };
 
 static void count_reason(struct digest *digest, const struct ram_unit *unit)
@@ -67,13 +65,13 @@ static int digest_plan(const struct ram_plan *plan, struct digest *digest, struc
         role->tensors += unit->members;
         role->parameters += unit->parameters;
         role->bytes += unit->bytes;
-        role->shares[ram_share_index(unit->bits)].parameters += unit->parameters;
-        role->shares[ram_share_index(unit->bits)].tensors += unit->members;
+        role->shares[unit->form->bits].parameters += unit->parameters;
+        role->shares[unit->form->bits].tensors += unit->members;
         count_reason(digest, unit);
     }
     ram_roles_sort(&digest->roles);
     qsort(digest->reasons, digest->n_reasons, sizeof *digest->reasons, by_parameters);
-    for (int b = 0; b <= RAM_N_BITS; b++) {
+    for (int b = 0; b <= RAM_MAX_BITS; b++) {
         digest->used[b] = plan->shares[b].parameters > 0;
         digest->used_by[b] = digest->used[b] || plan->expert_shares[b].parameters > 0;
     }
@@ -85,15 +83,15 @@ static int digest_plan(const struct ram_plan *plan, struct digest *digest, struc
 
 static void put_bit_columns(struct ram_table *table, const bool *used)
 {
-    for (int b = 0; b <= RAM_N_BITS; b++)
+    for (int b = 0; b <= RAM_MAX_BITS; b++)
         if (used[b])
-            ram_table_column(table, bit_heads[b]);
+            ram_bits_column(table, b);
 }
 
 static void put_bit_cells(struct ram_table *table, const bool *used, const struct ram_share *shares,
                           uint64_t parameters)
 {
-    for (int b = 0; b <= RAM_N_BITS; b++)
+    for (int b = 0; b <= RAM_MAX_BITS; b++)
         if (used[b])
             ram_table_cell(table, "%s",
                            ram_format_percent((double)shares[b].parameters, (double)parameters).s);
@@ -248,9 +246,9 @@ static void put_units(const struct ram_plan *plan, enum ram_markup markup, struc
         ram_table_cell(&table, "%s", unit->name);
         ram_table_cell(&table, "%s", ram_format_count(unit->members).s);
         ram_table_cell(&table, "%s", ram_format_count(unit->parameters).s);
-        ram_table_cell(&table, "%d", unit->bits);
-        if (unit->group)
-            ram_table_cell(&table, "%d", unit->group);
+        ram_table_cell(&table, "%d", unit->form->bits);
+        if (unit->form->group)
+            ram_table_cell(&table, "%d", unit->form->group);
         else
             ram_table_cell(&table, "%s", "");
         if (unit->scored)
@@ -390,8 +388,8 @@ static json_t *shares_json(const struct ram_share *shares)
 {
     json_t *const object = json_object();
 
-    for (int b = 0; b <= RAM_N_BITS; b++)
-        json_object_set_new(object, bit_heads[b] + 1,
+    for (int b = ram_form_next_bits(0); b; b = ram_form_next_bits(b))
+        json_object_set_new(object, ram_bits_text(b).s,
                             json_pack("{sI sI}", "parameters", (json_int_t)shares[b].parameters,
                                       "tensors", (json_int_t)shares[b].tensors));
     return object;
@@ -435,8 +433,8 @@ static json_t *units_json(const struct ram_plan *plan)
         const struct ram_unit *const u = &plan->units[i];
         json_array_append_new(array, json_pack("{ss sI sI si si so ss sI}", "name", u->name,
                                                "members", (json_int_t)u->members, "parameters",
-                                               (json_int_t)u->parameters, "bits", u->bits, "group",
-                                               u->group, "composite",
+                                               (json_int_t)u->parameters, "bits", u->form->bits,
+                                               "group", u->form->group, "composite",
                                                ram_json_real(u->scored ? u->scores.composite : NAN),
                                                "reason", u->reason, "bytes", (json_int_t)u->bytes));
     }

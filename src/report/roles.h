@@ -7,7 +7,7 @@
 struct ram_role_row {
     char name[40]; /* "up", "up (experts)" */
     uint64_t tensors, parameters, bytes;
-    struct ram_share shares[RAM_N_BITS + 1];
+    struct ram_share shares[RAM_MAX_BITS + 1]; /* by the width of codes */
 };
 
 struct ram_roles {

@@ -69,7 +69,7 @@ static void check(const struct ram_ckpt *ckpt, const char *sidecar_text)
     for (size_t i = 0; i < list.n; i++) {
         const struct ram_found *found = &list.items[i];
         if (found->quantized)
-            require(ram_affine_fits(&found->affine, (size_t)found->cols));
+            require(ram_form_fit(found->as.form, found->cols) == found->as.form);
         else
             require(found->rows * found->cols == found->parts[0]->n);
     }

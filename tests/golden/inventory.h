@@ -70,8 +70,8 @@ static inline struct ram_entry *inventory_add(struct ram_manifest *m, const char
                             .stored_size = 2,
                             .stats = {NAN, NAN, NAN, NAN, NAN}};
     e->name = e->unit = ram_arena_strdup(&m->arena, name, &err);
-    for (int i = 0; i < RAM_N_BITS * RAM_N_GROUPS; i++)
-        (&e->errors[0][0])[i] = NAN;
+    for (size_t i = 0; i < RAM_N_FORMS; i++)
+        e->errors[i] = NAN;
     e->skip = !rows || rows == 1 || cols == 1 ? RAM_SKIP_1D
               : e->parameters < 1024          ? RAM_SKIP_TINY
                                               : RAM_SKIP_NONE;
@@ -244,13 +244,12 @@ static inline void inventory_measure(struct ram_manifest *m)
         e->metrics = (struct ram_metrics){0.12 + 0.3 * u[0] * u[0], 0.1 + 12 * pow(u[1], 6),
                                           0.2 + 1.5 * u[2] * u[2], 0.1 + 0.03 * pow(u[3], 8)};
         e->stats = (struct ram_stats){0, 0.02, 0.02, -0.1, 0.1};
-        for (int b = 0; b < RAM_N_BITS; b++)
-            for (int g = 0; g < RAM_N_GROUPS; g++)
-                e->errors[b][g] =
-                    ram_group_fit(e->stored[0].cols, ram_group_grid[g]) == ram_group_grid[g]
-                        ? (double)e->parameters * 4e-4 * (2.0 + 0.4 * g) *
-                              pow(4, -ram_bits_grid[b]) * (1 + 0.1 * u[3])
-                        : NAN;
+        for (const struct ram_form *f = ram_forms; f < RAM_FORM_16; f++)
+            e->errors[ram_form_index(f)] = ram_form_fit(f, e->stored[0].cols) == f
+                                               ? (double)e->parameters * 4e-4 *
+                                                     (2.0 + 0.4 * (f->group >> 6)) *
+                                                     pow(4, -f->bits) * (1 + 0.1 * u[3])
+                                               : NAN;
     }
 }
 

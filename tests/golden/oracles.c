@@ -72,8 +72,7 @@ static void differs(const char *what, double published, double expected, double 
 
 static double percent(const struct ram_plan *plan, int bits)
 {
-    return 100 * (double)plan->shares[ram_share_index(bits)].parameters /
-           (double)plan->totals.parameters;
+    return 100 * (double)plan->shares[bits].parameters / (double)plan->totals.parameters;
 }
 
 static double gib(const struct ram_plan *plan)
@@ -107,7 +106,7 @@ static const char *listed(const struct ram_plan *plan, int bits, char *text, siz
     for (int layer = 0; layer < 1000; layer++) {
         for (size_t i = 0; i < plan->n_units; i++) {
             const struct ram_unit *const u = &plan->units[i];
-            if (u->bits != bits || u->layer != layer || strncmp(u->reason, "score", 5) != 0)
+            if (u->form->bits != bits || u->layer != layer || strncmp(u->reason, "score", 5) != 0)
                 continue;
             n += (size_t)snprintf(text + n, n < size ? size - n : 0, "%s%d %s", n ? ", " : "",
                                   layer, u->role);
@@ -129,8 +128,8 @@ static void v1_on_qwen3_8b(void)
     number("Qwen3-8B v1: 4-bit share", 81.73, percent(plan, 4), 2, "%");
     number("Qwen3-8B v1: 8-bit share", 3.07, percent(plan, 8), 2, "%");
     number("Qwen3-8B v1: 16-bit share", 15.20, percent(plan, 16), 2, "%");
-    count("Qwen3-8B v1: parameters at 4 bits", 6694109184, plan->shares[2].parameters);
-    count("Qwen3-8B v1: parameters at 8 bits", 251658240, plan->shares[5].parameters);
+    count("Qwen3-8B v1: parameters at 4 bits", 6694109184, plan->shares[4].parameters);
+    count("Qwen3-8B v1: parameters at 8 bits", 251658240, plan->shares[8].parameters);
     for (size_t i = 0; i < plan->n_units; i++) {
         if (!plan->units[i].scored)
             continue;
@@ -211,12 +210,12 @@ static void v1_on_397b(void)
     m = inventory_published(NULL, metrics);
     struct ram_plan *plan =
         decide(m, (struct ram_allocate_opts){.method = "v1", .protect = nothing, .n_protect = 1});
-    number("Qwen3.5-397B v1: at 4 bits", 384.00, (double)plan->shares[2].parameters / 1e9, 2,
+    number("Qwen3.5-397B v1: at 4 bits", 384.00, (double)plan->shares[4].parameters / 1e9, 2,
            "B parameters");
-    number("Qwen3.5-397B v1: at 8 bits", 17.26, (double)plan->shares[5].parameters / 1e9, 2,
+    number("Qwen3.5-397B v1: at 8 bits", 17.26, (double)plan->shares[8].parameters / 1e9, 2,
            "B parameters");
-    number("Qwen3.5-397B v1: at 16 bits", 0.105, (double)plan->shares[RAM_N_BITS].parameters / 1e9,
-           3, "B parameters");
+    number("Qwen3.5-397B v1: at 16 bits", 0.105, (double)plan->shares[16].parameters / 1e9, 3,
+           "B parameters");
     ram_plan_free(plan);
     ram_manifest_free(m);
 }
@@ -231,11 +230,11 @@ static void effective_bits(void)
         double effective;
     } widths[] = {{2, 32, 3.0}, {4, 128, 4.25}, {4, 64, 4.5},
                   {4, 32, 5.0}, {8, 64, 8.5},   {16, 0, 16}};
-    const struct ram_stored matrix = {12288, 4096};
     char what[64];
 
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
-        const uint64_t bytes = ram_stored_bytes(&matrix, 2, widths[i].bits, widths[i].group);
+        const uint64_t bytes =
+            ram_form_bytes(ram_form_of(widths[i].bits, widths[i].group), 12288, 4096, 2);
         snprintf(what, sizeof what, "effective bits of %d-bit g%d", widths[i].bits,
                  widths[i].group);
         number(what, widths[i].effective, (double)bytes * 8 / (12288.0 * 4096), 2, "");
@@ -285,8 +284,7 @@ static void ablation_sizes(void)
         for (int k = 0; k < 4; k++) {
             /* Every matrix has a row of a multiple of 1,024. */
             const uint64_t n = inventory_key(json_object_get(shares, keys[k]), "params");
-            const struct ram_stored all = {n / 1024, 1024};
-            bytes += ram_stored_bytes(&all, 2, bits[k], groups[k]);
+            bytes += ram_form_bytes(ram_form_of(bits[k], groups[k]), n / 1024, 1024, 2);
         }
         snprintf(what, sizeof what, "ablation %s: size", name);
         /* Theirs has the file's header, about 0.0001 GiB. */

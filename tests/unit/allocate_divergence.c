@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { N = 4, WIDTHS = RAM_N_BITS * RAM_N_GROUPS, ROWS = 64, COLS = 128 };
+enum { N = 4, WIDTHS = RAM_N_FORMS - 1, ROWS = 64, COLS = 128 };
 
 static const char *const names[N] = {"a", "b", "c", "d"};
 
@@ -52,9 +52,8 @@ static struct ram_manifest *measured(const struct truth *t, bool fine)
         struct ram_entry *e = inventory_add(m, "other", 0, ROWS, COLS, names[i]);
         e->measured = true;
         e->stats = (struct ram_stats){0, 1, 1, -4, 4};
-        for (size_t b = 0; b < RAM_N_BITS; b++)
-            for (size_t g = 0; g < RAM_N_GROUPS; g++)
-                e->errors[b][g] = squares(i, ram_bits_grid[b], ram_group_grid[g]);
+        for (size_t k = 0; k < WIDTHS; k++)
+            e->errors[k] = squares(i, ram_forms[k].bits, ram_forms[k].group);
     }
     m->sensitivities = json_pack("{s:s, s:o}", "tier", "kl", "units", probes(t, 3));
     if (fine)
@@ -70,7 +69,7 @@ static double divergence(const struct truth *t, const struct ram_plan *plan)
 
     for (size_t i = 0; i < N; i++) {
         const struct ram_unit *unit = ram_plan_find(plan, names[i]);
-        const double e = error_of(i, unit->bits, unit->group);
+        const double e = error_of(i, unit->form->bits, unit->form->group);
         smooth += t->smooth[i] * e;
         flips += t->flips[i] * t->flips[i] * e;
     }
@@ -86,8 +85,8 @@ static double least(const struct truth *t, uint64_t bytes)
         double smooth = 0, flips = 0;
         uint64_t sum = 0;
         for (size_t i = 0, rest = plan; i < N; i++, rest /= WIDTHS) {
-            const int bits = ram_bits_grid[rest % WIDTHS / RAM_N_GROUPS];
-            const int group = ram_group_grid[rest % WIDTHS % RAM_N_GROUPS];
+            const int bits = ram_forms[rest % WIDTHS].bits;
+            const int group = ram_forms[rest % WIDTHS].group;
             const double e = error_of(i, bits, group);
             sum += (uint64_t)(ROWS * COLS * bits / 8 + ROWS * COLS / group * 4);
             smooth += t->smooth[i] * e;
@@ -121,7 +120,7 @@ static void near_the_best_of_all(void **state)
         struct ram_plan *plan = decide(m, bpw);
         uint64_t bytes = 0;
         for (size_t i = 0; i < plan->n_units; i++)
-            bytes += ram_unit_bytes(&plan->units[i], plan->units[i].bits, plan->units[i].group);
+            bytes += ram_unit_bytes(&plan->units[i], plan->units[i].form);
         const double mine = divergence(&routed, plan);
         /* What rounding the probes to 2^(k/8) leaves of the two terms. */
         assert_true(fabs(ram_plan_predicted(plan, "kld") / mine - 1) < 0.12);

@@ -47,8 +47,8 @@ static void is(const struct ram_plan *plan, const char *name, int bits, int grou
                const char *reason)
 {
     const struct ram_unit *const u = unit(plan, name);
-    assert_int_equal(u->bits, bits);
-    assert_int_equal(u->group, group);
+    assert_int_equal(u->form->bits, bits);
+    assert_int_equal(u->form->group, group);
     assert_string_equal(u->reason, reason);
 }
 
@@ -62,8 +62,8 @@ static void uniform_takes_every_matrix(void **state)
     (void)state;
     for (size_t i = 0; i < plan->n_units; i++) {
         const bool vector = !strcmp(plan->units[i].role, "norm");
-        assert_int_equal(plan->units[i].bits, vector ? 16 : 4);
-        assert_int_equal(plan->units[i].group, vector ? 0 : 128);
+        assert_int_equal(plan->units[i].form->bits, vector ? 16 : 4);
+        assert_int_equal(plan->units[i].form->group, vector ? 0 : 128);
         assert_string_equal(plan->units[i].reason, vector ? "1d" : "default");
         assert_false(plan->units[i].scored);
     }
@@ -223,12 +223,12 @@ static void thresholds_of_the_user(void **state)
     assert_true(threshold(plan, "t2") == 0.3 && threshold(plan, "t8") == -1);
     for (size_t i = 0; i < plan->n_units; i++) {
         const struct ram_unit *const u = &plan->units[i];
-        if (u->bits < 16)
-            assert_int_equal(u->bits, u->scores.composite <= 0.3 ? 2 : 4);
+        if (u->form->bits < 16)
+            assert_int_equal(u->form->bits, u->scores.composite <= 0.3 ? 2 : 4);
         else
             assert_true(!strcmp(u->reason, "protected") || !strcmp(u->reason, "1d"));
     }
-    assert_true(plan->shares[0].parameters && plan->shares[2].parameters);
+    assert_true(plan->shares[2].parameters && plan->shares[4].parameters);
     ram_plan_free(plan);
     ram_manifest_free(m);
 }
@@ -334,7 +334,7 @@ static void predicted_error_is_the_sum(void **state)
         if (!e->measured)
             continue;
         const bool router = !strcmp(e->role, "router");
-        error += e->errors[router ? 5 : 3][1];
+        error += e->errors[ram_form_index(ram_form_find(router ? "8g64" : "5g64"))];
         energy += e->stats.rms * e->stats.rms * (double)e->parameters;
     }
     assert_true(fabs(predicted(plan, "squared_error") / error - 1) < 1e-12);
@@ -398,9 +398,8 @@ static void a_search_needs_errors(void **state)
     struct ram_plan *plan = NULL;
     struct ram_err err = {0};
     (void)state;
-    for (int b = 0; b < RAM_N_BITS; b++)
-        for (int g = 0; g < RAM_N_GROUPS; g++)
-            m->entries[1].errors[b][g] = NAN;
+    for (size_t i = 0; i < RAM_N_FORMS; i++)
+        m->entries[1].errors[i] = NAN;
     const struct ram_allocate_opts opts = {.method = "v2", .search = true};
     assert_int_equal(ram_allocate(m, &opts, &plan, &err), RAM_EUSAGE);
     assert_non_null(strstr(err.message, "the manifest has none for model.layers.0."));
@@ -423,7 +422,7 @@ static void order_does_not_matter(void **state)
     assert_int_equal(plan->n_units, other->n_units);
     for (size_t i = 0; i < plan->n_units; i++) {
         const struct ram_unit *const u = unit(other, plan->units[i].name);
-        assert_int_equal(u->bits, plan->units[i].bits);
+        assert_int_equal(u->form->bits, plan->units[i].form->bits);
         assert_int_equal(u->bytes, plan->units[i].bytes);
     }
     assert_string_equal(plan->units[0].name, m->entries[0].unit);

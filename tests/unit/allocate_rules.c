@@ -30,11 +30,11 @@ static void is(const struct ram_plan *plan, const char *unit, int bits, int grou
 {
     const struct ram_unit *const u = ram_plan_find(plan, unit);
     assert_non_null(u);
-    if (u->bits != bits || u->group != group || strcmp(u->reason, reason) != 0)
-        print_error("%s: %d g%d %s, expected %d g%d %s\n", unit, u->bits, u->group, u->reason, bits,
-                    group, reason);
-    assert_int_equal(u->bits, bits);
-    assert_int_equal(u->group, group);
+    if (u->form->bits != bits || u->form->group != group || strcmp(u->reason, reason) != 0)
+        print_error("%s: %d g%d %s, expected %d g%d %s\n", unit, u->form->bits, u->form->group,
+                    u->reason, bits, group, reason);
+    assert_int_equal(u->form->bits, bits);
+    assert_int_equal(u->form->group, group);
     assert_string_equal(u->reason, reason);
 }
 

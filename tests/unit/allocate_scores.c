@@ -168,18 +168,18 @@ static void hybrid_needs_the_fixed_composite_for_2_bits(void **state)
     struct ram_plan *v2 = decide(m, (struct ram_allocate_opts){.method = "v2"});
     struct ram_plan *v3 = decide(m, (struct ram_allocate_opts){.method = "v3"});
     (void)state;
-    assert_int_equal(v2->units[0].bits, 2);
+    assert_int_equal(v2->units[0].form->bits, 2);
     assert_string_equal(v2->units[0].reason, "score<=t2");
     near(v3->units[0].scores.composite, 0);
-    assert_int_equal(v3->units[0].bits, 4);
+    assert_int_equal(v3->units[0].form->bits, 4);
     /* Fixed: svd .025, kurtosis 0, output (log10(.05) + 2)/3, error 1. */
     const double fixed = 0.2 * 0.025 + 0.15 * (log10(0.05) + 2) / 3 + 0.2;
     ram_plan_free(v3);
     v3 = decide(m, (struct ram_allocate_opts){.method = "v3", .t2 = fixed - 1e-9});
-    assert_int_equal(v3->units[0].bits, 4);
+    assert_int_equal(v3->units[0].form->bits, 4);
     ram_plan_free(v3);
     v3 = decide(m, (struct ram_allocate_opts){.method = "v3", .t2 = fixed + 1e-9});
-    assert_int_equal(v3->units[0].bits, 2);
+    assert_int_equal(v3->units[0].form->bits, 2);
     ram_plan_free(v2);
     ram_plan_free(v3);
     ram_manifest_free(m);
@@ -267,13 +267,13 @@ static void experts_are_decided_together(void **state)
         assert_int_equal(plan->units[0].parameters, 6 * 64 * 128);
         near(plan->units[0].scores.composite, rules[i].score);
         near(plan->units[0].scores.kurtosis, rules[i].score);
-        assert_int_equal(plan->units[0].bits, rules[i].bits);
+        assert_int_equal(plan->units[0].form->bits, rules[i].bits);
         /* What each would have got alone does not depend on the rule: 2, 4, 4, 4, 16. */
         assert_true(plan->has_expert_shares);
-        assert_int_equal(plan->expert_shares[0].tensors, 1);
-        assert_int_equal(plan->expert_shares[2].tensors, 3);
-        assert_int_equal(plan->expert_shares[RAM_N_BITS].tensors, 1);
-        assert_int_equal(plan->expert_shares[RAM_N_BITS].parameters, 2 * 64 * 128);
+        assert_int_equal(plan->expert_shares[2].tensors, 1);
+        assert_int_equal(plan->expert_shares[4].tensors, 3);
+        assert_int_equal(plan->expert_shares[16].tensors, 1);
+        assert_int_equal(plan->expert_shares[16].parameters, 2 * 64 * 128);
         ram_plan_free(plan);
         ram_manifest_free(m);
     }
@@ -290,8 +290,8 @@ static void unmeasured_experts_follow_the_others(void **state)
     struct ram_allocate_opts opts = {.method = "v1", .weights = {0, 1, 0, 0}};
     plan = decide(m, opts);
     near(plan->units[0].scores.composite, (0.1 + 0.4) / 2);
-    assert_int_equal(plan->expert_shares[0].tensors, 1);
-    assert_int_equal(plan->expert_shares[2].tensors, 4);
+    assert_int_equal(plan->expert_shares[2].tensors, 1);
+    assert_int_equal(plan->expert_shares[4].tensors, 4);
     ram_plan_free(plan);
     opts.expert_rule = "median";
     assert_int_equal(ram_allocate(m, &opts, &plan, &err), RAM_EUSAGE);

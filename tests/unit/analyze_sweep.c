@@ -218,14 +218,14 @@ static void check_linear(const struct stage *stage, const struct make_set *set, 
     for (size_t i = 0; i < rows * cols; i++)
         w[i] = value_at(t, i);
     check_stats(entry, w, rows * cols);
-    for (size_t b = 0; b < RAM_N_BITS; b++)
-        for (size_t g = 0; g < RAM_N_GROUPS; g++) {
-            int group = ram_group_grid[g];
-            while (cols % (size_t)group)
-                group /= 2;
-            const double error = encoder_error(w, rows, cols, ram_bits_grid[b], group);
-            assert_true(fabs(entry->errors[b][g] / error - 1) < 1e-12);
-        }
+    for (const struct ram_form *f = ram_forms; f < RAM_FORM_16; f++) {
+        int group = f->group;
+        while (cols % (size_t)group)
+            group /= 2;
+        const double error = encoder_error(w, rows, cols, f->bits, group);
+        assert_true(fabs(entry->errors[ram_form_index(f)] / error - 1) < 1e-12);
+    }
+    assert_true(isnan(entry->errors[RAM_N_FORMS - 1]));
     free(w);
 }
 
@@ -238,21 +238,20 @@ static void check_kv_b(const struct stage *stage, const struct make_set *set, co
     const struct ram_entry *entry = entry_called(stage->manifest, name, -1);
     float q[LORA * NOPE], out[V * LORA];
 
-    for (size_t b = 0; b < RAM_N_BITS; b++)
-        for (size_t g = 0; g < RAM_N_GROUPS; g++) {
-            double error = 0;
-            for (size_t h = 0; h < MAKE_HEADS; h++) {
-                const size_t first = h * (NOPE + V) * LORA;
-                for (size_t r = 0; r < LORA; r++)
-                    for (size_t n = 0; n < NOPE; n++)
-                        q[r * NOPE + n] = value_at(t, first + n * LORA + r);
-                for (size_t i = 0; i < V * LORA; i++)
-                    out[i] = value_at(t, first + NOPE * LORA + i);
-                error += encoder_error(q, LORA, NOPE, ram_bits_grid[b], 32);
-                error += encoder_error(out, V, LORA, ram_bits_grid[b], g ? 64 : 32);
-            }
-            assert_true(fabs(entry->errors[b][g] / error - 1) < 1e-12);
+    for (const struct ram_form *f = ram_forms; f < RAM_FORM_16; f++) {
+        double error = 0;
+        for (size_t h = 0; h < MAKE_HEADS; h++) {
+            const size_t first = h * (NOPE + V) * LORA;
+            for (size_t r = 0; r < LORA; r++)
+                for (size_t n = 0; n < NOPE; n++)
+                    q[r * NOPE + n] = value_at(t, first + n * LORA + r);
+            for (size_t i = 0; i < V * LORA; i++)
+                out[i] = value_at(t, first + NOPE * LORA + i);
+            error += encoder_error(q, LORA, NOPE, f->bits, 32);
+            error += encoder_error(out, V, LORA, f->bits, f->group > 32 ? 64 : 32);
         }
+        assert_true(fabs(entry->errors[ram_form_index(f)] / error - 1) < 1e-12);
+    }
 }
 
 static void figures(void **state)
@@ -578,11 +577,14 @@ static void extreme_weights(void **state)
             const struct ram_entry *e = &stage.manifest->entries[k];
             if (strcmp(e->name, down) != 0)
                 continue;
-            const double error = sqrt(e->errors[2][0] / (MAKE_HIDDEN * MAKE_INTER)) / e->stats.rms;
+            const double error =
+                sqrt(e->errors[ram_form_index(ram_form_of(4, 32))] / (MAKE_HIDDEN * MAKE_INTER)) /
+                e->stats.rms;
             assert_true(isfinite(e->metrics.svd) && isfinite(e->metrics.error) &&
                         isfinite(e->metrics.output) && isfinite(e->metrics.kurtosis));
             if (scales[i] == 0)
-                assert_true(e->metrics.error == 0 && e->errors[2][0] == 0);
+                assert_true(e->metrics.error == 0 &&
+                            e->errors[ram_form_index(ram_form_of(4, 32))] == 0);
             else if (scales[i] < 1)
                 assert_float_equal(error, 1, 1e-6);
             else

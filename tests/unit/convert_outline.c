@@ -109,11 +109,10 @@ static void groups_fall_back(void **state)
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         const struct ram_out_module *module = module_of(o, expected[i].module);
         assert_true(module->quantized);
-        assert_int_equal(module->affine.group, expected[i].group);
+        assert_int_equal(module->as.form->group, expected[i].group);
         assert_non_null(module->fallback);
     }
-    assert_int_equal(o->bits, 4);
-    assert_int_equal(o->group, 64); /* what most weights have */
+    assert_string_equal(o->usual->id, "4g64"); /* what most weights have */
     ram_outline_free(o);
     case_close(&c);
 }
@@ -173,14 +172,14 @@ static void quarrels_are_named(void **state)
     assert_says(c, q0);
     unit->parameters--;
 
-    unit->bits = 7;
-    assert_int_equal(outline_status(&c), RAM_EUSAGE);
-    assert_says(c, "7 bits");
-    unit->bits = 4;
-    unit->group = 48;
+    const struct ram_form *const form = unit->form;
+    static const struct ram_codec foreign_codec = {.n_planes = 1};
+    static const struct ram_form foreign = {.id = "q4_K", .bits = 4, .codec = &foreign_codec};
+    unit->form = &foreign;
     assert_int_equal(outline_status(&c), RAM_EUSAGE);
     assert_says(c, q0);
-    unit->group = 32;
+    assert_says(c, "q4_K");
+    unit->form = form;
 
     c.plan->model_type = "qwen3";
     assert_int_equal(outline_status(&c), RAM_EFORMAT);
@@ -200,7 +199,7 @@ static void quarrels_are_named(void **state)
 
     /* A unit too many: the last but one under the name of none. */
     c.plan->units[c.plan->n_units] =
-        (struct ram_unit){.name = "visual.patch.weight", .bits = 16, .reason = "default"};
+        (struct ram_unit){.name = "visual.patch.weight", .form = RAM_FORM_16, .reason = "default"};
     c.plan->n_units++;
     c.err = (struct ram_err){0};
     assert_int_equal(ram_plan_index(c.plan, "test", &c.err), RAM_OK);
@@ -233,8 +232,7 @@ static void routers_of_glm(void **state)
     (void)state;
     case_open(&c, &all_forms[10], same_width, &w);
     struct ram_unit *unit = plan_unit(c.plan, router);
-    unit->bits = 8;
-    unit->group = 64;
+    unit->form = ram_form_of(8, 64);
     assert_int_equal(ram_outline_new(&o, c.layout, c.plan, &no_opts, &c.err), RAM_OK);
     assert_false(module_of(o, "model.layers.1.mlp.gate")->quantized);
     assert_non_null(module_of(o, "model.layers.1.mlp.gate")->fallback);

@@ -314,9 +314,7 @@ static void plans(void **state)
     (void)state;
     open_converted(&c);
     struct ram_unit *unit = plan_unit(c.plan, "model.layers.1.self_attn.kv_b_proj.weight");
-    const int bits = unit->bits;
-    unit->bits = bits == 2 ? 3 : 2;
-    unit->group = 32;
+    unit->form = ram_form_of(unit->form->bits == 2 ? 3 : 2, 32);
     expect_difference(&c, NULL, c.plan, "model.layers.1.self_attn.embed_q", "the plan says");
     expect_difference(&c, NULL, c.plan, "model.layers.1.self_attn.unembed_out", "the plan says");
     unit->name = "x";

@@ -66,7 +66,7 @@ static void check_quantized(const char *file, const struct ram_target *target,
     size_t rows, cols;
     float *weights = weights_of(target, &rows, &cols);
     const struct ram_affine f = {.bits = w->bits,
-                                 .group = ram_group_fit(cols, w->group),
+                                 .group = ram_form_fit(ram_form_of(w->bits, w->group), cols)->group,
                                  .profile = profile,
                                  .scale_type = target->dtype == RAM_F16   ? RAM_SCALE_F16
                                                : target->dtype == RAM_F32 ? RAM_SCALE_F32
@@ -106,8 +106,8 @@ static void check_targets(const struct test_case *c, const char *file, unsigned 
     for (size_t i = 0; i < c->layout->n_targets; i++) {
         const struct ram_target *target = &c->layout->targets[i];
         const struct width w = mixed_width(target, &salt);
-        const bool fits = ram_group_fit(target->shape[target->n_dims - 1], w.group) > 0;
-        if (target->quantizable && w.bits < 16 && fits)
+        const size_t cols = target->shape[target->n_dims - 1];
+        if (target->quantizable && ram_form_fit(form_of_width(w), cols) != RAM_FORM_16)
             check_quantized(file, target, &w, profile);
         else
             check_plain(file, target);

@@ -136,8 +136,8 @@ static void the_smallest_is_named(void **state)
     close_subject(&s);
 }
 
-/* A plan has the same predicted divergence whichever method decided it. Of fewer than 4 bits, method
- * budget would keep the embedding at 4. */
+/* A plan has the same predicted divergence whichever method decided it. Of fewer than 4 bits,
+ * method budget would keep the embedding at 4. */
 static void every_method_predicts_alike(void **state)
 {
     struct ram_allocate_opts opts = {.method = "budget", .bpw = 8, .encoder = "search"};
@@ -177,7 +177,7 @@ static void enough_for_all_keeps_all(void **state)
     open_subject(&s, &subjects[4], true);
     ok(ram_allocate(s.manifest, &opts, &plan, &err), &err);
     for (size_t i = 0; i < plan->n_units; i++)
-        assert_int_equal(plan->units[i].bits, 16);
+        assert_int_equal(plan->units[i].form->bits, 16);
     struct ram_plan_totals totals;
     ram_plan_totals(plan, &totals);
     assert_true(totals.predicted_kld == 0);

@@ -135,7 +135,7 @@ static void agrees_with_conversion(void **state)
         double alpha[64];
         struct subject s;
         open_subject(&s, &subjects[k]);
-        struct ram_sensitivities found = {.bits = RAM_PROBE_BITS, .alpha = alpha};
+        struct ram_sensitivities found = {.form = ram_form_find(RAM_PROBE_FORM), .alpha = alpha};
         assert_true(s.model->n_units <= 64);
         ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &s.exec, &found, &err), &err);
         for (size_t u = 1; u < s.model->n_units; u++) {
@@ -161,7 +161,7 @@ static void joint_agrees_with_conversion(void **state)
 
     (void)state;
     open_subject(&s, &subjects[1]);
-    struct ram_sensitivities kl = {.bits = RAM_PROBE_BITS, .alpha = alpha};
+    struct ram_sensitivities kl = {.form = ram_form_find(RAM_PROBE_FORM), .alpha = alpha};
     ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &s.exec, &kl, &err), &err);
     const double kld = converted(&s, NULL);
     assert_true(fabs(kl.joint - kld) <= 1e-3 * kld);
@@ -173,23 +173,22 @@ static void joint_agrees_with_conversion(void **state)
  * second. */
 static void check_agrees(void **state)
 {
-    const struct ram_affine form = {
-        .bits = 3, .group = 64, .profile = RAM_PROFILE_GPU, .scale_type = RAM_SCALE_BF16};
+    const struct ram_storage form = {.form = ram_form_of(3, 64)};
 
     (void)state;
     for (size_t k = 0; k < sizeof subjects / sizeof *subjects; k++) {
         char dir[] = "/tmp/ram-test-XXXXXX";
         double alpha[64], written = 0, other = NAN, alone = 0, joint = 0;
-        struct ram_affine as_if[64] = {{0}};
+        struct ram_storage as_if[64] = {{0}};
         struct ram_ckpt *ckpt = NULL;
         struct ram_model *model = NULL;
         struct ram_err err = {0};
         struct subject s;
         open_subject(&s, &subjects[k]);
-        struct ram_sensitivities kl = {.bits = RAM_PROBE_BITS, .alpha = alpha};
+        struct ram_sensitivities kl = {.form = ram_form_find(RAM_PROBE_FORM), .alpha = alpha};
         ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &s.exec, &kl, &err), &err);
         for (size_t u = 1; u < s.model->n_units; u++)
-            as_if[u] = isnan(alpha[u]) ? (struct ram_affine){0} : form;
+            as_if[u] = isnan(alpha[u]) ? (struct ram_storage){0} : form;
         assert_non_null(mkdtemp(dir));
         convert(&s, NULL, dir);
         const double kld = divergence(&s, dir);
@@ -217,8 +216,8 @@ static void local_adds_up(void **state)
         double alpha[64], exact[64], sum = 0;
         struct subject s;
         open_subject(&s, &subjects[k]);
-        struct ram_sensitivities local = {.bits = RAM_PROBE_BITS, .alpha = alpha},
-                                 kl = {.bits = RAM_PROBE_BITS, .alpha = exact};
+        struct ram_sensitivities local = {.form = ram_form_find(RAM_PROBE_FORM), .alpha = alpha},
+                                 kl = {.form = ram_form_find(RAM_PROBE_FORM), .alpha = exact};
         ok(ram_sensitivities(s.model, s.on, RAM_TIER_LOCAL, &s.exec, &local, &err), &err);
         ok(ram_sensitivities(s.model, s.on, RAM_TIER_KL, &s.exec, &kl, &err), &err);
         assert_true(local.joint == kl.joint);
@@ -259,16 +258,19 @@ static void curves_fall(void **state)
         measure_curves(&s, k % 2 ? N : 4 * N, &s.exec, curves);
         measure_curves(&s, k % 2 ? N : 4 * N, &alone, again);
         for (size_t u = 1; u < s.model->n_units; u++) {
-            const double(*ratio)[RAM_N_GROUPS] = curves[u].ratio;
+            const double *ratio = curves[u].ratio;
+            double last = INFINITY;
             if (strstr(s.model->units[u].name, "mlp.gate."))
                 continue;
-            assert_true(ratio[RAM_N_BITS - 1][0] > 0);
-            for (size_t b = 0; b + 1 < RAM_N_BITS; b++)
-                assert_true(ratio[b][0] > ratio[b + 1][0]);
-            assert_true(isnan(ratio[1][1]) || ratio[1][1] <= 1);
-            for (size_t i = 0; i < (size_t)RAM_N_BITS * RAM_N_GROUPS; i++) {
-                const double x = ratio[i / RAM_N_GROUPS][i % RAM_N_GROUPS];
-                const double y = again[u].ratio[i / RAM_N_GROUPS][i % RAM_N_GROUPS];
+            for (int b = 2; b < 16; b = ram_form_next_bits(b)) {
+                const double now = ratio[ram_form_index(ram_form_of(b, 32))];
+                assert_true(now > 0 && now < last);
+                last = now;
+            }
+            const double probe = ratio[ram_form_index(ram_form_find(RAM_PROBE_FORM))];
+            assert_true(isnan(probe) || probe <= 1);
+            for (size_t i = 0; i < RAM_N_FORMS; i++) {
+                const double x = ratio[i], y = again[u].ratio[i];
                 assert_true(x == y || (isnan(x) && isnan(y)));
             }
         }
@@ -289,8 +291,8 @@ static void threads_change_nothing(void **state)
         open_subject(&s, &subjects[2]);
         ok(ram_exec_begin(&b, &run, &err), &err);
         const struct ram_exec a = ram_exec_alone(NULL);
-        struct ram_sensitivities first = {.bits = RAM_PROBE_BITS, .alpha = one},
-                                 second = {.bits = RAM_PROBE_BITS, .alpha = three};
+        struct ram_sensitivities first = {.form = ram_form_find(RAM_PROBE_FORM), .alpha = one},
+                                 second = {.form = ram_form_find(RAM_PROBE_FORM), .alpha = three};
         const enum ram_tier t = (enum ram_tier)tier;
         ok(ram_sensitivities(s.model, s.on, t, &a, &first, &err), &err);
         ok(ram_sensitivities(s.model, s.on, t, &b, &second, &err), &err);

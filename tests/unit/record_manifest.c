@@ -42,8 +42,8 @@ static void same_figures(const struct ram_entry *a, const struct ram_entry *b)
     if (ram_entry_scored(a))
         assert_memory_equal(&a->metrics, &b->metrics, sizeof a->metrics);
     assert_memory_equal(&a->stats, &b->stats, sizeof a->stats);
-    for (int i = 0; i < RAM_N_BITS * RAM_N_GROUPS; i++) {
-        const double x = (&a->errors[0][0])[i], y = (&b->errors[0][0])[i];
+    for (size_t i = 0; i < RAM_N_FORMS; i++) {
+        const double x = a->errors[i], y = b->errors[i];
         assert_true(x == y || (isnan(x) && isnan(y)));
     }
 }
@@ -169,7 +169,7 @@ static void unknown_keys_are_forgotten(void **state)
     assert_int_equal(m->entries[0].stored[0].cols, 64);
     assert_int_equal(m->entries[0].stored_size, 2);
     assert_int_equal(m->entries[0].layer, -1);
-    assert_true(isnan(m->entries[0].errors[0][0]));
+    assert_true(isnan(m->entries[0].errors[0]));
     assert_true(isnan(m->entries[0].stats.rms));
     ram_manifest_free(m);
     free(text);

@@ -1,50 +1,10 @@
-/* What a width costs; a plan survives its text and a person's edits, and nothing worse. */
+/* A plan survives its text and a person's edits, and nothing worse. */
 #include "golden/inventory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
-
-static void groups_fit_rows(void **state)
-{
-    (void)state;
-    assert_int_equal(ram_group_fit(4096, 128), 128);
-    assert_int_equal(ram_group_fit(4096, 32), 32);
-    assert_int_equal(ram_group_fit(192, 128), 64);
-    assert_int_equal(ram_group_fit(96, 128), 32);
-    assert_int_equal(ram_group_fit(96, 64), 32);
-    assert_int_equal(ram_group_fit(48, 128), 0);
-    assert_int_equal(ram_group_fit(0, 128), 0);
-    assert_int_equal(ram_group_fit(4096, 0), 0);
-    assert_int_equal(ram_group_fit(4096, 100), 64);
-}
-
-/* By hand, from the format: codes of bits x cols / 8 bytes a row; two bf16 a group. */
-static void bytes_of_a_matrix(void **state)
-{
-    const struct ram_stored m = {10, 256}, split = {20 * 512, 192}, odd = {10, 48};
-    (void)state;
-    assert_int_equal(ram_stored_bytes(&m, 2, 16, 0), 10 * 256 * 2);
-    assert_int_equal(ram_stored_bytes(&m, 4, 16, 0), 10 * 256 * 4);
-    assert_int_equal(ram_stored_bytes(&m, 2, 2, 32), 10 * (64 + 8 * 4));
-    assert_int_equal(ram_stored_bytes(&m, 2, 3, 64), 10 * (96 + 4 * 4));
-    assert_int_equal(ram_stored_bytes(&m, 2, 4, 128), 10 * (128 + 2 * 4));
-    assert_int_equal(ram_stored_bytes(&m, 2, 5, 128), 10 * (160 + 2 * 4));
-    assert_int_equal(ram_stored_bytes(&m, 2, 6, 128), 10 * (192 + 2 * 4));
-    assert_int_equal(ram_stored_bytes(&m, 4, 8, 64), 10 * (256 + 4 * 8));
-    /* GLM-4.7-Flash's embed_q: rows of 192 hold no group of 128. */
-    assert_int_equal(ram_stored_bytes(&split, 2, 4, 128), 20 * 512 * (96 + 3 * 4));
-    assert_int_equal(ram_stored_bytes(&odd, 2, 4, 128), 10 * 48 * 2);
-}
-
-static void widths(void **state)
-{
-    (void)state;
-    assert_true(ram_width_valid(4, 128) && ram_width_valid(3, 32) && ram_width_valid(16, 0));
-    assert_false(ram_width_valid(16, 128) || ram_width_valid(4, 0) || ram_width_valid(7, 64));
-    assert_false(ram_width_valid(4, 16) || ram_width_valid(0, 0) || ram_width_valid(-4, 128));
-}
 
 static const char plan_text[] =
     "{\"schema\": \"ram.plan/1\", \"method\": \"v2\", \"settings\": {\"thresholds\": {\"t8\": "
@@ -80,11 +40,11 @@ static void sums_follow_from_units(void **state)
     assert_true(fabs(t.nominal_bits - (5120 * 4 + 64 * 16) / 5184.0) < 1e-12);
     assert_true(fabs(t.effective_bits - 2848 * 8 / 5184.0) < 1e-12);
     assert_true(fabs(t.compression - 5184 * 2 / 2848.0) < 1e-12);
-    assert_int_equal(plan->shares[2].parameters, 5120);
-    assert_int_equal(plan->shares[2].tensors, 2);
-    assert_int_equal(plan->shares[RAM_N_BITS].parameters, 64);
+    assert_int_equal(plan->shares[4].parameters, 5120);
+    assert_int_equal(plan->shares[4].tensors, 2);
+    assert_int_equal(plan->shares[16].parameters, 64);
     assert_true(plan->has_expert_shares);
-    assert_int_equal(plan->expert_shares[0].parameters, 7);
+    assert_int_equal(plan->expert_shares[2].parameters, 7);
     assert_true(plan->span == 0.5);
     assert_string_equal(ram_plan_find(plan, "a")->reason, "1d");
     assert_int_equal(ram_plan_find(plan, "b")->layer, 3);
@@ -173,14 +133,40 @@ static void a_person_may_edit_widths(void **state)
     struct ram_plan *plan = parsed(text);
     (void)state;
 
-    assert_int_equal(plan->units[0].bits, 6);
+    assert_int_equal(plan->units[0].form->bits, 6);
     assert_int_equal(plan->units[0].bytes, 2 * 10 * (192 + 4 * 4));
     assert_int_equal(plan->totals.bytes, 2 * 10 * (192 + 4 * 4) + 128);
     assert_string_equal(plan->units[0].reason, "user");
     assert_null(plan->predicted); /* it was foretold of another plan */
-    assert_int_equal(plan->shares[4].parameters, 5120);
+    assert_int_equal(plan->shares[6].parameters, 5120);
     ram_plan_free(plan);
     free(text);
+}
+
+/* Two forms may have the same bits and group: then the id says which one it is. */
+static void a_form_may_be_named(void **state)
+{
+    static const struct ram_form other = {.id = "other", .bits = 4, .group = 128};
+    char *const text = edited("\"bits\": 4, ", "\"form\": \"4g128\", \"bits\": 4, ");
+    struct ram_plan *plan = parsed(text);
+    enum ram_plan_origin origin;
+    struct ram_err err = {0};
+    char *again = NULL;
+    (void)state;
+
+    assert_ptr_equal(plan->units[0].form, ram_form_of(4, 128));
+    assert_int_equal(ram_plan_text(plan, &again, &err), RAM_OK);
+    assert_null(strstr(again, "\"form\"")); /* it goes without saying */
+    free(again);
+    assert_int_equal(ram_plan_seal(plan, &err), RAM_OK);
+    plan->units[0].form = &other;
+    assert_int_equal(ram_plan_origin(plan, &origin, &err), RAM_OK);
+    assert_int_equal(origin, RAM_PLAN_EDITED);
+    assert_int_equal(ram_plan_text(plan, &again, &err), RAM_OK);
+    assert_non_null(strstr(again, "\"bits\": 4, \"group\": 128, \"form\": \"other\", \"scores\""));
+    free(again);
+    free(text);
+    ram_plan_free(plan);
 }
 
 static void nonsense_is_refused(void **state)
@@ -190,10 +176,14 @@ static void nonsense_is_refused(void **state)
     } cases[] = {
         {"\"bits\": 4", "\"bits\": 7", "unit 1 (b): bits 7 with group 128; expected bits 2, 3"},
         {"\"bits\": 4", "\"bits\": 4.0", "\"bits\" is 4.0, expected an integer"},
-        {"\"bits\": 4", "\"bits\": 4294967300", "unit 1 (b): bits 2147483647"},
+        {"\"bits\": 4", "\"bits\": 4294967300", "unit 1 (b): bits 4294967300 with group 128"},
         {"\"group\": 128", "\"group\": 16", "bits 4 with group 16"},
         {"\"group\": 128", "\"group\": 0", "bits 4 with group 0"},
         {"\"group\": 0", "\"group\": 64", "unit 2 (a): bits 16 with group 64"},
+        {"\"bits\": 4, ", "\"form\": \"4g1\", \"bits\": 4, ",
+         "\"form\" is \"4g1\", which is no form"},
+        {"\"bits\": 4, ", "\"form\": \"3g64\", \"bits\": 4, ",
+         "unit 1 (b): bits 4 with group 128; form \"3g64\" has bits 3 with group 64"},
         {"\"name\": \"a\"", "\"name\": \"b\"", "unit b stands in it twice"},
         {"\"name\": \"a\", ", "", "unit 2: \"name\" is missing"},
         {"\"parameters\": 5120", "\"parameters\": 5121",
@@ -252,14 +242,9 @@ static void truncated_and_flipped_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(groups_fit_rows),
-        cmocka_unit_test(bytes_of_a_matrix),
-        cmocka_unit_test(widths),
-        cmocka_unit_test(sums_follow_from_units),
-        cmocka_unit_test(survives_its_text),
-        cmocka_unit_test(has_the_promised_keys),
-        cmocka_unit_test(a_person_may_edit_widths),
-        cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(sums_follow_from_units),      cmocka_unit_test(survives_its_text),
+        cmocka_unit_test(has_the_promised_keys),       cmocka_unit_test(a_person_may_edit_widths),
+        cmocka_unit_test(a_form_may_be_named),         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(truncated_and_flipped_texts),
     };
     return cmocka_run_group_tests_name("record/plan", tests, NULL, NULL);
