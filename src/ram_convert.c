@@ -47,10 +47,9 @@ static json_t *settings_of(void *ctx)
 {
     const struct inputs *in = ctx;
     const struct ram_synthetic *what = ram_hessians_tokens(in->hessians);
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "tokens", in->text ? "text" : "synthetic",
-                     "sequences", (json_int_t)what->n, "length", (json_int_t)what->length, "rounds",
-                     (json_int_t)what->rounds, "seed", (json_int_t)what->seed, "damp",
-                     RAM_HESSIAN_DAMP);
+    return json_pack("{s:s, s:I, s:I, s:I, s:f}", "tokens", in->text ? "text" : "synthetic",
+                     "sequences", (json_int_t)what->n, "length", (json_int_t)what->length, "seed",
+                     (json_int_t)what->seed, "damp", RAM_HESSIAN_DAMP);
 }
 
 static void identify(void *ctx, struct ram_buf *text)

@@ -38,12 +38,12 @@ static int put(struct ram_manifest *manifest, const struct ram_model *model,
                const struct ram_sensitivities *found, struct ram_err *err)
 {
     const char *tier = opts->tier == RAM_TIER_LOCAL ? "local" : "kl";
-    json_t *all = json_pack(
-        "{s:s, s:{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:i}, s:o, s:o}", "tier", tier, "settings",
-        "encoder", "search", "tokens", opts->text ? "text" : "synthetic", "sequences",
-        (json_int_t)what->n, "length", (json_int_t)what->length, "rounds", (json_int_t)what->rounds,
-        "seed", (json_int_t)what->seed, "bits", found->form->bits, "group", found->form->group,
-        "joint", ram_json_real(found->joint), "units", units_json(model, found->alpha));
+    json_t *all =
+        json_pack("{s:s, s:{s:s, s:s, s:I, s:I, s:I, s:i, s:i}, s:o, s:o}", "tier", tier,
+                  "settings", "encoder", "search", "tokens", opts->text ? "text" : "synthetic",
+                  "sequences", (json_int_t)what->n, "length", (json_int_t)what->length, "seed",
+                  (json_int_t)what->seed, "bits", found->form->bits, "group", found->form->group,
+                  "joint", ram_json_real(found->joint), "units", units_json(model, found->alpha));
     if (!all)
         return ram_fail(err, RAM_ENOMEM, "no memory for sensitivities");
     json_decref(manifest->sensitivities);
@@ -163,7 +163,7 @@ static struct ram_probe_opts completed(const struct ram_probe_opts *opts,
 {
     struct ram_probe_opts own = opts ? *opts : (struct ram_probe_opts){0};
 
-    if (!own.sequences && !own.length && !own.rounds)
+    if (!own.sequences && !own.length)
         ram_effort_tokens(manifest, &own);
     return own;
 }

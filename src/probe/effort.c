@@ -23,6 +23,7 @@ enum {
 static const double reference_f32 = 100e9; /* products of the core that the figures below are of */
 static const double error_ns = 3.5, search_ns = 16, write_ns = 1, verify_ns = 2.5; /* a weight */
 static const double as_if_ns = 1.5;                       /* a weight coded for a probe */
+static const double step_ns = 0.5;                        /* a weight read for a step of samples */
 static const double gptq_ns = 105, gptq_column_ns = 0.02; /* a weight, and its columns */
 static const double factor_ns = 4.5e-3;                   /* x columns^3 */
 
@@ -39,7 +40,7 @@ struct work {
     double weights;
     double gptq, curves, factors; /* seconds of the reference core */
     double experts;               /* of a layer; 0: dense */
-    double hessian, rounds;       /* tokens for Hessians */
+    double hessian, steps;        /* tokens for Hessians, and those of a sequence */
 };
 
 /* ---- the machine ------------------------------------------------------------------------ */
@@ -115,7 +116,8 @@ static void count(struct work *work, const struct ram_manifest *m)
     const struct ram_synthetic tokens = ram_hessian_tokens(m->bytes, NULL);
     const char *unit = "";
 
-    *work = (struct work){.hessian = (double)(tokens.n * tokens.length), .rounds = tokens.rounds};
+    *work = (struct work){.hessian = (double)(tokens.n * tokens.length),
+                          .steps = (double)tokens.length};
     const double share = expert_share(m, &work->experts);
     for (size_t i = 0; i < m->n_entries; i++) {
         const struct ram_entry *e = &m->entries[i];
@@ -144,16 +146,17 @@ static double estimate(const struct ram_effort *effort, const struct work *w, do
             ? 10 * body + 4 * w->head
             : (w->experts > 0 ? 2 : 1) * (w->units * (body / 2 + w->head) + 2 * w->forward);
     const bool gptq = !strcmp(effort->encoder, "gptq");
-    /* Operations of a weight that is measured or coded; of a token in each round; of all tokens
-     * that Hessians are of, which a conversion takes over from the curves. */
+    /* Operations of a weight that is measured or coded; of the probes' tokens, which are sampled;
+     * of all tokens that Hessians are of, which a conversion takes over from the curves. */
     const double ns = w->weights * 1e-9 * reference_f32;
-    const double made = p->rounds * w->forward, pass = w->hessian * w->forward;
+    const double made = tokens * w->forward + p->length * step_ns * ns;
+    const double pass = w->hessian * w->forward;
     double sum = 0;
 
     stages[RAM_STAGE_ANALYZE] = error_ns * ns;
-    stages[RAM_STAGE_TOKENS] = tokens * made;
+    stages[RAM_STAGE_TOKENS] = made;
     stages[RAM_STAGE_PROBE] = tokens * probes + as_if_ns * ns;
-    stages[RAM_STAGE_INPUTS] = p->curves || gptq ? w->rounds * pass : 0;
+    stages[RAM_STAGE_INPUTS] = p->curves || gptq ? pass + w->steps * step_ns * ns : 0;
     stages[RAM_STAGE_CURVES] =
         !p->curves ? 0
                    : pass + reference_f32 *
@@ -163,7 +166,7 @@ static double estimate(const struct ram_effort *effort, const struct work *w, do
         write_ns * ns + (gptq ? pass + (w->gptq + w->factors) * reference_f32 : search_ns * ns);
     stages[RAM_STAGE_VERIFY] = verify_ns * ns;
     /* Its tokens, and three models. */
-    stages[RAM_STAGE_CHECK] = tokens * (made + 3 * w->forward) + as_if_ns * ns;
+    stages[RAM_STAGE_CHECK] = made + tokens * 3 * w->forward + as_if_ns * ns;
     for (size_t i = 0; i < RAM_N_STAGES; i++)
         sum += stages[i] /= rate;
     return sum;
@@ -173,17 +176,16 @@ static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work
 {
     const bool sparse = work->experts > 0;
     const bool tiny = work->forward < tiny_forward;
-    const unsigned n = (tiny ? 4 : 1) * (sparse ? 2 : 1);
-    const unsigned length = (tiny ? 128 : 64) * (sparse ? 2 : 1);
+    const unsigned n = (tiny ? 4 : 2) * (sparse ? 2 : 1);
+    const unsigned length = (tiny ? 128 : 32) * (sparse ? 2 : 1);
     const struct ram_probe_opts kl = {
-        .tier = RAM_TIER_KL, .sequences = n, .length = length, .rounds = 4, .seed = 42};
+        .tier = RAM_TIER_KL, .sequences = n, .length = length, .seed = 42};
     struct ram_probe_opts local = kl, curves = kl;
 
     /* Distances are means over all numbers of a layer: few tokens do. */
     local.tier = RAM_TIER_LOCAL;
-    local.sequences = 1;
-    local.length = length / 4;
-    local.rounds = 1;
+    local.sequences = 4;
+    local.length = length / (tiny ? 16 : 4);
     curves.curves = true;
     efforts[RAM_EFFORT_FAST] = (struct ram_effort){
         "fast", "sensitivities by layer, encoder search", local, "search", 0, {0}};
@@ -205,7 +207,6 @@ void ram_effort_tokens(const struct ram_manifest *manifest, struct ram_probe_opt
         &efforts[opts->tier == RAM_TIER_LOCAL ? RAM_EFFORT_FAST : RAM_EFFORT_NORMAL].probe;
     opts->sequences = usual->sequences;
     opts->length = usual->length;
-    opts->rounds = usual->rounds;
 }
 
 int ram_efforts_plan(const struct ram_manifest *manifest, struct ram_pool *pool,

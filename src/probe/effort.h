@@ -17,7 +17,7 @@ int ram_efforts_plan(const struct ram_manifest *manifest, struct ram_pool *pool,
                      struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
                      struct ram_err *err);
 
-/* Sequences, length and rounds that the effort of this tier probes the model on. */
+/* Sequences and their length that the effort of this tier probes the model on. */
 void ram_effort_tokens(const struct ram_manifest *manifest, struct ram_probe_opts *opts);
 
 #endif

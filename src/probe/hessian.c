@@ -419,15 +419,15 @@ static int make_factor(struct ram_hessians *h, const char *unit, enum input inpu
 
 struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text)
 {
+    const size_t tokens = LENGTH * (bytes <= 1000000000 ? 64 : bytes <= 8000000000 ? 32 : 16);
+    /* Every step of the samples reads all weights: where that takes longer than to compute,
+     * sequences are shorter (docs/notebook.md, Tokens). */
+    const size_t length = text || bytes <= 1000000000 ? LENGTH
+                          : bytes <= 64000000000      ? LENGTH / 4
+                                                      : LENGTH / 8;
+
     return (struct ram_synthetic){
-        .n = bytes <= 1000000000   ? 64
-             : bytes <= 8000000000 ? 32
-                                   : 16,
-        .length = LENGTH,
-        .rounds = bytes <= 2000000000 ? 4 : 2, /* docs/notebook.md, Few tokens */
-        .seed = SEED,
-        .text = text,
-    };
+        .n = tokens / length, .length = length, .seed = SEED, .text = text};
 }
 
 /* ---- face ------------------------------------------------------------------------------- */

@@ -36,7 +36,7 @@ struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text);
 enum ram_hessian_use { RAM_HESSIAN_ENCODE, RAM_HESSIAN_MEASURE };
 
 /*
- * Makes the tokens, if they are not made yet, in what->rounds passes over the model; fewer
+ * Makes the tokens, if they are not made yet; fewer
  * sequences than what->n if their inputs in one layer took more than a quarter of max_memory. A
  * factor takes at most five eighths, a forward pass an eighth and 24 MiB a thread. damp: as
  * ram_gptq_factor_new has it, and at least half of the columns over the tokens: what few tokens

@@ -1,10 +1,10 @@
 /* tokens.c - see tokens.h. */
 #include "probe/tokens.h"
 
-#include "base/rng.h"
 #include "base/textfile.h"
-#include "kern/nn.h"
+#include "infer/sample.h"
 #include "probe/kept.h"
+#include "probe/starts.h"
 #include "record/calibration.h"
 #include "text/tokenizer.h"
 
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOGIT_BYTES_SHARE = 8, MAX_BLOCK = 256, ROUNDS = 4, SEED = 42, ROUND_NAME = 48 };
+enum { SEED = 42 };
 
 struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sparse)
 {
@@ -23,7 +23,6 @@ struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sp
         .length = opts->length ? opts->length
                   : sparse     ? 256
                                : 128,
-        .rounds = opts->rounds ? opts->rounds : ROUNDS,
         .seed = opts->seed ? opts->seed : SEED,
         .text = opts->text,
     };
@@ -44,45 +43,13 @@ int ram_probe_forward(struct ram_forward **out, const struct ram_model *model,
     return status;
 }
 
-/* Tokens that mark an end or a filling say nothing as a start. */
-static void draw_uniform(const struct ram_model *model, const struct ram_synthetic *what,
-                         uint32_t *tokens)
-{
-    const struct ram_rng rng = ram_rng_for(what->seed, "tokens");
-    uint64_t index = 0;
+/* ---- the model's own ---------------------------------------------------------------------- */
 
-    for (size_t i = 0; i < what->n * what->length; i++)
-        do
-            tokens[i] = (uint32_t)(ram_rng_uniform(rng, index++) * (double)model->hp.vocab);
-        while (ram_config_is_marker(model->ckpt->config, tokens[i]) && model->hp.vocab > 64);
-}
+/* In the place of a token that is not sampled yet. No vocabulary has so many. */
+static const uint32_t not_yet = UINT32_MAX;
 
-struct resample {
-    const struct ram_synthetic *what;
-    struct ram_rng rng;
-    size_t vocab, first; /* row of logits[0] among all rows */
-    float *logits;
-    uint32_t *next; /* [n, length] */
-};
-
-/* Row i predicts the token after it; the last of a sequence predicts nothing. */
-static int resample_row(void *ctx, size_t i, unsigned worker, struct ram_err *err)
-{
-    const struct resample *r = ctx;
-    const size_t row = r->first + i;
-    float *logits = r->logits + i * r->vocab;
-
-    (void)worker;
-    (void)err;
-    if ((row + 1) % r->what->length == 0)
-        return RAM_OK;
-    ram_nn()->softmax(logits, r->vocab, 1);
-    r->next[row + 1] = (uint32_t)ram_rng_draw(logits, r->vocab, ram_rng_uniform(r->rng, row + 1));
-    return RAM_OK;
-}
-
-/* What a round depends on; its tokens are a record of this name. */
-static struct ram_kept kept_rounds(const struct ram_exec *exec, const struct ram_synthetic *what)
+/* What the tokens depend on. They are a record, as far as they are known. */
+static struct ram_kept kept_tokens(const struct ram_exec *exec, const struct ram_synthetic *what)
 {
     struct ram_buf settings = {0};
 
@@ -93,85 +60,90 @@ static struct ram_kept kept_rounds(const struct ram_exec *exec, const struct ram
     return kept;
 }
 
-static void name_round(char name[ROUND_NAME], unsigned round)
+struct sampling {
+    const struct ram_exec *exec;
+    size_t n, size; /* tokens, and their bytes */
+    struct ram_kept kept;
+    char name[48]; /* of the record */
+    uint32_t *tokens;
+    uint32_t *before; /* [n] what an earlier run has kept, or not_yet */
+};
+
+static int after_step(void *ctx, size_t done, struct ram_err *err)
 {
-    snprintf(name, ROUND_NAME, "tokens of round %u", round + 1);
+    const struct sampling *s = ctx;
+
+    if (ram_store_due(s->kept.store))
+        ram_kept_put(&s->kept, s->name, s->tokens, s->size);
+    return ram_exec_report(s->exec,
+                           &(struct ram_progress){.stage = "synthesize",
+                                                  .item = "text of the model's own",
+                                                  .done = done,
+                                                  .total = s->n,
+                                                  .unit = RAM_IN_TOKENS},
+                           err);
 }
 
-/* All layers, from where an earlier run was in the same round. */
-static int run_layers(const struct ram_model *model, const struct ram_synthetic *what,
-                      const struct ram_exec *exec, unsigned round, struct ram_forward *forward,
-                      struct ram_err *err)
+/* A sequence that an earlier run has begun starts with everything that is known of it. */
+static void start_from_kept(const struct sampling *s, const struct ram_synthetic *what,
+                            struct ram_span *starts)
 {
-    const size_t n_layers = model->hp.n_layers, n_rows = what->n * what->length;
-    struct ram_kept kept = kept_rounds(exec, what);
-    double in_round = round; /* a state of another round is not ours */
-    struct ram_kept_pass pass = {.forward = forward,
-                                 .hidden = model->hp.hidden,
-                                 .n_rows = n_rows,
-                                 .figures = &in_round,
-                                 .n_figures = 1};
-    char name[ROUND_NAME];
-    int status = RAM_OK;
-
-    snprintf(name, sizeof name, "round %u of %u", round + 1, what->rounds);
-    if (ram_kept_find(&kept, &pass) && in_round == round && pass.n_rows == n_rows &&
-        pass.layer <= n_layers)
-        status = ram_kept_load(&kept, &pass, err);
-    else
-        pass.layer = 0;
-    in_round = round;
-    pass.n_rows = n_rows;
-    for (; !status && pass.layer < n_layers; pass.layer++) {
-        if (pass.layer)
-            status = ram_kept_save(&kept, &pass, err);
-        if (!status)
-            status =
-                ram_exec_report(exec,
-                                &(struct ram_progress){.stage = "synthesize",
-                                                       .item = name,
-                                                       .done = n_rows * round +
-                                                               n_rows * pass.layer / (n_layers + 1),
-                                                       .total = n_rows * what->rounds,
-                                                       .unit = RAM_IN_TOKENS},
-                                err);
-        if (!status)
-            status = ram_forward_layer(forward, pass.layer, err);
+    for (size_t i = 0; i < what->n; i++) {
+        const uint32_t *known = s->before + i * what->length;
+        size_t n = 0;
+        while (n < what->length && known[n] != not_yet)
+            n++;
+        if (n > starts[i].n)
+            starts[i] = (struct ram_span){known, n, RAM_NO_PARENT};
     }
-    return status;
 }
 
-static int run_round(const struct ram_model *model, const struct ram_synthetic *what,
-                     const struct ram_exec *exec, unsigned round, const uint32_t *tokens,
-                     uint32_t *next, struct ram_err *err)
+static int sample(const struct sampling *s, const struct ram_model *model,
+                  const struct ram_synthetic *what, struct ram_err *err)
 {
-    const uint64_t memory = exec->max_memory;
-    const struct ram_exec share = ram_exec_share(exec, memory - memory / LOGIT_BYTES_SHARE);
-    const size_t n_rows = what->n * what->length, vocab = model->hp.vocab;
-    const size_t fits = (size_t)(memory / LOGIT_BYTES_SHARE / (vocab * sizeof(float)));
-    const size_t block = fits > MAX_BLOCK ? MAX_BLOCK : fits ? fits : 1;
-    const struct ram_sequences on = {tokens, what->n, what->length};
-    struct ram_forward *forward = NULL;
-    size_t rows[MAX_BLOCK];
-    struct resample r = {.what = what, .vocab = vocab, .next = next};
+    struct ram_starts starts = {0};
 
-    r.rng = ram_rng_for(what->seed + round + 1, "resample");
-    r.logits = ram_calloc(block * vocab, sizeof *r.logits, err);
-    int status = r.logits ? ram_probe_forward(&forward, model, on, 1, &share, err) : RAM_ENOMEM;
+    memset(s->tokens, 0xff, s->size);
+    memset(s->before, 0xff, s->size);
+    ram_kept_get(&s->kept, s->name, s->before, s->size);
+    int status = ram_starts_make(&starts, model, what->n, what->length, what->seed, err);
+    if (!status) {
+        struct sampling own = *s;
+        const struct ram_sample_opts opts = {.n = what->n,
+                                             .length = what->length,
+                                             .starts = starts.spans,
+                                             .seed = what->seed,
+                                             .exec = s->exec,
+                                             .step = after_step,
+                                             .ctx = &own};
+        start_from_kept(s, what, starts.spans);
+        status = ram_sample(model, &opts, s->tokens, err);
+    }
     if (!status)
-        status = run_layers(model, what, exec, round, forward, err);
-    for (; !status && r.first < n_rows; r.first += block) {
-        const size_t n = n_rows - r.first < block ? n_rows - r.first : block;
-        for (size_t i = 0; i < n; i++)
-            rows[i] = r.first + i;
-        status = ram_forward_logits(forward, rows, n, NULL, r.logits, err);
-        if (!status)
-            status = ram_pool_for(exec->pool, n, resample_row, &r, err);
-    }
-    ram_forward_free(forward);
-    free(r.logits);
+        ram_kept_put(&s->kept, s->name, s->tokens, s->size);
+    ram_starts_release(&starts);
     return status;
 }
+
+static int tokens_of_its_own(const struct ram_model *model, const struct ram_synthetic *what,
+                             const struct ram_exec *exec, uint32_t *tokens, struct ram_err *err)
+{
+    const size_t n = what->n * what->length;
+    struct sampling s = {.exec = exec,
+                         .n = n,
+                         .size = n * sizeof *tokens,
+                         .kept = kept_tokens(exec, what),
+                         .tokens = tokens,
+                         .before = ram_calloc(n, sizeof *tokens, err)};
+
+    snprintf(s.name, sizeof s.name, "%zu x %zu tokens", what->n, what->length);
+    const int status = s.before ? sample(&s, model, what, err) : RAM_ENOMEM;
+
+    free(s.before);
+    return status;
+}
+
+/* ---- of a text ---------------------------------------------------------------------------- */
 
 static int cut_windows(const struct ram_synthetic *what, const struct ram_ids *ids,
                        uint32_t *tokens, struct ram_err *err)
@@ -227,30 +199,5 @@ int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthet
         memcpy(tokens, what->made, n * sizeof *tokens);
         return RAM_OK;
     }
-    const struct ram_kept kept = kept_rounds(exec, what);
-    uint32_t *next = ram_calloc(n, sizeof *next, err);
-    int status = next ? RAM_OK : RAM_ENOMEM;
-    char name[ROUND_NAME];
-    unsigned round = what->rounds;
-
-    /* The last round that an earlier run finished. */
-    for (; round; round--) {
-        name_round(name, round - 1);
-        if (ram_kept_get(&kept, name, tokens, n * sizeof *tokens))
-            break;
-    }
-    if (!status && round == 0)
-        draw_uniform(model, what, tokens);
-    for (; !status && round < what->rounds; round++) {
-        for (size_t i = 0; i < n; i++)
-            next[i] = tokens[i]; /* first tokens stay */
-        status = run_round(model, what, exec, round, tokens, next, err);
-        for (size_t i = 0; !status && i < n; i++)
-            tokens[i] = next[i];
-        name_round(name, round);
-        if (!status)
-            ram_kept_put(&kept, name, tokens, n * sizeof *tokens);
-    }
-    free(next);
-    return status;
+    return tokens_of_its_own(model, what, exec, tokens, err);
 }

@@ -1,11 +1,9 @@
 /*
- * tokens.h - sequences that a model itself finds likely, made without any data.
+ * tokens.h - sequences that a model itself finds likely, made without any data: exact samples at
+ * temperature 1 (infer/sample.h), each from one of the starts of starts.h.
  *
- * Jacobi resampling: start from uniformly random tokens, and in each round draw every position anew
- * from what the model predicts after the present tokens before it. Each round is one forward pass
- * over all sequences, so the weights are read once a round; after r rounds the first r tokens of a
- * sequence are exact samples of the model, and the others near enough for sensitivities and
- * Hessians (docs/notebook.md).
+ * A step adds a token to every sequence and reads the weights once, so that many short sequences
+ * cost less than few long ones where reading is what takes the time.
  */
 #ifndef RAM_PROBE_TOKENS_H
 #define RAM_PROBE_TOKENS_H
@@ -14,7 +12,6 @@
 
 struct ram_synthetic {
     size_t n, length; /* sequences, tokens of each */
-    unsigned rounds;
     uint64_t seed;
     /* A file whose text is used instead, n windows spread over it: what being without data costs
      * is measured against that. NULL: none. */
@@ -24,7 +21,7 @@ struct ram_synthetic {
 };
 
 /* tokens [n, length]; those made before, if they are enough. RAM_EUSAGE if a text has too few. The
- * same for every instruction set, unless a random number falls on an edge. */
+ * same for every instruction set, any number of threads and any memory. */
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
                          const struct ram_exec *exec, uint32_t *tokens, struct ram_err *err);
 

@@ -169,7 +169,7 @@ export RAM_KEEP
 rm -rf q q.ram-partial
 resume= threads=1
 set -- KILL INT TERM
-for finished in 'layers.1' 'tokens of round 2' '/rows' 'tokens of round 4' 'curves of layer 2' \
+for finished in 'layers.1' ' x 128 tokens' '/rows' ' x 256 tokens' 'curves of layer 2' \
     'curves of embedding' 'blocks 3'; do
     # shellcheck disable=SC2086
     "$RAM" quantize "$model" -o q --effort best --keep-manifest --threads $threads $resume -q &

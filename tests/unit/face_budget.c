@@ -39,7 +39,7 @@ static void ok(int status, const struct ram_err *err)
 static void open_subject(struct subject *s, const struct make_opts *opts, bool probed)
 {
     const struct ram_analyze_opts quick = {.no_svd = true};
-    const struct ram_probe_opts probe = {.sequences = 2, .length = 32, .rounds = 1};
+    const struct ram_probe_opts probe = {.sequences = 2, .length = 32};
     const struct ram_run run = {.threads = 2};
     struct ram_err err = {0};
 
@@ -189,7 +189,7 @@ static void enough_for_all_keeps_all(void **state)
 static void equal_weights(void **state)
 {
     const struct ram_allocate_opts opts = {.method = "budget", .bpw = 6};
-    const struct ram_probe_opts probe = {.sequences = 1, .length = 16, .rounds = 1, .curves = true};
+    const struct ram_probe_opts probe = {.sequences = 1, .length = 16, .curves = true};
     const struct ram_run run = {.threads = 2};
     struct ram_plan *plan = NULL;
     struct ram_err err = {0};
@@ -224,7 +224,7 @@ static void equal_weights(void **state)
 /* One token a sequence: most experts see none, and have curves all the same. */
 static void experts_never_chosen(void **state)
 {
-    const struct ram_probe_opts probe = {.sequences = 1, .length = 2, .rounds = 1};
+    const struct ram_probe_opts probe = {.sequences = 1, .length = 2};
     const struct ram_allocate_opts opts = {.method = "budget", .bpw = 7};
     struct ram_plan *plan = NULL;
     struct ram_err err = {0};
@@ -241,7 +241,7 @@ static void experts_never_chosen(void **state)
 static void the_check_tells(void **state)
 {
     static const char *const bad[] = {"embed|head=2g32", ".=16"}, *const good[] = {".=8g64"};
-    const struct ram_probe_opts probe = {.sequences = 2, .length = 32, .rounds = 1};
+    const struct ram_probe_opts probe = {.sequences = 2, .length = 32};
     const struct ram_run run = {.threads = 2};
 
     (void)state;

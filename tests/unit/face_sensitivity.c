@@ -39,7 +39,7 @@ static void ok(int status, const struct ram_err *err)
 
 static void open_subject(struct subject *s, const struct make_opts *opts)
 {
-    const struct ram_synthetic what = {.n = N, .length = LENGTH, .rounds = 1, .seed = 7};
+    const struct ram_synthetic what = {.n = N, .length = LENGTH, .seed = 7};
     struct ram_err err = {0};
 
     strcpy(s->dir, "/tmp/ram-test-XXXXXX");
@@ -236,7 +236,7 @@ static void local_adds_up(void **state)
 static void measure_curves(const struct subject *s, size_t n, const struct ram_exec *exec,
                            struct ram_curve *curves)
 {
-    const struct ram_synthetic what = {.n = n, .length = LENGTH, .rounds = 1, .seed = 7};
+    const struct ram_synthetic what = {.n = n, .length = LENGTH, .seed = 7};
     struct ram_hessians *hessians = NULL;
     struct ram_err err = {0};
 

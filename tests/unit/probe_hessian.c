@@ -22,7 +22,7 @@ struct subject {
 
 enum { MOST_TOKENS = 40 * 24 };
 
-static const struct ram_synthetic usual = {.n = 2, .length = 24, .rounds = 1, .seed = 42};
+static const struct ram_synthetic usual = {.n = 2, .length = 24, .seed = 42};
 
 static void ok(int status, const struct ram_err *err)
 {
@@ -160,8 +160,8 @@ static void check_first_layer(const struct ram_synthetic *what, enum ram_hessian
 
 static void first_layer_by_hand(void **state)
 {
-    const struct ram_synthetic some = {.n = 10, .length = 24, .rounds = 1, .seed = 42};
-    const struct ram_synthetic many = {.n = 40, .length = 24, .rounds = 1, .seed = 42};
+    const struct ram_synthetic some = {.n = 10, .length = 24, .seed = 42};
+    const struct ram_synthetic many = {.n = 40, .length = 24, .seed = 42};
 
     (void)state;
     check_first_layer(&usual, RAM_HESSIAN_ENCODE, 0, 0.5 * MAKE_HIDDEN / 48);
@@ -288,7 +288,7 @@ static void latent_attention(void **state)
 static void fewer_tokens(void **state)
 {
     const struct make_opts opts = {.arch = "qwen3"};
-    const struct ram_synthetic many = {.n = 4096, .length = 32, .rounds = 0, .seed = 1};
+    const struct ram_synthetic many = {.n = 4096, .length = 32, .seed = 1};
     struct subject s = open_subject(&opts, &many, 1, UINT64_C(256) << 20);
 
     (void)state;
