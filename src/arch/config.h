@@ -72,10 +72,13 @@ struct ram_config {
     enum ram_act act;
     enum ram_tied tied;
     struct ram_rope_config rope;
+    bool has_sliding_rope; /* layers with a window are turned as sliding_rope says */
+    struct ram_rope_config sliding_rope;
     uint64_t sliding_window; /* 0: no layer has one */
     bool has_layer_types;    /* config.json says of each layer whether it slides */
     bool *dense;             /* n_layers: the layer has no experts; in the arena */
     bool *slides;            /* n_layers: the layer sees the last sliding_window positions only */
+    bool *turns;             /* n_layers: queries and keys are turned by position */
     enum ram_cast cast;
     bool has_mlx_quantization; /* "quantization": MLX wrote this checkpoint */
     const char *quant_method;  /* quantization_config.quant_method, or NULL */

@@ -121,12 +121,17 @@ const struct ram_slot *ram_family_vector(const struct ram_config *config, enum r
     return find(config, role, layer, false);
 }
 
-bool ram_family_is_latent(const struct ram_family *family)
+bool ram_family_has(const struct ram_family *family, enum ram_role role)
 {
     for (size_t i = 0; i < family->n_slots; i++)
-        if (family->slots[i].role == RAM_ROLE_KV_A)
+        if (family->slots[i].role == role)
             return true;
     return false;
+}
+
+bool ram_family_is_latent(const struct ram_family *family)
+{
+    return ram_family_has(family, RAM_ROLE_KV_A);
 }
 
 /* Is text, behind an expert's number where the module has a star, module.suffix? */

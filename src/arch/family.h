@@ -76,6 +76,13 @@ enum ram_window_by {
 /* How experts are chosen. */
 enum ram_router { RAM_ROUTER_SOFTMAX, RAM_ROUTER_SIGMOID };
 
+/* Which layers turn queries and keys by position. */
+enum ram_turns_by {
+    RAM_TURNS_ALL,
+    RAM_TURNS_LISTED, /* no_rope_layers, else all but every no_rope_layer_interval-th */
+    RAM_TURNS_SLIDING /* those that see a window, if any may; else all */
+};
+
 struct ram_family {
     const char *model_type;
     const struct ram_param *params; /* at most 64 rows */
@@ -87,6 +94,8 @@ struct ram_family {
     enum ram_layers_by layers;
     enum ram_window_by windows;
     enum ram_router router;
+    enum ram_turns_by turns;
+    bool turns_first;     /* queries and keys are turned before their norms, not after */
     bool has_mtp;         /* layers behind the counted ones predict several tokens */
     bool own_head;        /* mlx_lm has an lm_head even where the embedding is the head */
     double partial;       /* part of the dimensions that is rotated if nothing is said ... */
@@ -122,6 +131,9 @@ const struct ram_slot *ram_family_matrix(const struct ram_config *config, enum r
                                          uint64_t layer);
 const struct ram_slot *ram_family_vector(const struct ram_config *config, enum ram_role role,
                                          uint64_t layer);
+
+/* Does some layer of some model of this family have a tensor of this role? */
+bool ram_family_has(const struct ram_family *family, enum ram_role role);
 
 /* Are keys and values of its attention made of a latent (MLA)? */
 bool ram_family_is_latent(const struct ram_family *family);

@@ -166,8 +166,10 @@ void ram_config_read_layers(struct ram_config_reader *r, const struct ram_family
 
     config->dense = ram_arena_alloc(r->arena, n + 1, r->err);
     config->slides = ram_arena_alloc(r->arena, n + 1, r->err);
-    if (!config->dense || !config->slides)
+    config->turns = ram_arena_alloc(r->arena, n + 1, r->err);
+    if (!config->dense || !config->slides || !config->turns)
         return;
+    memset(config->turns, true, n);
     if (family->layers == RAM_LAYERS_LISTED)
         read_listed(r);
     else if (family->layers != RAM_LAYERS_PLAIN)

@@ -47,13 +47,17 @@ struct head_job {
     struct ram_heads heads;
 };
 
-/* Per head: norm over its dimensions, then rotation by position. */
+/* Per head: norm over its dimensions and rotation by position. */
 static int head_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
     const struct head_job *job = ctx;
     const struct ram_heads *heads = &job->heads;
-    const struct ram_rope *rope = &job->block->model->hp.rope;
+    const struct ram_hparams *hp = &job->block->model->hp;
+    const bool turns = heads->rope != RAM_LAYER_NO_ROPE;
+    const struct ram_rope *rope = &hp->ropes[turns ? heads->rope : 0];
     const struct ram_scratch *s = &job->block->scratch;
+    const float *cosine = s->cosine[turns ? heads->rope : 0];
+    const float *sine = s->sine[turns ? heads->rope : 0];
     const size_t last =
         (i + 1) * ROWS_A_TASK < job->place->n ? (i + 1) * ROWS_A_TASK : job->place->n;
     (void)worker;
@@ -62,10 +66,13 @@ static int head_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
         const size_t at = (job->place->position + row) * rope->n_pairs;
         for (size_t h = 0; h < heads->n_heads; h++) {
             float *x = heads->x + ((job->place->row + row) * heads->n_heads + h) * heads->dim;
-            if (heads->norm)
-                ram_nn()->rmsnorm(x, heads->norm, heads->dim, job->block->model->hp.norm_eps, x);
-            ram_nn()->rotate(x + heads->rotary_at, s->cosine + at, s->sine + at, rope->n_pairs,
-                             rope->interleaved);
+            if (heads->norm && !hp->turns_first)
+                ram_nn()->rmsnorm(x, heads->norm, heads->dim, hp->norm_eps, x);
+            if (turns)
+                ram_nn()->rotate(x + heads->rotary_at, cosine + at, sine + at, rope->n_pairs,
+                                 rope->interleaved);
+            if (heads->norm && hp->turns_first)
+                ram_nn()->rmsnorm(x, heads->norm, heads->dim, hp->norm_eps, x);
         }
     }
     return RAM_OK;
@@ -77,6 +84,8 @@ int ram_block_rotate(const struct ram_block *block, const struct ram_place *plac
     struct head_job job = {.block = block, .heads = heads};
     int status = RAM_OK;
 
+    if (!heads.norm && heads.rope == RAM_LAYER_NO_ROPE)
+        return RAM_OK;
     for (size_t p = 0; !status && p < n_places; p++) {
         job.place = &places[p];
         status = ram_pool_for(block->compute.pool, (places[p].n + ROWS_A_TASK - 1) / ROWS_A_TASK,
@@ -134,33 +143,48 @@ int ram_add_into(struct ram_pool *pool, const float *from, size_t n, float *to, 
 
 /* ---- queries, keys, values -------------------------------------------------------------- */
 
-static int project_plain(struct ram_block *b, const struct ram_attention_weights *a,
+static int project_plain(struct ram_block *b, const struct ram_layer *layer,
                          const struct ram_place *places, size_t n_places, size_t n,
                          struct ram_err *err)
 {
     const struct ram_hparams *hp = &b->model->hp;
+    const struct ram_attention_weights *a = &layer->attention;
     struct ram_scratch *s = &b->scratch;
-    const struct ram_heads queries = {
-        .x = s->q, .norm = a->q_norm, .n_heads = hp->n_heads, .dim = hp->qk_dim};
-    const struct ram_heads keys = {
-        .x = s->k, .norm = a->k_norm, .n_heads = hp->n_kv_heads, .dim = hp->qk_dim};
+    struct ram_pool *pool = b->compute.pool;
+    const bool wide = a->q_norm && hp->wide_qk_norm;
+    const struct ram_heads queries = {.x = s->q,
+                                      .norm = wide ? NULL : a->q_norm,
+                                      .n_heads = hp->n_heads,
+                                      .dim = hp->qk_dim,
+                                      .rope = layer->rope};
+    const struct ram_heads keys = {.x = s->k,
+                                   .norm = wide ? NULL : a->k_norm,
+                                   .n_heads = hp->n_kv_heads,
+                                   .dim = hp->qk_dim,
+                                   .rope = layer->rope};
     int status;
 
     if ((status = ram_linear_apply(&b->compute, &a->q, s->normed, n, s->q, a->q.out, err)) ||
         (status = ram_linear_apply(&b->compute, &a->k, s->normed, n, s->k, a->k.out, err)) ||
-        (status = ram_linear_apply(&b->compute, &a->v, s->normed, n, s->v, a->v.out, err)) ||
-        (status = ram_block_rotate(b, places, n_places, queries, err)))
+        (status = ram_linear_apply(&b->compute, &a->v, s->normed, n, s->v, a->v.out, err)))
         return status;
-    return ram_block_rotate(b, places, n_places, keys, err);
+    if (wide && ((status = ram_norm_rows(pool, s->q, a->q.out, a->q_norm, n, a->q.out, hp->norm_eps,
+                                         s->q, err)) ||
+                 (status = ram_norm_rows(pool, s->k, a->k.out, a->k_norm, n, a->k.out, hp->norm_eps,
+                                         s->k, err))))
+        return status;
+    status = ram_block_rotate(b, places, n_places, queries, err);
+    return status ? status : ram_block_rotate(b, places, n_places, keys, err);
 }
 
 /* MLA: keys and values of every head from a latent of kv_rank; the rotary part of the keys is
  * common to all heads and is not normed. */
-static int project_latent(struct ram_block *b, const struct ram_attention_weights *a,
+static int project_latent(struct ram_block *b, const struct ram_layer *layer,
                           const struct ram_place *places, size_t n_places, size_t n,
                           struct ram_err *err)
 {
     const struct ram_hparams *hp = &b->model->hp;
+    const struct ram_attention_weights *a = &layer->attention;
     struct ram_scratch *s = &b->scratch;
     const size_t rope_dim = hp->qk_dim - hp->nope_dim, wide = hp->kv_rank + rope_dim;
     const size_t k_stride = hp->n_heads * hp->qk_dim, v_stride = hp->n_heads * hp->v_dim;
@@ -190,20 +214,22 @@ static int project_latent(struct ram_block *b, const struct ram_attention_weight
             memcpy(s->k + i * k_stride + h * hp->qk_dim + hp->nope_dim,
                    s->latent + i * wide + hp->kv_rank, rope_dim * sizeof *s->k);
     }
-    const struct ram_heads queries = {
-        .x = s->q, .n_heads = hp->n_heads, .dim = hp->qk_dim, .rotary_at = hp->nope_dim};
-    const struct ram_heads keys = {
-        .x = s->k, .n_heads = hp->n_heads, .dim = hp->qk_dim, .rotary_at = hp->nope_dim};
-    status = ram_block_rotate(b, places, n_places, queries, err);
-    return status ? status : ram_block_rotate(b, places, n_places, keys, err);
+    struct ram_heads heads = {.x = s->q,
+                              .n_heads = hp->n_heads,
+                              .dim = hp->qk_dim,
+                              .rotary_at = hp->nope_dim,
+                              .rope = layer->rope};
+    status = ram_block_rotate(b, places, n_places, heads, err);
+    heads.x = s->k;
+    return status ? status : ram_block_rotate(b, places, n_places, heads, err);
 }
 
-int ram_block_project(struct ram_block *b, const struct ram_attention_weights *a,
+int ram_block_project(struct ram_block *b, const struct ram_layer *layer,
                       const struct ram_place *places, size_t n_places, size_t n,
                       struct ram_err *err)
 {
-    return b->model->hp.mla ? project_latent(b, a, places, n_places, n, err)
-                            : project_plain(b, a, places, n_places, n, err);
+    return b->model->hp.mla ? project_latent(b, layer, places, n_places, n, err)
+                            : project_plain(b, layer, places, n_places, n, err);
 }
 
 /* ---- attention -------------------------------------------------------------------------- */
@@ -315,49 +341,71 @@ int ram_mlp_apply(struct ram_block *b, const struct ram_mlp *mlp, const float *x
     return ram_linear_apply(&c, &mlp->down, s->gate, n, s->part, mlp->down.out, err);
 }
 
-static int dense_mlp(struct ram_block *b, const struct ram_mlp *mlp, size_t n, float *x,
+static int dense_mlp(struct ram_block *b, const struct ram_layer *layer, size_t n, float *x,
                      struct ram_err *err)
 {
     const size_t hidden = b->model->hp.hidden, step = b->scratch.mlp_rows;
+    float *part = b->scratch.part;
     int status = RAM_OK;
 
     for (size_t row = 0; !status && row < n; row += step) {
         const size_t rows = n - row < step ? n - row : step;
-        status = ram_mlp_apply(b, mlp, b->scratch.normed + row * hidden, b->scratch.unit_of + row,
-                               rows, err);
+        status = ram_mlp_apply(b, &layer->mlp, b->scratch.normed + row * hidden,
+                               b->scratch.unit_of + row, rows, err);
+        if (!status && layer->after_mlp)
+            status = ram_block_norm(b, layer->after_mlp, part, rows, part, err);
         if (!status)
-            status = ram_add_into(b->compute.pool, b->scratch.part, rows * hidden, x + row * hidden,
-                                  err);
+            status = ram_add_into(b->compute.pool, part, rows * hidden, x + row * hidden, err);
     }
     return status;
+}
+
+static int sparse_mlp(struct ram_block *b, const struct ram_layer *layer, size_t n, float *x,
+                      struct ram_err *err)
+{
+    float *sum = b->scratch.sum;
+    int status = ram_sparse_apply(b, layer, n, err);
+
+    if (!status && layer->after_mlp)
+        status = ram_block_norm(b, layer->after_mlp, sum, n, sum, err);
+    return status ? status : ram_add_into(b->compute.pool, sum, n * b->model->hp.hidden, x, err);
+}
+
+int ram_block_norm(const struct ram_block *b, const float *norm, const float *x, size_t n,
+                   float *out, struct ram_err *err)
+{
+    const size_t hidden = b->model->hp.hidden;
+
+    if (norm)
+        return ram_norm_rows(b->compute.pool, x, hidden, norm, n, hidden, b->model->hp.norm_eps,
+                             out, err);
+    memcpy(out, x, n * hidden * sizeof *out);
+    return RAM_OK;
 }
 
 int ram_block_apply(struct ram_block *b, const struct ram_layer *layer,
                     const struct ram_place *places, size_t n_places, float *x, struct ram_err *err)
 {
-    const struct ram_hparams *hp = &b->model->hp;
-    const struct ram_attention_weights *a = &layer->attention;
     struct ram_scratch *s = &b->scratch;
-    const size_t n = places[n_places - 1].row + places[n_places - 1].n, hidden = hp->hidden;
+    const size_t n = places[n_places - 1].row + places[n_places - 1].n;
+    const size_t hidden = b->model->hp.hidden;
     int status;
 
-    status = ram_norm_rows(b->compute.pool, x, hidden, layer->before_attention, n, hidden, hp->norm_eps,
-                           s->normed, err);
+    status = ram_block_norm(b, layer->before_attention, x, n, s->normed, err);
     if (!status)
-        status = ram_block_project(b, a, places, n_places, n, err);
+        status = ram_block_project(b, layer, places, n_places, n, err);
     if (!status)
         status = ram_block_attend(b, layer->window, places, n_places, err);
     if (!status)
-        status = ram_linear_apply(&b->compute, &a->o, s->attended, n, s->normed, hidden, err);
+        status = ram_linear_apply(&b->compute, &layer->attention.o, s->attended, n, s->normed,
+                                  hidden, err);
+    if (!status && layer->after_attention)
+        status = ram_block_norm(b, layer->after_attention, s->normed, n, s->normed, err);
     if (!status)
         status = ram_add_into(b->compute.pool, s->normed, n * hidden, x, err);
     if (!status)
-        status = ram_norm_rows(b->compute.pool, x, hidden, layer->before_mlp, n, hidden, hp->norm_eps,
-                               s->normed, err);
+        status = ram_block_norm(b, layer->before_mlp, x, n, s->normed, err);
     if (status)
         return status;
-    if (!layer->experts)
-        return dense_mlp(b, &layer->mlp, n, x, err);
-    status = ram_sparse_apply(b, layer, n, err);
-    return status ? status : ram_add_into(b->compute.pool, s->sum, n * hidden, x, err);
+    return layer->experts ? sparse_mlp(b, layer, n, x, err) : dense_mlp(b, layer, n, x, err);
 }

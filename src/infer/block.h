@@ -32,11 +32,11 @@ struct ram_scratch {
     float *share;      /* sparse: [rows, top_k], the chosen experts' weights */
     uint32_t *members; /* sparse: [rows], the rows of one expert */
     float *member_share;
-    float *gathered;         /* [mlp_rows, hidden] */
-    unsigned *gathered_unit; /* [mlp_rows] */
-    float *gate, *up;        /* [mlp_rows, widest MLP] */
-    float *part;             /* [mlp_rows, hidden] */
-    float *cosine, *sine;    /* [positions, n_pairs] */
+    float *gathered;                                /* [mlp_rows, hidden] */
+    unsigned *gathered_unit;                        /* [mlp_rows] */
+    float *gate, *up;                               /* [mlp_rows, widest MLP] */
+    float *part;                                    /* [mlp_rows, hidden] */
+    float *cosine[RAM_N_ROPES], *sine[RAM_N_ROPES]; /* [positions, n_pairs] of each embedding */
 };
 
 /* Floats of scratch for a row of a chunk, and for a row of the MLP. */
@@ -75,19 +75,24 @@ int ram_sparse_route(struct ram_block *block, const struct ram_layer *layer, siz
 size_t ram_sparse_members(const struct ram_block *block, size_t expert, size_t n);
 
 /* Norm (NULL: none) of each head of x [rows, n_heads x dim], and rotation of the dimensions from
- * rotary_at by position. */
+ * rotary_at by position, in the order that the model has. */
 struct ram_heads {
     float *x;
     const float *norm;
     size_t n_heads, dim, rotary_at;
+    enum ram_layer_rope rope;
 };
 int ram_block_rotate(const struct ram_block *block, const struct ram_place *places, size_t n_places,
                      struct ram_heads heads, struct ram_err *err);
 
 /* scratch.normed [n, hidden] -> scratch.q, k, v: projected, normed, rotated. */
-int ram_block_project(struct ram_block *block, const struct ram_attention_weights *attention,
+int ram_block_project(struct ram_block *block, const struct ram_layer *layer,
                       const struct ram_place *places, size_t n_places, size_t n,
                       struct ram_err *err);
+
+/* out [n, hidden] = x, normed if there is a norm. */
+int ram_block_norm(const struct ram_block *block, const float *norm, const float *x, size_t n,
+                   float *out, struct ram_err *err);
 
 /* scratch.q, k, v -> scratch.attended. window: keys that a query sees at most; 0: all. */
 int ram_block_attend(struct ram_block *block, size_t window, const struct ram_place *places,

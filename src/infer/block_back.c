@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { ROWS_A_TASK = 32, FLOATS_A_TASK = 1 << 15 };
+enum { ROWS_A_TASK = 32, FLOATS_A_TASK = 1 << 15, MAX_HEAD = RAM_MAX_ROTARY * 4 };
 
 /* ---- memory -----------------------------------------------------------------------------------
  */
@@ -25,7 +25,8 @@ static size_t latent_floats(const struct ram_hparams *hp)
 
 size_t ram_back_row(const struct ram_hparams *hp)
 {
-    return 3 * hp->hidden + 2 * (hp->n_heads + hp->n_kv_heads) * hp->qk_dim +
+    return (hp->norms_after ? 5 : 3) * hp->hidden +
+           2 * (hp->n_heads + hp->n_kv_heads) * hp->qk_dim +
            (hp->n_heads + hp->n_kv_heads) * hp->v_dim + latent_floats(hp) + hp->moe.top_k +
            hp->moe.n_experts;
 }
@@ -54,10 +55,11 @@ int ram_back_make(struct ram_back *b, struct ram_arena *arena, size_t positions,
     const struct ram_hparams *hp = &b->block.model->hp;
     const struct ram_scratch *s = &b->block.scratch;
     const size_t rows = s->rows, heads = hp->n_heads, kv = hp->n_kv_heads;
-    const size_t threads = ram_pool_threads(b->opts->exec->pool),
-                 angles = positions * hp->rope.n_pairs;
+    const size_t threads = ram_pool_threads(b->opts->exec->pool);
+    const size_t raw_rows = hp->norms_after ? rows : 0;
 
-    b->minus_sine = ram_arena_floats(arena, angles, err);
+    b->raw = ram_arena_floats(arena, raw_rows * hp->hidden, err);
+    b->draw = ram_arena_floats(arena, raw_rows * hp->hidden, err);
     b->normed = ram_arena_floats(arena, rows * hp->hidden, err);
     b->mid = ram_arena_floats(arena, rows * hp->hidden, err);
     b->dnormed = ram_arena_floats(arena, rows * hp->hidden, err);
@@ -77,8 +79,12 @@ int ram_back_make(struct ram_back *b, struct ram_arena *arena, size_t positions,
     b->scores = ram_arena_floats(arena, threads * 2 * b->longest * b->longest, err);
     if (hp->mla)
         make_latent(b, arena, rows, err);
-    for (size_t i = 0; !err->status && i < angles; i++)
-        b->minus_sine[i] = -s->sine[i];
+    for (size_t r = 0; !err->status && r < hp->n_ropes; r++) {
+        const size_t angles = positions * hp->ropes[r].n_pairs;
+        b->minus_sine[r] = ram_arena_floats(arena, angles, err);
+        for (size_t i = 0; b->minus_sine[r] && i < angles; i++)
+            b->minus_sine[r][i] = -s->sine[r][i];
+    }
     return err->status;
 }
 
@@ -141,28 +147,62 @@ struct heads_job {
     const float *raw;       /* what was normed, if there is a norm */
 };
 
+/* What a head was before its norm, if it was turned before it. */
+static void turn_again(const struct heads_job *job, const float *raw, size_t at, float *turned)
+{
+    const struct ram_heads *h = &job->heads;
+    const struct ram_hparams *hp = &job->b->block.model->hp;
+    const struct ram_scratch *s = &job->b->block.scratch;
+
+    memcpy(turned, raw, h->dim * sizeof *turned);
+    if (h->rope != RAM_LAYER_NO_ROPE)
+        ram_nn()->rotate(turned + h->rotary_at, s->cosine[h->rope] + at, s->sine[h->rope] + at,
+                         hp->ropes[h->rope].n_pairs, hp->ropes[h->rope].interleaved);
+}
+
+static void turn_back(const struct heads_job *job, size_t at, float *d)
+{
+    const struct ram_heads *h = &job->heads;
+    const struct ram_hparams *hp = &job->b->block.model->hp;
+
+    if (h->rope != RAM_LAYER_NO_ROPE)
+        ram_nn()->rotate(d + h->rotary_at, job->b->block.scratch.cosine[h->rope] + at,
+                         job->b->minus_sine[h->rope] + at, hp->ropes[h->rope].n_pairs,
+                         hp->ropes[h->rope].interleaved);
+}
+
+/* d = the derivative through the norm of x. */
+static void norm_head_back(const struct heads_job *job, const float *x, float *d)
+{
+    const struct ram_heads *h = &job->heads;
+    float normed[MAX_HEAD];
+
+    memcpy(normed, d, h->dim * sizeof *d);
+    memset(d, 0, h->dim * sizeof *d);
+    ram_rmsnorm_back(x, h->norm, h->dim, job->b->block.model->hp.norm_eps, normed, d);
+}
+
 static int heads_back(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
     const struct heads_job *job = ctx;
     const struct ram_heads *h = &job->heads;
     const struct ram_hparams *hp = &job->b->block.model->hp;
-    const struct ram_scratch *s = &job->b->block.scratch;
-    const size_t at = (job->place->position + i) * hp->rope.n_pairs;
-    float normed[RAM_MAX_ROTARY * 4];
+    const size_t n_pairs = h->rope == RAM_LAYER_NO_ROPE ? 0 : hp->ropes[h->rope].n_pairs;
+    const size_t at = (job->place->position + i) * n_pairs;
+    float turned[MAX_HEAD];
 
     (void)worker;
-    if (h->norm && h->dim > sizeof normed / sizeof *normed)
+    if (h->norm && h->dim > MAX_HEAD)
         return ram_fail(err, RAM_EUNSUPPORTED, "heads of %zu dimensions", h->dim);
     for (size_t head = 0; head < h->n_heads; head++) {
         const size_t from = ((job->place->row + i) * h->n_heads + head) * h->dim;
-        float *d = h->x + from;
-        ram_nn()->rotate(d + h->rotary_at, s->cosine + at, job->b->minus_sine + at,
-                         hp->rope.n_pairs, hp->rope.interleaved);
-        if (!h->norm)
-            continue;
-        memcpy(normed, d, h->dim * sizeof *d);
-        memset(d, 0, h->dim * sizeof *d);
-        ram_rmsnorm_back(job->raw + from, h->norm, h->dim, hp->norm_eps, normed, d);
+        if (h->norm && hp->turns_first) {
+            turn_again(job, job->raw + from, at, turned);
+            norm_head_back(job, turned, h->x + from);
+        }
+        turn_back(job, at, h->x + from);
+        if (h->norm && !hp->turns_first)
+            norm_head_back(job, job->raw + from, h->x + from);
     }
     return RAM_OK;
 }
@@ -258,19 +298,39 @@ static int dense_back(struct ram_back *b, const struct ram_mlp *mlp, size_t n, c
 /* ---- queries, keys, values ----------------------------------------------------------------------
  */
 
-/* From dq, dk, dv to dnormed. */
-static int plain_back(struct ram_back *b, const struct ram_attention_weights *a,
+/* d [n, width] becomes the derivative through a norm over the whole width of raw; room [n, width]
+ * is used up. */
+static int wide_norm_back(const struct ram_back *b, const float *raw, const float *norm, size_t n,
+                          size_t width, float *d, float *room, struct ram_err *err)
+{
+    memcpy(room, d, n * width * sizeof *d);
+    memset(d, 0, n * width * sizeof *d);
+    return ram_norm_rows_back(b->block.compute.pool, raw, width, norm, n, width,
+                              b->block.model->hp.norm_eps, room, d, width, err);
+}
+
+/* From dq, dk, dv to dnormed. Queries and keys in scratch are used up. */
+static int plain_back(struct ram_back *b, const struct ram_layer *layer,
                       const struct ram_place *places, size_t n_places, size_t n,
                       struct ram_err *err)
 {
     const struct ram_hparams *hp = &b->block.model->hp;
-    const struct ram_heads queries = {b->dq, a->q_norm, hp->n_heads, hp->qk_dim, 0};
-    const struct ram_heads keys = {b->dk, a->k_norm, hp->n_kv_heads, hp->qk_dim, 0};
+    const struct ram_attention_weights *a = &layer->attention;
+    const struct ram_scratch *s = &b->block.scratch;
+    const bool wide = a->q_norm && hp->wide_qk_norm;
+    const struct ram_heads queries = {
+        b->dq, wide ? NULL : a->q_norm, hp->n_heads, hp->qk_dim, 0, layer->rope};
+    const struct ram_heads keys = {
+        b->dk, wide ? NULL : a->k_norm, hp->n_kv_heads, hp->qk_dim, 0, layer->rope};
     int status;
 
     if ((status = rotate_back(b, places, n_places, queries, b->q_raw, err)) ||
-        (status = rotate_back(b, places, n_places, keys, b->k_raw, err)) ||
-        (status = linear_back(b, &a->q, b->normed, n, b->dq, a->q.out, b->dnormed, false, err)) ||
+        (status = rotate_back(b, places, n_places, keys, b->k_raw, err)))
+        return status;
+    if (wide && ((status = wide_norm_back(b, b->q_raw, a->q_norm, n, a->q.out, b->dq, s->q, err)) ||
+                 (status = wide_norm_back(b, b->k_raw, a->k_norm, n, a->k.out, b->dk, s->k, err))))
+        return status;
+    if ((status = linear_back(b, &a->q, b->normed, n, b->dq, a->q.out, b->dnormed, false, err)) ||
         (status = linear_back(b, &a->k, b->normed, n, b->dk, a->k.out, b->dnormed, true, err)))
         return status;
     return linear_back(b, &a->v, b->normed, n, b->dv, a->v.out, b->dnormed, true, err);
@@ -308,18 +368,18 @@ static int latent_kv_back(struct ram_back *b, const struct ram_attention_weights
                : linear_back(b, &a->kv_a, b->normed, n, b->dkv_wide, wide, b->dnormed, false, err);
 }
 
-static int latent_back(struct ram_back *b, const struct ram_attention_weights *a,
+static int latent_back(struct ram_back *b, const struct ram_layer *layer,
                        const struct ram_place *places, size_t n_places, size_t n,
                        struct ram_err *err)
 {
     const struct ram_hparams *hp = &b->block.model->hp;
     struct ram_scratch *s = &b->block.scratch;
-    const struct ram_heads queries = {b->dq, NULL, hp->n_heads, hp->qk_dim, hp->nope_dim};
-    const struct ram_heads keys = {b->dk, NULL, hp->n_heads, hp->qk_dim, hp->nope_dim};
-    int status;
+    const struct ram_attention_weights *a = &layer->attention;
+    struct ram_heads heads = {b->dq, NULL, hp->n_heads, hp->qk_dim, hp->nope_dim, layer->rope};
 
-    if ((status = rotate_back(b, places, n_places, queries, NULL, err)) ||
-        (status = rotate_back(b, places, n_places, keys, NULL, err)) ||
+    int status = rotate_back(b, places, n_places, heads, NULL, err);
+    heads.x = b->dk;
+    if (status || (status = rotate_back(b, places, n_places, heads, NULL, err)) ||
         (status = latent_kv_back(b, a, n, err)))
         return status;
     if (!hp->q_rank)
@@ -363,31 +423,86 @@ static int project_again(struct ram_back *b, const struct ram_attention_weights 
 /* ---- the layer ----------------------------------------------------------------------------------
  */
 
-/* b->normed, scratch.q, k, v and attended, b->mid, and in scratch.normed the second norm's output.
- */
+/* b->normed, scratch.q, k, v and attended, b->mid, and in scratch.normed what the MLP is given. */
 static int forward_again(struct ram_back *b, const struct ram_layer *layer,
                          const struct ram_place *places, size_t n_places, const float *x, size_t n,
                          struct ram_err *err)
 {
-    const struct ram_hparams *hp = &b->block.model->hp;
     const struct ram_compute *c = &b->block.compute;
     struct ram_scratch *s = &b->block.scratch;
-    const size_t hidden = hp->hidden;
+    const size_t hidden = b->block.model->hp.hidden;
     int status;
 
-    status =
-        ram_norm_rows(c->pool, x, hidden, layer->before_attention, n, hidden, hp->norm_eps, s->normed, err);
+    status = ram_block_norm(&b->block, layer->before_attention, x, n, s->normed, err);
     if (status)
         return status;
     memcpy(b->normed, s->normed, n * hidden * sizeof *s->normed);
-    if ((status = ram_block_project(&b->block, &layer->attention, places, n_places, n, err)) ||
+    if ((status = ram_block_project(&b->block, layer, places, n_places, n, err)) ||
         (status = project_again(b, &layer->attention, n, err)) ||
         (status = ram_block_attend(&b->block, layer->window, places, n_places, err)) ||
         (status = ram_linear_apply(c, &layer->attention.o, s->attended, n, b->mid, hidden, err)) ||
+        (layer->after_attention &&
+         (status = ram_block_norm(&b->block, layer->after_attention, b->mid, n, b->mid, err))) ||
         (status = ram_add_into(c->pool, x, n * hidden, b->mid, err)))
         return status;
-    return ram_norm_rows(c->pool, b->mid, hidden, layer->before_mlp, n, hidden, hp->norm_eps, s->normed,
-                         err);
+    return ram_block_norm(&b->block, layer->before_mlp, b->mid, n, s->normed, err);
+}
+
+/* The derivative by the hidden state x, of which normed was made: dx += that of dnormed. */
+static int before_back(const struct ram_back *b, const float *norm, const float *x, size_t n,
+                       float *dx, struct ram_err *err)
+{
+    const size_t hidden = b->block.model->hp.hidden;
+
+    return norm ? ram_norm_rows_back(b->block.compute.pool, x, hidden, norm, n, hidden,
+                                     b->block.model->hp.norm_eps, b->dnormed, dx, hidden, err)
+                : ram_add_into(b->block.compute.pool, b->dnormed, n * hidden, dx, err);
+}
+
+/* What the MLP gives, to b->raw. */
+static int mlp_again(struct ram_back *b, const struct ram_layer *layer, size_t n,
+                     struct ram_err *err)
+{
+    struct ram_scratch *s = &b->block.scratch;
+    const size_t hidden = b->block.model->hp.hidden, step = s->mlp_rows;
+    int status = layer->experts ? ram_sparse_apply(&b->block, layer, n, err) : RAM_OK;
+
+    if (!status && layer->experts)
+        memcpy(b->raw, s->sum, n * hidden * sizeof *b->raw);
+    for (size_t row = 0; !layer->experts && !status && row < n; row += step) {
+        const size_t rows = n - row < step ? n - row : step;
+        status = ram_mlp_apply(&b->block, &layer->mlp, s->normed + row * hidden, s->unit_of + row,
+                               rows, err);
+        memcpy(b->raw + row * hidden, s->part, rows * hidden * sizeof *b->raw);
+    }
+    return status;
+}
+
+/* *dy, the derivative by what a norm gives, becomes that by b->raw, which it was given. */
+static int after_back(struct ram_back *b, const float *norm, size_t n, const float **dy,
+                      struct ram_err *err)
+{
+    const size_t hidden = b->block.model->hp.hidden;
+    const float *given = *dy;
+
+    memset(b->draw, 0, n * hidden * sizeof *b->draw);
+    *dy = b->draw;
+    return ram_norm_rows_back(b->block.compute.pool, b->raw, hidden, norm, n, hidden,
+                              b->block.model->hp.norm_eps, given, b->draw, hidden, err);
+}
+
+static int mlp_part_back(struct ram_back *b, const struct ram_layer *layer, size_t n, float *dx,
+                         struct ram_err *err)
+{
+    const float *dy = dx;
+    int status = RAM_OK;
+
+    if (layer->after_mlp && ((status = mlp_again(b, layer, n, err)) ||
+                             (status = after_back(b, layer->after_mlp, n, &dy, err))))
+        return status;
+    status = layer->experts ? ram_sparse_back(b, layer, n, dy, err)
+                            : dense_back(b, &layer->mlp, n, dy, err);
+    return status ? status : before_back(b, layer->before_mlp, b->mid, n, dx, err);
 }
 
 int ram_block_back(struct ram_back *b, const struct ram_layer *layer,
@@ -395,27 +510,23 @@ int ram_block_back(struct ram_back *b, const struct ram_layer *layer,
                    struct ram_err *err)
 {
     const struct ram_hparams *hp = &b->block.model->hp;
-    const struct ram_attention_weights *a = &layer->attention;
-    struct ram_pool *pool = b->block.compute.pool;
-    const size_t n = places[n_places - 1].row + places[n_places - 1].n, hidden = hp->hidden;
+    const struct ram_linear *o = &layer->attention.o;
+    const float *attended = b->block.scratch.attended, *dy = dx;
+    const size_t n = places[n_places - 1].row + places[n_places - 1].n;
     int status = forward_again(b, layer, places, n_places, x, n, err);
 
     if (!status)
-        status = layer->experts ? ram_sparse_back(b, layer, n, dx, err)
-                                : dense_back(b, &layer->mlp, n, dx, err);
+        status = mlp_part_back(b, layer, n, dx, err);
+    if (!status && layer->after_attention)
+        status = ram_linear_apply(&b->block.compute, o, attended, n, b->raw, hp->hidden, err);
+    if (!status && layer->after_attention)
+        status = after_back(b, layer->after_attention, n, &dy, err);
     if (!status)
-        status = ram_norm_rows_back(pool, b->mid, hidden, layer->before_mlp, n, hidden, hp->norm_eps,
-                                    b->dnormed, dx, hidden, err);
-    if (!status)
-        status = linear_back(b, &a->o, b->block.scratch.attended, n, dx, hidden, b->dattended,
-                             false, err);
+        status = linear_back(b, o, attended, n, dy, hp->hidden, b->dattended, false, err);
     if (!status)
         status = ram_attention_back(b, layer->window, places, n_places, err);
     if (!status)
-        status = hp->mla ? latent_back(b, a, places, n_places, n, err)
-                         : plain_back(b, a, places, n_places, n, err);
-    if (status)
-        return status;
-    return ram_norm_rows_back(pool, x, hidden, layer->before_attention, n, hidden, hp->norm_eps, b->dnormed,
-                              dx, hidden, err);
+        status = hp->mla ? latent_back(b, layer, places, n_places, n, err)
+                         : plain_back(b, layer, places, n_places, n, err);
+    return status ? status : before_back(b, layer->before_attention, x, n, dx, err);
 }

@@ -11,13 +11,14 @@
 struct ram_back {
     struct ram_block block;
     const struct ram_backward_opts *opts;
-    size_t first;      /* of the chunk's rows among all rows */
-    float *minus_sine; /* [positions, n_pairs] */
-    float *normed;     /* [rows, hidden]: the first norm's output */
-    float *mid;        /* [rows, hidden]: between attention and MLP */
-    float *dnormed;    /* [rows, hidden] */
+    size_t first;                   /* of the chunk's rows among all rows */
+    float *minus_sine[RAM_N_ROPES]; /* [positions, n_pairs] */
+    float *normed;                  /* [rows, hidden]: the first norm's output */
+    float *mid;                     /* [rows, hidden]: between attention and MLP */
+    float *dnormed;                 /* [rows, hidden] */
     float *dq, *dk, *dv, *dattended;
     float *q_raw, *k_raw;      /* before the norms of heads */
+    float *raw, *draw;         /* [rows, hidden]: before a norm behind attention or the MLP */
     float *q_latent, *kv_wide; /* MLA: before their norms */
     float *dq_latent, *dkv_wide, *dkv_latent;
     float *dshare;               /* sparse: [rows, top_k] */

@@ -50,10 +50,10 @@ static void scale_yarn(struct ram_rope *rope, const struct ram_rope_config *c)
     rope->factor = c->attention_factor;
 }
 
-static int find_rope(struct ram_hparams *hp, const struct ram_config *config, struct ram_err *err)
+static int find_rope(struct ram_hparams *hp, const struct ram_config *config,
+                     const struct ram_rope_config *c, struct ram_err *err)
 {
-    const struct ram_rope_config *c = &config->rope;
-    struct ram_rope *rope = &hp->rope;
+    struct ram_rope *rope = &hp->ropes[hp->n_ropes++];
     const double dim = (double)(hp->mla ? hp->qk_dim - hp->nope_dim : hp->qk_dim);
 
     rope->interleaved = hp->mla && config->rope_interleave;
@@ -113,6 +113,9 @@ static void read_attention(struct ram_hparams *hp, const struct ram_config *conf
         hp->qk_dim = hp->v_dim = (size_t)config->head_dim;
         hp->n_kv_heads = (size_t)config->n_kv_heads;
     }
+    const struct ram_slot *q_norm = ram_family_vector(config, RAM_ROLE_NORM_Q, 0);
+    hp->wide_qk_norm = q_norm && q_norm->rows != RAM_DIM_HEAD;
+    hp->turns_first = config->family->turns_first;
     hp->attention_scale = 1 / sqrt((double)hp->qk_dim);
     hp->sliding_window = (size_t)config->sliding_window;
 }
@@ -141,10 +144,13 @@ int ram_hparams_read(struct ram_hparams *out, const struct ram_config *config, s
     hp->latent_norm_eps = 1e-6; /* transformers' default, whatever rms_norm_eps says */
     hp->tied = config->tied == RAM_TIED_YES;
     hp->act = config->act;
+    hp->norms_after = ram_family_has(config->family, RAM_ROLE_NORM_AFTER_ATTENTION) ||
+                      ram_family_has(config->family, RAM_ROLE_NORM_AFTER_MLP);
     read_attention(hp, config);
     for (size_t i = 0; i < hp->n_layers; i++)
         hp->layers[i] = (uint8_t)((config->dense[i] ? 0 : RAM_LAYER_SPARSE) |
-                                  (config->slides[i] ? RAM_LAYER_SLIDES : 0));
+                                  (config->slides[i] ? RAM_LAYER_SLIDES : 0) |
+                                  (config->turns[i] ? RAM_LAYER_TURNS : 0));
     if (config->family->layers != RAM_LAYERS_PLAIN)
         read_moe(hp, config);
     if (hp->n_heads % hp->n_kv_heads)
@@ -152,7 +158,17 @@ int ram_hparams_read(struct ram_hparams *out, const struct ram_config *config, s
                         "%s: %zu heads cannot share %zu heads of keys and values "
                         "(\"num_key_value_heads\")",
                         config->where, hp->n_heads, hp->n_kv_heads);
-    return find_rope(hp, config, err);
+    const int status = find_rope(hp, config, &config->rope, err);
+    return status || !config->has_sliding_rope ? status
+                                               : find_rope(hp, config, &config->sliding_rope, err);
+}
+
+enum ram_layer_rope ram_layer_rope(const struct ram_hparams *hp, size_t layer)
+{
+    if (!(hp->layers[layer] & RAM_LAYER_TURNS))
+        return RAM_LAYER_NO_ROPE;
+    return hp->n_ropes > 1 && hp->layers[layer] & RAM_LAYER_SLIDES ? RAM_LAYER_SLIDING_ROPE
+                                                                   : RAM_LAYER_ROPE;
 }
 
 bool ram_layer_is_sparse(const struct ram_hparams *hp, size_t layer)

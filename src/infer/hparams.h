@@ -2,8 +2,7 @@
  * hparams.h - the numbers of a transformer, from its configuration (arch/config.h), checked for
  * what a forward pass needs; and the table of rotary frequencies that follows from them.
  *
- * Architectures: llama, mistral, qwen2, qwen3, qwen3_moe, glm4_moe, glm4_moe_lite. docs/models.md
- * has the mathematics of each.
+ * What sets a block together is the family's (arch/family.h).
  */
 #ifndef RAM_INFER_HPARAMS_H
 #define RAM_INFER_HPARAMS_H
@@ -15,8 +14,12 @@ enum { RAM_MAX_ROTARY = 512 /* rotary pairs of a head */ };
 /* What distinguishes a layer from others of its model. */
 enum ram_layer_kind {
     RAM_LAYER_SPARSE = 1, /* a mixture of experts, where the model has any */
-    RAM_LAYER_SLIDES = 2  /* sees the last sliding_window positions only */
+    RAM_LAYER_SLIDES = 2, /* sees the last sliding_window positions only */
+    RAM_LAYER_TURNS = 4   /* turns queries and keys by position */
 };
+
+/* Which rotary embedding a layer has. */
+enum ram_layer_rope { RAM_LAYER_ROPE, RAM_LAYER_SLIDING_ROPE, RAM_N_ROPES, RAM_LAYER_NO_ROPE };
 
 struct ram_rope {
     size_t n_pairs;   /* rotated dimensions / 2 */
@@ -46,7 +49,11 @@ struct ram_hparams {
     size_t q_rank, kv_rank, nope_dim; /* MLA; q_rank 0: a plain q_proj */
     bool tied;
     enum ram_act act;
-    struct ram_rope rope;
+    struct ram_rope ropes[RAM_N_ROPES];
+    size_t n_ropes;    /* 2: layers with a window have the second */
+    bool norms_after;  /* layers have norms behind attention or the MLP */
+    bool wide_qk_norm; /* norms of queries and keys are over all heads at once */
+    bool turns_first;  /* and stand behind the rotation */
     struct ram_moe moe;
     uint8_t layers[RAM_CONFIG_MAX_LAYERS]; /* of ram_layer_kind */
 };
@@ -56,6 +63,8 @@ struct ram_hparams {
 int ram_hparams_read(struct ram_hparams *out, const struct ram_config *config, struct ram_err *err);
 
 bool ram_layer_is_sparse(const struct ram_hparams *hp, size_t layer);
+
+enum ram_layer_rope ram_layer_rope(const struct ram_hparams *hp, size_t layer);
 
 /* Positions that a token of this layer sees, its own included; 0: all before it. */
 size_t ram_layer_window(const struct ram_hparams *hp, size_t layer);

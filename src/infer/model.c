@@ -31,7 +31,9 @@ static const struct {
     size_t at;
 } parts[] = {
     {RAM_ROLE_NORM_BEFORE_ATTENTION, true, AT(before_attention)},
+    {RAM_ROLE_NORM_AFTER_ATTENTION, true, AT(after_attention)},
     {RAM_ROLE_NORM_BEFORE_MLP, true, AT(before_mlp)},
+    {RAM_ROLE_NORM_AFTER_MLP, true, AT(after_mlp)},
     {RAM_ROLE_Q_A, false, AT(attention.q_a)},
     {RAM_ROLE_NORM_Q_LATENT, true, AT(attention.q_a_norm)},
     {RAM_ROLE_Q_B, false, AT(attention.q)},
@@ -370,6 +372,7 @@ static int find_layer(struct finder *f, size_t index)
 
     f->layer = (int)index;
     layer->window = ram_layer_window(&model->hp, index);
+    layer->rope = ram_layer_rope(&model->hp, index);
     for (size_t i = 0; !status && i < sizeof parts / sizeof *parts; i++) {
         const enum ram_role role = parts[i].role;
         const struct ram_slot *slot = parts[i].is_vector ? ram_family_vector(config, role, index)

@@ -48,7 +48,7 @@ struct ram_mlp {
 
 struct ram_attention_weights {
     struct ram_linear q, k, v, o;         /* q: q_b_proj behind q_a if the query has a latent */
-    const float *q_norm, *k_norm;         /* [qk_dim] or NULL */
+    const float *q_norm, *k_norm;         /* [qk_dim], or [heads x qk_dim] if wide; or NULL */
     struct ram_linear q_a, kv_a;          /* MLA */
     const float *q_a_norm, *kv_a_norm;    /* [q_rank], [kv_rank] */
     struct ram_linear *k_heads, *v_heads; /* MLA, [n_heads]: latent to keys (without rotary part)
@@ -56,8 +56,10 @@ struct ram_attention_weights {
 };
 
 struct ram_layer {
-    const float *before_attention, *before_mlp; /* [hidden]: norms */
-    size_t window;                              /* see ram_layer_window */
+    /* [hidden]: norms of what attention and the MLP are given, and of what they give; NULL: none */
+    const float *before_attention, *after_attention, *before_mlp, *after_mlp;
+    size_t window; /* see ram_layer_window */
+    enum ram_layer_rope rope;
     struct ram_attention_weights attention;
     struct ram_mlp mlp;       /* dense layers */
     struct ram_linear router; /* sparse layers: [n_experts, hidden] */

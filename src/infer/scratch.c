@@ -89,18 +89,21 @@ int ram_scratch_make(struct ram_block *block, struct ram_arena *arena, size_t ro
 int ram_scratch_rotary(struct ram_block *block, struct ram_arena *arena, size_t positions,
                        struct ram_err *err)
 {
-    const struct ram_rope *rope = &block->model->hp.rope;
+    const struct ram_hparams *hp = &block->model->hp;
     struct ram_scratch *s = &block->scratch;
 
-    s->cosine = ram_arena_floats(arena, positions * rope->n_pairs, err);
-    s->sine = ram_arena_floats(arena, positions * rope->n_pairs, err);
-    if (err->status)
-        return err->status;
-    for (size_t p = 0; p < positions; p++)
-        for (size_t j = 0; j < rope->n_pairs; j++) {
-            const float angle = (float)p * rope->inv_freq[j];
-            s->cosine[p * rope->n_pairs + j] = (float)(cos((double)angle) * rope->factor);
-            s->sine[p * rope->n_pairs + j] = (float)(sin((double)angle) * rope->factor);
-        }
+    for (size_t i = 0; i < hp->n_ropes; i++) {
+        const struct ram_rope *rope = &hp->ropes[i];
+        s->cosine[i] = ram_arena_floats(arena, positions * rope->n_pairs, err);
+        s->sine[i] = ram_arena_floats(arena, positions * rope->n_pairs, err);
+        if (err->status)
+            return err->status;
+        for (size_t p = 0; p < positions; p++)
+            for (size_t j = 0; j < rope->n_pairs; j++) {
+                const float angle = (float)p * rope->inv_freq[j];
+                s->cosine[i][p * rope->n_pairs + j] = (float)(cos((double)angle) * rope->factor);
+                s->sine[i][p * rope->n_pairs + j] = (float)(sin((double)angle) * rope->factor);
+            }
+    }
     return RAM_OK;
 }

@@ -159,36 +159,39 @@ static int add_linear(struct curves *c, const struct ram_linear *linear, size_t 
                              &inputs, err);
 }
 
-static int add_mlp(struct curves *c, const struct ram_mlp *mlp, size_t expert, struct ram_err *err)
-{
-    int status = add_linear(c, &mlp->gate, expert, err);
-    if (!status)
-        status = add_linear(c, &mlp->up, expert, err);
-    return status ? status : add_linear(c, &mlp->down, expert, err);
-}
-
 /* Every how many-th of n things is looked at. */
 static size_t step_of(size_t n)
 {
     return (n + SAMPLE_MATRICES - 1) / SAMPLE_MATRICES;
 }
 
-static int add_layer(struct curves *c, const struct ram_layer *layer, struct ram_err *err)
+static bool is_of_experts(const struct ram_model_unit *unit)
 {
-    const struct ram_hparams *hp = &c->model->hp;
-    const struct ram_attention_weights *a = &layer->attention;
-    const struct ram_linear *const linears[] = {&a->q, &a->k, &a->v, &a->q_a, &a->kv_a, &a->o};
+    return unit->input == RAM_INPUT_EXPERT || unit->input == RAM_INPUT_EXPERT_GATED;
+}
+
+/* Routers stay as they are. */
+static int add_layer(struct curves *c, size_t layer, struct ram_err *err)
+{
+    const struct ram_model *model = c->model;
+    const size_t n_experts = model->hp.moe.n_experts;
     int status = RAM_OK;
 
-    for (size_t i = 0; !status && i < sizeof linears / sizeof *linears; i++)
-        status = add_linear(c, linears[i], 0, err);
-    for (size_t h = 0; !status && a->v_heads && h < hp->n_heads; h += step_of(hp->n_heads))
-        status = add_linear(c, &a->v_heads[h], 0, err);
-    if (!status && (!layer->experts || layer->has_shared))
-        status = add_mlp(c, layer->experts ? &layer->shared : &layer->mlp, 0, err);
-    for (size_t e = 0; !status && layer->experts && e < hp->moe.n_experts;
-         e += step_of(hp->moe.n_experts)) {
-        status = add_mlp(c, &layer->experts[e], e, err);
+    for (size_t u = 1; u < model->n_units; u++) {
+        const struct ram_model_unit *unit = &model->units[u];
+        if (unit->layer != layer || unit->role == RAM_ROLE_ROUTER || is_of_experts(unit))
+            continue;
+        for (size_t i = 0; !status && i < unit->n; i += step_of(unit->n))
+            status = add_linear(c, ram_unit_matrix(unit, i), 0, err);
+    }
+    /* Expert by expert, since the matrices of one share factors, of which there would be too many.
+     */
+    for (size_t e = 0; e < n_experts; e += step_of(n_experts)) {
+        for (size_t u = 1; !status && u < model->n_units; u++) {
+            const struct ram_model_unit *unit = &model->units[u];
+            if (unit->layer == layer && is_of_experts(unit))
+                status = add_linear(c, ram_unit_matrix(unit, e), e, err);
+        }
         ram_hessians_forget(c->hessians);
     }
     return status;
@@ -254,7 +257,7 @@ static int add_or_find(struct curves *c, size_t layer, struct ram_err *err)
     if (!status && ram_kept_get(&c->kept, name, numbers, n * sizeof *numbers)) {
         move_units(c, layer, numbers, true);
     } else if (!status) {
-        status = layer == SIZE_MAX ? add_ends(c, err) : add_layer(c, &c->model->layers[layer], err);
+        status = layer == SIZE_MAX ? add_ends(c, err) : add_layer(c, layer, err);
         move_units(c, layer, numbers, false);
         if (!status)
             ram_kept_put(&c->kept, name, numbers, n * sizeof *numbers);

@@ -94,7 +94,7 @@ static void count_entry(struct work *work, const struct ram_entry *e, double sha
 {
     const double n = (double)e->parameters, cols = (double)e->stored[0].cols;
     const double gptq = n * (gptq_ns + gptq_column_ns * cols) * 1e-9;
-    const bool of_expert = strstr(e->unit, ".*.") != NULL;
+    const bool of_expert = e->expert >= 0;
     const enum ram_role role = ram_role_find(e->role);
 
     work->weights += n;

@@ -30,24 +30,11 @@ enum {
 /* What a thread of a forward pass packs matrices into, while it runs. */
 #define WORKER_BYTES (UINT64_C(24) << 20)
 
-/* What a unit's matrices are multiplied with. */
-enum input {
-    INPUT_NONE,
-    INPUT_ATTENTION, /* the first norm's output */
-    INPUT_Q_LATENT,
-    INPUT_KV_LATENT,
-    INPUT_OUTPUT, /* what attention gives */
-    INPUT_MLP,    /* the second norm's output */
-    INPUT_DOWN,   /* of a dense MLP, or of the shared expert */
-    INPUT_EXPERT, /* rows of INPUT_MLP that an expert was given */
-    INPUT_EXPERT_DOWN,
-    INPUT_HEAD,
-    N_INPUTS
-};
-
+/* Of a unit. */
 struct place {
-    size_t layer;
-    enum input input;
+    size_t layer; /* n_layers: the head's */
+    enum ram_input input;
+    bool is_observed; /* for all units of the layer that have this input */
 };
 
 struct rows {
@@ -59,7 +46,7 @@ struct rows {
 /* A factor that was handed out. */
 struct made {
     size_t layer;
-    enum input input;
+    enum ram_input input;
     size_t expert;
     struct ram_gptq_factor *factor; /* NULL: nothing is known */
 };
@@ -76,9 +63,9 @@ struct ram_hessians {
     size_t next;  /* the layer that forward has yet to run */
     size_t layer; /* whose inputs are kept; SIZE_MAX: none; n_layers: the head's */
     struct ram_observer observer;
-    struct rows rows[N_INPUTS];
+    struct rows rows[RAM_N_INPUTS];
     struct rows *experts, *expert_down; /* [n_experts] */
-    float *average[N_INPUTS];           /* of the experts' inputs: moments of one token */
+    float *average[RAM_N_INPUTS];       /* of the experts' inputs: moments of one token */
     struct made *made;
     size_t n_made, made_room;
     struct ram_kept kept;
@@ -86,39 +73,20 @@ struct ram_hessians {
 
 /* ---- places ----------------------------------------------------------------------------- */
 
-static void place(struct ram_hessians *h, const struct ram_linear *linear, size_t layer,
-                  enum input input)
-{
-    if (linear->unit)
-        h->places[linear->unit] = (struct place){layer, input};
-}
-
 static void find_places(struct ram_hessians *h)
 {
     const struct ram_model *model = h->model;
+    size_t layer = SIZE_MAX;
+    bool seen[RAM_N_INPUTS] = {false};
 
-    place(h, &model->head, model->hp.n_layers, INPUT_HEAD);
-    for (size_t l = 0; l < model->hp.n_layers; l++) {
-        const struct ram_layer *layer = &model->layers[l];
-        const struct ram_attention_weights *a = &layer->attention;
-        place(h, &a->q, l, model->hp.mla && model->hp.q_rank ? INPUT_Q_LATENT : INPUT_ATTENTION);
-        place(h, &a->k, l, INPUT_ATTENTION);
-        place(h, &a->v, l, INPUT_ATTENTION);
-        place(h, &a->q_a, l, INPUT_ATTENTION);
-        place(h, &a->kv_a, l, INPUT_ATTENTION);
-        if (a->v_heads)
-            place(h, &a->v_heads[0], l, INPUT_KV_LATENT);
-        place(h, &a->o, l, INPUT_OUTPUT);
-        place(h, &layer->router, l, INPUT_MLP);
-        const struct ram_mlp *mlp = layer->experts ? &layer->shared : &layer->mlp;
-        place(h, &mlp->gate, l, INPUT_MLP);
-        place(h, &mlp->up, l, INPUT_MLP);
-        place(h, &mlp->down, l, INPUT_DOWN);
-        if (!layer->experts)
-            continue;
-        place(h, &layer->experts[0].gate, l, INPUT_EXPERT);
-        place(h, &layer->experts[0].up, l, INPUT_EXPERT);
-        place(h, &layer->experts[0].down, l, INPUT_EXPERT_DOWN);
+    for (size_t u = 1; u < model->n_units; u++) {
+        const struct ram_model_unit *unit = &model->units[u];
+        if (unit->layer != layer)
+            memset(seen, 0, sizeof seen);
+        layer = unit->layer;
+        h->places[u] = (struct place){layer == SIZE_MAX ? model->hp.n_layers : layer, unit->input,
+                                      !seen[unit->input]};
+        seen[unit->input] = true;
     }
 }
 
@@ -144,47 +112,27 @@ static int keep(struct rows *rows, const float *x, size_t n, size_t cols, struct
     return RAM_OK;
 }
 
-/* The expert that linear belongs to, or SIZE_MAX. */
-static size_t expert_of(const struct ram_layer *layer, size_t n_experts,
-                        const struct ram_linear *linear)
+static bool is_of_expert(enum ram_input input)
 {
-    const uintptr_t first = (uintptr_t)layer->experts, at = (uintptr_t)linear;
-
-    if (!layer->experts || at < first || at >= first + n_experts * sizeof *layer->experts)
-        return SIZE_MAX;
-    return (at - first) / sizeof *layer->experts;
+    return input == RAM_INPUT_EXPERT || input == RAM_INPUT_EXPERT_GATED;
 }
 
-/* Of matrices that have the same input, one is observed. All tokens of a sparse MLP pass the
- * router, so that its input is that of the MLP. */
+/* Of matrices that have the same input, one is observed: the first of the first unit. All tokens of
+ * a sparse MLP pass the router, so that its input is that of the MLP. */
 static int see(void *ctx, const struct ram_linear *linear, const float *x, size_t n,
                struct ram_err *err)
 {
     struct ram_hessians *h = ctx;
-    const struct ram_hparams *hp = &h->model->hp;
-    const struct ram_layer *layer = &h->model->layers[h->layer];
-    const struct ram_attention_weights *a = &layer->attention;
-    const size_t expert = expert_of(layer, hp->moe.n_experts, linear);
-    const bool latent = hp->mla && hp->q_rank;
-    struct rows *to = NULL;
+    const struct ram_model_unit *unit = &h->model->units[linear->unit];
+    const enum ram_input input = unit->input;
 
-    if (expert != SIZE_MAX)
-        to = linear == &layer->experts[expert].gate   ? &h->experts[expert]
-             : linear == &layer->experts[expert].down ? &h->expert_down[expert]
-                                                      : NULL;
-    else if (linear == &a->q)
-        to = &h->rows[latent ? INPUT_Q_LATENT : INPUT_ATTENTION];
-    else if (linear == &a->q_a && latent)
-        to = &h->rows[INPUT_ATTENTION];
-    else if (a->v_heads && linear == &a->v_heads[0])
-        to = &h->rows[INPUT_KV_LATENT];
-    else if (linear == &a->o)
-        to = &h->rows[INPUT_OUTPUT];
-    else if (linear == (layer->experts ? &layer->router : &layer->mlp.gate))
-        to = &h->rows[INPUT_MLP];
-    else if (linear == (layer->experts ? &layer->shared.down : &layer->mlp.down))
-        to = &h->rows[INPUT_DOWN];
-    return to ? keep(to, x, n, linear->in, err) : RAM_OK;
+    if (!linear->unit || !h->places[linear->unit].is_observed)
+        return RAM_OK;
+    if (!is_of_expert(input))
+        return linear == unit->first ? keep(&h->rows[input], x, n, linear->in, err) : RAM_OK;
+    const size_t expert = (size_t)((const char *)linear - (const char *)unit->first) / unit->stride;
+    struct rows *of = input == RAM_INPUT_EXPERT ? h->experts : h->expert_down;
+    return keep(&of[expert], x, n, linear->in, err);
 }
 
 /* Floats that a token leaves behind in a layer. */
@@ -200,7 +148,7 @@ static uint64_t floats_a_token(const struct ram_hparams *hp)
 
 static void drop_layer(struct ram_hessians *h)
 {
-    for (size_t i = 0; i < N_INPUTS; i++) {
+    for (size_t i = 0; i < RAM_N_INPUTS; i++) {
         h->rows[i].n = 0;
         free(h->average[i]);
         h->average[i] = NULL;
@@ -266,7 +214,7 @@ static int keep_head(struct ram_hessians *h, struct ram_err *err)
             rows[i] = row + i;
         status = ram_forward_normed(h->forward, rows, n, x, err);
         if (!status)
-            status = keep(&h->rows[INPUT_HEAD], x, n, hidden, err);
+            status = keep(&h->rows[RAM_INPUT_HEAD], x, n, hidden, err);
     }
     free(x);
     return status;
@@ -316,18 +264,18 @@ static int moments(const struct ram_hessians *h, const struct rows *rows, size_t
 }
 
 /* Rows that the average of the experts' inputs is made of. */
-static size_t average_rows(const struct ram_hessians *h, enum input input)
+static size_t average_rows(const struct ram_hessians *h, enum ram_input input)
 {
     size_t n = 0;
 
-    if (input == INPUT_EXPERT)
-        return n_seen(h, &h->rows[INPUT_MLP]);
+    if (input == RAM_INPUT_EXPERT)
+        return n_seen(h, &h->rows[RAM_INPUT_MLP]);
     for (size_t e = 0; e < h->model->hp.moe.n_experts; e++)
         n += n_seen(h, &h->expert_down[e]);
     return n;
 }
 
-static int average_moments(struct ram_hessians *h, enum input input, size_t cols,
+static int average_moments(struct ram_hessians *h, enum ram_input input, size_t cols,
                            struct ram_err *err)
 {
     const size_t n_experts = h->model->hp.moe.n_experts;
@@ -339,9 +287,9 @@ static int average_moments(struct ram_hessians *h, enum input input, size_t cols
     float *sum = h->average[input] = ram_calloc(cols * cols, sizeof *sum, err);
     if (!sum)
         return RAM_ENOMEM;
-    if (input == INPUT_EXPERT)
-        status = moments(h, &h->rows[INPUT_MLP], cols, sum, false, err);
-    for (size_t e = 0; input == INPUT_EXPERT_DOWN && !status && e < n_experts; e++)
+    if (input == RAM_INPUT_EXPERT)
+        status = moments(h, &h->rows[RAM_INPUT_MLP], cols, sum, false, err);
+    for (size_t e = 0; input == RAM_INPUT_EXPERT_GATED && !status && e < n_experts; e++)
         status = moments(h, &h->expert_down[e], cols, sum, true, err);
     for (size_t i = 0; i < cols * cols; i++)
         sum[i] /= (float)(n ? n : 1);
@@ -350,10 +298,11 @@ static int average_moments(struct ram_hessians *h, enum input input, size_t cols
 
 /* *tokens: the number of equally weighted tokens whose sum would have the same variance; the
  * damping depends on it. */
-static int expert_moments(struct ram_hessians *h, enum input input, size_t expert, size_t cols,
+static int expert_moments(struct ram_hessians *h, enum ram_input input, size_t expert, size_t cols,
                           float *out, double *tokens, struct ram_err *err)
 {
-    const struct rows *rows = input == INPUT_EXPERT ? &h->experts[expert] : &h->expert_down[expert];
+    const struct rows *rows =
+        input == RAM_INPUT_EXPERT ? &h->experts[expert] : &h->expert_down[expert];
     const float kappa = (float)cols / KAPPA_SHARE;
     const double own = (double)n_seen(h, rows), borrowed = (double)kappa;
     const double all = fmax((double)average_rows(h, input), 1);
@@ -385,16 +334,16 @@ static int diagonal_factor(const struct rows *rows, size_t n, const char *unit,
     return status;
 }
 
-static size_t columns(const struct ram_hparams *hp, enum input input)
+static size_t columns(const struct ram_hparams *hp, enum ram_input input)
 {
-    return input == INPUT_EXPERT ? hp->hidden : hp->moe.hidden;
+    return input == RAM_INPUT_EXPERT ? hp->hidden : hp->moe.hidden;
 }
 
-static int make_factor(struct ram_hessians *h, const char *unit, enum input input, size_t expert,
-                       struct ram_gptq_factor **out, struct ram_err *err)
+static int make_factor(struct ram_hessians *h, const char *unit, enum ram_input input,
+                       size_t expert, struct ram_gptq_factor **out, struct ram_err *err)
 {
-    const bool of_expert = input == INPUT_EXPERT || input == INPUT_EXPERT_DOWN;
-    const bool tied = input == INPUT_HEAD && h->model->embed_unit == h->model->head.unit;
+    const bool of_expert = is_of_expert(input);
+    const bool tied = input == RAM_INPUT_HEAD && h->model->embed_unit == h->model->head.unit;
     const struct rows *rows = &h->rows[input];
     const size_t cols = of_expert ? columns(&h->model->hp, input) : rows->cols;
 
@@ -449,9 +398,9 @@ int ram_hessians_factor(struct ram_hessians *h, const char *unit, size_t expert,
     const struct place at = find(h, unit);
 
     *out = NULL;
-    if (turned || at.input == INPUT_NONE)
+    if (turned || at.input == RAM_INPUT_NONE)
         return RAM_OK;
-    if (at.input != INPUT_EXPERT && at.input != INPUT_EXPERT_DOWN)
+    if (!is_of_expert(at.input))
         expert = 0;
     else if (expert >= model->hp.moe.n_experts)
         return ram_fail(err, RAM_EINTERNAL, "%s: expert %zu of %zu", unit, expert,
@@ -478,14 +427,14 @@ int ram_hessians_factor(struct ram_hessians *h, const char *unit, size_t expert,
 struct ram_unseen ram_hessians_unseen(const struct ram_hessians *h, const char *unit, size_t expert)
 {
     const struct place at = find(h, unit);
-    const bool tied = at.input == INPUT_HEAD && h->model->embed_unit == h->model->head.unit;
-    const struct rows *rows = at.input == INPUT_EXPERT        ? &h->experts[expert]
-                              : at.input == INPUT_EXPERT_DOWN ? &h->expert_down[expert]
-                                                              : &h->rows[at.input];
+    const bool tied = at.input == RAM_INPUT_HEAD && h->model->embed_unit == h->model->head.unit;
+    const struct rows *rows = at.input == RAM_INPUT_EXPERT         ? &h->experts[expert]
+                              : at.input == RAM_INPUT_EXPERT_GATED ? &h->expert_down[expert]
+                                                                   : &h->rows[at.input];
 
     /* Of an expert that was given too few: what the router saw. */
-    if (at.input == INPUT_EXPERT && rows->n < (size_t)LEAST_UNSEEN * UNSEEN_SHARE)
-        rows = &h->rows[INPUT_MLP];
+    if (at.input == RAM_INPUT_EXPERT && rows->n < (size_t)LEAST_UNSEEN * UNSEEN_SHARE)
+        rows = &h->rows[RAM_INPUT_MLP];
     const size_t n = h->layer == at.layer ? rows->n - n_seen(h, rows) : 0;
     if (n < LEAST_UNSEEN)
         return (struct ram_unseen){0};
@@ -504,8 +453,8 @@ void ram_hessians_forget(struct ram_hessians *h)
     for (size_t i = 0; i < h->n_made; i++) {
         struct made *made = &h->made[i];
         const uint64_t bytes = made->factor ? ram_gptq_factor_size(made->factor->cols) : 0;
-        const bool of_expert = made->input == INPUT_EXPERT || made->input == INPUT_EXPERT_DOWN;
-        if (made->layer == h->layer && !of_expert && size + bytes <= h->exec.max_memory / 4) {
+        if (made->layer == h->layer && !is_of_expert(made->input) &&
+            size + bytes <= h->exec.max_memory / 4) {
             size += bytes;
             h->made[n++] = *made;
         } else {
@@ -598,7 +547,7 @@ void ram_hessians_close(struct ram_hessians *h)
         return;
     for (size_t i = 0; i < h->n_made; i++)
         ram_gptq_factor_free(h->made[i].factor);
-    for (size_t i = 0; i < N_INPUTS; i++) {
+    for (size_t i = 0; i < RAM_N_INPUTS; i++) {
         free(h->rows[i].x);
         free(h->average[i]);
     }

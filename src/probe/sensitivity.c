@@ -40,8 +40,7 @@ struct probes {
 /* A router stays as it is, whatever a plan may want. */
 static bool is_router(const struct ram_model *model, unsigned unit)
 {
-    const size_t layer = model->units[unit].layer;
-    return layer != SIZE_MAX && model->layers[layer].router.unit == unit;
+    return model->units[unit].role == RAM_ROLE_ROUTER;
 }
 
 static const char *stage_of(const struct probes *p)
