@@ -244,7 +244,7 @@ static enum ram_tied read_tied(struct ram_config_reader *r)
     const json_t *value = ram_config_find(r, key);
 
     if (!is_said(value))
-        return RAM_TIED_UNSAID;
+        return ram_family_of(r->config)->ties ? RAM_TIED_YES : RAM_TIED_UNSAID;
     if (!json_is_boolean(value))
         ram_config_wrong(r, key, value, "true or false");
     return json_is_true(value) ? RAM_TIED_YES : RAM_TIED_NO;

@@ -33,7 +33,8 @@ enum ram_rope_kind {
     RAM_ROPE_LINEAR,
     RAM_ROPE_LLAMA3,
     RAM_ROPE_YARN,
-    RAM_ROPE_OTHER /* not computed here; mlx_lm may know it */
+    RAM_ROPE_ALPHA, /* "dynamic" with a fixed alpha, which stretches theta */
+    RAM_ROPE_OTHER  /* not computed here; mlx_lm may know it */
 };
 
 /* Rotary embedding, with every default filled in. */
@@ -45,6 +46,7 @@ struct ram_rope_config {
     double factor;               /* linear, llama3, yarn */
     double context;              /* llama3, yarn: original_max_position_embeddings */
     double low, high;            /* llama3: low_freq_factor, high_freq_factor */
+    double alpha;                /* of RAM_ROPE_ALPHA */
     double beta_fast, beta_slow; /* yarn, and the following */
     double mscale, mscale_all;   /* 0: not said */
     double attention_factor;     /* by which cosines and sines are multiplied; 1 but for yarn */
@@ -68,13 +70,14 @@ struct ram_config {
     uint64_t n_group, topk_group; /* experts are chosen from the best groups */
     uint64_t q_lora, kv_lora, qk_nope, qk_rope, v_head; /* MLA; q_lora 0: a plain q_proj */
     double norm_eps, routed_scale;
-    bool attention_bias, mlp_bias, qk_norm, norm_topk, rope_interleave;
+    bool attention_bias, output_bias, mlp_bias, qk_norm, norm_topk, rope_interleave;
     enum ram_act act;
     enum ram_tied tied;
     struct ram_rope_config rope;
     bool has_sliding_rope; /* layers with a window are turned as sliding_rope says */
     struct ram_rope_config sliding_rope;
     uint64_t sliding_window; /* 0: no layer has one */
+    bool may_slide;          /* config.json gives a window, whether a layer has it or not */
     bool has_layer_types;    /* config.json says of each layer whether it slides */
     bool *dense;             /* n_layers: the layer has no experts; in the arena */
     bool *slides;            /* n_layers: the layer sees the last sliding_window positions only */
@@ -98,8 +101,8 @@ struct ram_config {
 int ram_config_read(struct ram_config *config, const json_t *json, const char *where,
                     struct ram_arena *arena, struct ram_err *err);
 
-/* Do the layers of mlx_lm's class see the windows that these do? Only by layer_types, and only if
- * some layer has none. */
+/* Do the layers of mlx_lm's class see the windows that these do? Only if it is told which layers
+ * do, and some layer has none. */
 bool ram_config_mlx_slides(const struct ram_config *config);
 
 /* Of a known family: the sizes that json does not say, with what the class takes them for, as

@@ -70,7 +70,19 @@ enum ram_window_by {
     RAM_WINDOW_NEVER,
     RAM_WINDOW_ALWAYS,   /* sliding_window, for all layers or those of layer_types (mistral) */
     RAM_WINDOW_SWITCHED, /* if use_sliding_window, for all layers */
-    RAM_WINDOW_LAYERED   /* if use_sliding_window, from max_window_layers on or by layer_types */
+    RAM_WINDOW_LAYERED,  /* if use_sliding_window, from max_window_layers on or by layer_types */
+    RAM_WINDOW_FOURTH,   /* by layer_types, else all but every fourth layer */
+    RAM_WINDOW_PATTERN,  /* by layer_types, else all but every sliding_window_pattern-th */
+    RAM_WINDOW_UNTURNED  /* by layer_types, else, if use_sliding_window, layers without rotation */
+};
+
+/* What mlx_lm's class reads of windows. */
+enum ram_mlx_windows {
+    RAM_MLX_WINDOWS_NONE,
+    RAM_MLX_WINDOWS_TYPES,  /* layer_types and sliding_window */
+    RAM_MLX_WINDOWS_BOTH,   /* the same; it fails unless there are layers of both kinds */
+    RAM_MLX_WINDOWS_PATTERN /* sliding_window_pattern as letters, L for a window and G for none; the
+                             * same failure where there is a pattern */
 };
 
 /* How experts are chosen. */
@@ -98,11 +110,15 @@ struct ram_family {
     bool turns_first;     /* queries and keys are turned before their norms, not after */
     bool has_mtp;         /* layers behind the counted ones predict several tokens */
     bool own_head;        /* mlx_lm has an lm_head even where the embedding is the head */
+    bool ties;            /* the head is the embedding if config.json does not say */
+    double theta;         /* of the rotary embedding if nothing is said; 0: 10000 */
+    bool two_ropes;       /* layers with a window have a rotary embedding of their own */
+    bool rope_alpha;      /* knows RAM_ROPE_ALPHA; so does mlx_lm's class, and no other scaling */
     double partial;       /* part of the dimensions that is rotated if nothing is said ... */
     bool reads_partial;   /* ... and whether partial_rotary_factor is read at all */
     bool mlx_partial;     /* mlx_lm's class reads it, from the top level */
     bool mlx_scales_rope; /* mlx_lm's class reads rope_scaling beyond the plain embedding */
-    bool mlx_layer_types; /* mlx_lm's class reads layer_types with sliding_window */
+    enum ram_mlx_windows mlx_windows;
     int router_bits, router_group; /* what mlx_lm.convert gives a router that it quantises; 0: no
                                     * width of its own */
 };

@@ -20,5 +20,5 @@ const struct ram_family ram_family_llama = {
     SLOTS(slots),
     .partial = 1,
     .mlx_scales_rope = true,
-    .mlx_layer_types = true,
+    .mlx_windows = RAM_MLX_WINDOWS_TYPES,
 };

@@ -22,5 +22,5 @@ const struct ram_family ram_family_mistral = {
     .windows = RAM_WINDOW_ALWAYS,
     .partial = 1,
     .mlx_scales_rope = true,
-    .mlx_layer_types = true,
+    .mlx_windows = RAM_MLX_WINDOWS_TYPES,
 };

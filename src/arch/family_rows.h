@@ -32,10 +32,15 @@ enum { MAX_POSITIONS = 1 << 28 };
             mlx_value                                                                              \
     }
 
-/* A flag that mlx_lm's class alone reads. */
+/* A flag that mlx_lm's class alone reads, and that has to be false there, or true. */
 #define ALONE(key)                                                                                 \
     {                                                                                              \
         key, NULL, 0, RAM_VALUE_FLAG, 0, 1, 0, RAM_NULL_ABSENT, RAM_MLX_ALONE, 0                   \
+    }
+
+#define ALONE_TRUE(key)                                                                            \
+    {                                                                                              \
+        key, NULL, 0, RAM_VALUE_FLAG, 0, 1, 0, RAM_NULL_ABSENT, RAM_MLX_ALONE, 1                   \
     }
 
 /* Sizes that every class has and mlx_lm's needs: a family's defaults of vocabulary, width, width of
@@ -101,6 +106,12 @@ enum { MAX_POSITIONS = 1 << 28 };
     NORM(BEFORE_ATTENTION, "input_layernorm", HIDDEN, ALWAYS),                                     \
         NORM(BEFORE_MLP, "post_attention_layernorm", HIDDEN, ALWAYS)
 
+/* Norms of what attention and the MLP give; the second, not the first, has "feedforward" in its
+ * name. */
+#define NORMS_AFTER                                                                                \
+    NORM(AFTER_ATTENTION, "post_attention_layernorm", HIDDEN, ALWAYS),                             \
+        NORM(AFTER_MLP, "post_feedforward_layernorm", HIDDEN, ALWAYS)
+
 /* q, k, v and o of plain attention, with biases that layers have if ...; o's if ... */
 #define ATTENTION(if_bias, if_o_bias)                                                              \
     ATTENTION_QKV(if_bias), MATRIX(O, "self_attn.o_proj", HIDDEN, Q, ALWAYS, ATTENDED),            \
@@ -112,8 +123,14 @@ enum { MAX_POSITIONS = 1 << 28 };
         BIAS(K, "self_attn.k_proj", KV, if_bias),                                                  \
         MATRIX(V, "self_attn.v_proj", KV, HIDDEN, ALWAYS, ATTENTION),                              \
         BIAS(V, "self_attn.v_proj", KV, if_bias)
+#define ATTENTION_QKV_PLAIN                                                                        \
+    MATRIX(Q, "self_attn.q_proj", Q, HIDDEN, ALWAYS, ATTENTION),                                   \
+        MATRIX(K, "self_attn.k_proj", KV, HIDDEN, ALWAYS, ATTENTION),                              \
+        MATRIX(V, "self_attn.v_proj", KV, HIDDEN, ALWAYS, ATTENTION)
 #define HEAD_NORMS(when)                                                                           \
     NORM(Q, "self_attn.q_norm", HEAD, when), NORM(K, "self_attn.k_norm", HEAD, when)
+
+#define WIDE_NORMS NORM(Q, "self_attn.q_norm", Q, ALWAYS), NORM(K, "self_attn.k_norm", KV, ALWAYS)
 
 #define MLP_GATE_DOWN_UP(when)                                                                     \
     MATRIX(GATE, "mlp.gate_proj", INTERMEDIATE, HIDDEN, when, MLP),                                \
@@ -132,6 +149,10 @@ enum { MAX_POSITIONS = 1 << 28 };
 
 /* The block of llama, which others have under the same names. */
 #define LLAMA_SLOTS ATTENTION(IF_ATTENTION_BIAS, IF_ATTENTION_BIAS), MLP_WITH_BIASES, NORMS_BEFORE
+
+#define OLMO_SLOTS                                                                                 \
+    ATTENTION(IF_ATTENTION_BIAS, IF_ATTENTION_BIAS), WIDE_NORMS, MLP_GATE_DOWN_UP(ALWAYS),         \
+        NORMS_AFTER
 
 /* mlx_lm's classes have no biases here, so a model with any can be run but not converted. */
 #define QWEN3_ATTENTION ATTENTION(IF_ATTENTION_BIAS, IF_ATTENTION_BIAS), HEAD_NORMS(ALWAYS)

@@ -1,5 +1,5 @@
-/* layers.c - what a configuration says of single layers: which have no experts, and which see a
- * window of the last positions only. */
+/* layers.c - what a configuration says of single layers: which have no experts, which see a window
+ * of the last positions only, and which turn queries and keys by position. */
 #include "arch/parts.h"
 
 #include <string.h>
@@ -126,15 +126,61 @@ static bool is_switched_on(struct ram_config_reader *r)
     return json_is_true(value);
 }
 
+/* How many layers make a turn of the pattern, of which the last has no window; 0: no layer has. */
+static uint64_t pattern_length(struct ram_config_reader *r)
+{
+    static const char key[] = "sliding_window_pattern";
+    const json_t *value = ram_config_find(r, key);
+
+    if (value && !json_is_integer(value))
+        ram_fail(r->err, RAM_EUNSUPPORTED,
+                 "%s: \"%s\" is not an integer, and \"layer_types\" is missing", r->config->where,
+                 key);
+    return json_is_integer(value) ? count(r, key, 0, 4) : 4;
+}
+
+/* Classes in which layer_types says which layers see a window, and a rule if it is not there. */
+static void read_typed_windows(struct ram_config_reader *r, enum ram_window_by by,
+                               const json_t *types)
+{
+    struct ram_config *config = r->config;
+    const json_t *window = ram_config_find(r, "sliding_window");
+    const bool needs_number = by == RAM_WINDOW_UNTURNED; /* else 4096, if nothing is said */
+    const bool given = needs_number ? json_is_number(window) : !json_is_null(window);
+    const uint64_t size = given ? count(r, "sliding_window", 1, 4096) : 0;
+    const bool switched = !types && by == RAM_WINDOW_UNTURNED && size && is_switched_on(r);
+    const uint64_t every = types || !size             ? 0
+                           : by == RAM_WINDOW_FOURTH  ? 4
+                           : by == RAM_WINDOW_PATTERN ? pattern_length(r)
+                                                      : 0;
+
+    config->may_slide = size > 0;
+    for (size_t i = 0; i < config->n_layers; i++) {
+        config->slides[i] = types   ? says(types, i, "sliding_attention")
+                            : every ? (i + 1) % every != 0
+                                    : switched && !config->turns[i];
+        if (config->slides[i] && !size)
+            ram_fail(r->err, RAM_EFORMAT,
+                     "%s: layer %zu slides (\"layer_types\"), but \"sliding_window\" is null",
+                     config->where, i);
+        if (config->slides[i])
+            config->sliding_window = size;
+    }
+}
+
 /* Every class checks layer_types, whether it has a use for them or not. */
 static void read_windows(struct ram_config_reader *r, enum ram_window_by by)
 {
     struct ram_config *config = r->config;
     const json_t *types = words(r, "layer_types", "full_attention", "sliding_attention");
     const json_t *window = ram_config_find(r, "sliding_window");
-    const bool on = by == RAM_WINDOW_ALWAYS || (by != RAM_WINDOW_NEVER && is_switched_on(r));
 
     config->has_layer_types = types != NULL;
+    if (by >= RAM_WINDOW_FOURTH) {
+        read_typed_windows(r, by, types);
+        return;
+    }
+    const bool on = by == RAM_WINDOW_ALWAYS || (by != RAM_WINDOW_NEVER && is_switched_on(r));
     if (!on || json_is_null(window))
         return;
     const uint64_t size = count(r, "sliding_window", 1, 4096);
@@ -147,7 +193,7 @@ static void read_windows(struct ram_config_reader *r, enum ram_window_by by)
     }
 }
 
-bool ram_config_mlx_slides(const struct ram_config *config)
+static bool has_both_kinds(const struct ram_config *config)
 {
     bool some = false, all = true;
 
@@ -155,8 +201,46 @@ bool ram_config_mlx_slides(const struct ram_config *config)
         some = some || config->slides[i];
         all = all && config->slides[i];
     }
-    return config->family && config->family->mlx_layer_types && config->has_layer_types && some &&
-           !all;
+    return some && !all;
+}
+
+bool ram_config_mlx_slides(const struct ram_config *config)
+{
+    const enum ram_mlx_windows windows = ram_family_of(config)->mlx_windows;
+
+    return windows != RAM_MLX_WINDOWS_NONE && has_both_kinds(config) &&
+           (config->has_layer_types || ram_family_of(config)->windows >= RAM_WINDOW_FOURTH);
+}
+
+static void check_mlx_windows(struct ram_config_reader *r, enum ram_mlx_windows windows)
+{
+    const bool needs_both = windows == RAM_MLX_WINDOWS_BOTH ||
+                            (windows == RAM_MLX_WINDOWS_PATTERN && r->config->may_slide);
+
+    if (needs_both && !has_both_kinds(r->config))
+        ram_config_obstacle(r, "mlx_lm's class needs layers with a window and layers without, and "
+                               "this model has layers of one kind only");
+}
+
+/* ---- rotation ----------------------------------------------------------------------------- */
+
+static void read_turns(struct ram_config_reader *r)
+{
+    struct ram_config *config = r->config;
+    const json_t *list = ram_config_find(r, "no_rope_layers");
+    const uint64_t every = count(r, "no_rope_layer_interval", 1, 4);
+
+    if (list && !json_is_null(list) &&
+        (!json_is_array(list) || json_array_size(list) < config->n_layers)) {
+        ram_config_wrong(r, "no_rope_layers", list, "a list with a number for each layer");
+        return;
+    }
+    for (size_t i = 0; i < config->n_layers; i++) {
+        const json_t *item = json_array_get(list, i);
+        if (item && !json_is_integer(item))
+            ram_config_wrong(r, "no_rope_layers", item, "a list of 0 and 1");
+        config->turns[i] = item ? json_integer_value(item) != 0 : (i + 1) % every != 0;
+    }
 }
 
 void ram_config_read_layers(struct ram_config_reader *r, const struct ram_family *family)
@@ -182,6 +266,11 @@ void ram_config_read_layers(struct ram_config_reader *r, const struct ram_family
         check_named(r);
     struct ram_err *const hard = r->err;
     r->err = &config->refusal; /* shapes do not depend on windows */
+    if (family->turns == RAM_TURNS_LISTED)
+        read_turns(r);
     read_windows(r, family->windows);
+    for (size_t i = 0; i < n && family->turns == RAM_TURNS_SLIDING && config->may_slide; i++)
+        config->turns[i] = config->slides[i];
     r->err = hard;
+    check_mlx_windows(r, family->mlx_windows);
 }

@@ -35,13 +35,14 @@ static double number(struct ram_config_reader *r, const json_t *p, const char *k
 }
 
 /* The same for one that must be there. */
-static double needed(struct ram_config_reader *r, const json_t *p, const char *key)
+static double needed(struct ram_config_reader *r, const json_t *p, const char *name,
+                     const char *key)
 {
     const double value = number(r, p, key, false, NAN);
 
     if (isnan(value))
         ram_fail(r->err, RAM_EFORMAT, "%s: rotary embedding \"%s\" needs \"%s\"", r->config->where,
-                 r->config->rope.name, key);
+                 name, key);
     return value;
 }
 
@@ -82,7 +83,7 @@ static void read_yarn(struct ram_config_reader *r, const json_t *p, struct ram_r
 
     rope->context = context(r, p);
     if (!json_object_get(p, "factor"))
-        needed(r, p, "factor");
+        needed(r, p, rope->name, "factor");
     rope->factor = number(r, p, "factor", true, (double)r->config->max_positions / rope->context);
     rope->beta_fast = number(r, p, "beta_fast", true, 32);
     rope->beta_slow = number(r, p, "beta_slow", true, 1);
@@ -102,16 +103,23 @@ static void read_kind(struct ram_config_reader *r, const json_t *p, struct ram_r
 {
     switch (rope->kind) {
     case RAM_ROPE_LINEAR:
-        rope->factor = needed(r, p, "factor");
+        rope->factor = needed(r, p, rope->name, "factor");
         break;
     case RAM_ROPE_LLAMA3:
-        rope->factor = needed(r, p, "factor");
-        rope->low = needed(r, p, "low_freq_factor");
-        rope->high = needed(r, p, "high_freq_factor");
+        rope->factor = needed(r, p, rope->name, "factor");
+        rope->low = needed(r, p, rope->name, "low_freq_factor");
+        rope->high = needed(r, p, rope->name, "high_freq_factor");
         rope->context = context(r, p);
         break;
     case RAM_ROPE_YARN:
         read_yarn(r, p, rope);
+        break;
+    case RAM_ROPE_ALPHA:
+        rope->factor = needed(r, p, rope->name, "factor");
+        rope->alpha = needed(r, p, rope->name, "alpha");
+        if (!(rope->alpha > 0))
+            ram_fail(r->err, RAM_ERANGE, "%s: rotary \"alpha\" is %g, expected more than 0",
+                     r->config->where, rope->alpha);
         break;
     default:
         break;
@@ -121,8 +129,7 @@ static void read_kind(struct ram_config_reader *r, const json_t *p, struct ram_r
                  r->config->where, rope->factor);
 }
 
-/* Transformers lets rope_parameters hold an object for each kind of layer; no class of ours does.
- */
+/* Transformers lets rope_parameters hold an object for each kind of layer; few classes do. */
 static bool is_by_layer(struct ram_config_reader *r, const json_t *p)
 {
     const char *key;
@@ -140,7 +147,8 @@ static bool is_by_layer(struct ram_config_reader *r, const json_t *p)
     return false;
 }
 
-static enum ram_rope_kind find_kind(struct ram_config_reader *r, const json_t *p, const char **name)
+static enum ram_rope_kind find_kind(struct ram_config_reader *r, const struct ram_family *family,
+                                    const json_t *p, const char **name)
 {
     static const char *const names[] = {
         [RAM_ROPE_DEFAULT] = "default",
@@ -162,6 +170,9 @@ static enum ram_rope_kind find_kind(struct ram_config_reader *r, const json_t *p
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(*name, names[i]))
             return (enum ram_rope_kind)i;
+    if (family->rope_alpha && !strcmp(*name, "dynamic") &&
+        json_number_value(json_object_get(p, "alpha")) != 0)
+        return RAM_ROPE_ALPHA;
     ram_fail(r->err, RAM_EUNSUPPORTED,
              "%s: rotary scaling \"%.40s\" is not supported (default, linear, llama3 and yarn are)",
              r->config->where, *name);
@@ -196,7 +207,8 @@ static void check_mlx(struct ram_config_reader *r, const struct ram_family *fami
 
     if (rope->kind == RAM_ROPE_OTHER && !is_known_to_mlx(rope->name))
         ram_config_obstacle(r, "mlx_lm knows no rotary scaling \"%.40s\"", rope->name);
-    else if (rope->kind != RAM_ROPE_DEFAULT && !family->mlx_scales_rope)
+    else if (rope->kind != RAM_ROPE_DEFAULT && rope->kind != RAM_ROPE_ALPHA &&
+             !family->mlx_scales_rope)
         ram_config_obstacle(r,
                             "rotary scaling is \"%.40s\", and mlx_lm's class does not read "
                             "\"rope_scaling\"",
@@ -216,21 +228,19 @@ static void check_mlx(struct ram_config_reader *r, const struct ram_family *fami
                             rope->partial);
 }
 
-void ram_config_read_rope(struct ram_config_reader *r, const struct ram_family *family)
+/* One embedding. p: its object, or NULL; outside: rope_theta and the like may stand beside p. */
+static void read_rope(struct ram_config_reader *r, const struct ram_family *family, const json_t *p,
+                      bool outside, struct ram_rope_config *rope)
 {
-    struct ram_config *config = r->config;
-    struct ram_rope_config *rope = &config->rope;
-    struct ram_err *const hard = r->err;
+    const struct ram_config *config = r->config;
     const double dim = (double)(ram_family_is_latent(family) ? config->qk_rope : config->head_dim);
+    const double theta = family->theta != 0 ? family->theta : 10000;
 
     *rope = (struct ram_rope_config){
         .name = "default", .partial = 1, .factor = 1, .attention_factor = 1, .truncate = true};
-    r->err = &config->refusal;
-    const json_t *p = object_of(r, "rope_scaling");
-    const json_t *parameters = object_of(r, "rope_parameters");
-    p = p ? p : parameters;
-    rope->kind = is_by_layer(r, p) ? RAM_ROPE_DEFAULT : find_kind(r, p, &rope->name);
-    rope->theta = both(r, p, "rope_theta", 10000);
+    rope->kind = is_by_layer(r, p) ? RAM_ROPE_DEFAULT : find_kind(r, family, p, &rope->name);
+    rope->theta =
+        outside ? both(r, p, "rope_theta", theta) : number(r, p, "rope_theta", false, theta);
     if (family->reads_partial) {
         const bool said = json_object_get(p, "partial_rotary_factor") ||
                           ram_config_find(r, "partial_rotary_factor");
@@ -245,7 +255,61 @@ void ram_config_read_rope(struct ram_config_reader *r, const struct ram_family *
         ram_fail(r->err, RAM_ERANGE,
                  "%s: \"partial_rotary_factor\" is %g, which is not possible for heads of %g",
                  config->where, rope->partial, dim);
+}
+
+/* "rope_parameters" has an object for layers without a window and one for those with; rope_scaling
+ * changes the former. rope_theta beside them is the former's too, so that the latter have the
+ * class's own if they do not say theirs. */
+static void read_two_ropes(struct ram_config_reader *r, const struct ram_family *family,
+                           const json_t *scaling, const json_t *parameters)
+{
+    struct ram_config *config = r->config;
+    const json_t *own = json_object_get(parameters, "full_attention");
+    const json_t *sliding = json_object_get(parameters, "sliding_attention");
+    json_t *full = json_object();
+
+    if ((json_is_object(own) && json_object_update(full, (json_t *)(uintptr_t)own)) ||
+        (scaling && json_object_update(full, (json_t *)(uintptr_t)scaling)))
+        ram_fail(r->err, RAM_ENOMEM, "%s: no memory for the rotary embedding", config->where);
+    config->has_sliding_rope = true;
+    read_rope(r, family, full, true, &config->rope);
+    read_rope(r, family, json_is_object(sliding) ? sliding : NULL, false, &config->sliding_rope);
+    json_decref(full);
+}
+
+static void check_mlx_sliding(struct ram_config_reader *r)
+{
+    const struct ram_rope_config *full = &r->config->rope, *sliding = &r->config->sliding_rope;
+
+    if (sliding->kind != RAM_ROPE_DEFAULT)
+        ram_config_obstacle(r,
+                            "rotary scaling of layers with a window is \"%.40s\", and mlx_lm's "
+                            "class computes only as for \"default\"",
+                            sliding->name);
+    else if (sliding->theta != full->theta)
+        ram_config_obstacle(r,
+                            "\"rope_theta\" is %g for layers with a window and %g for others, and "
+                            "mlx_lm's class knows one only",
+                            sliding->theta, full->theta);
+}
+
+void ram_config_read_rope(struct ram_config_reader *r, const struct ram_family *family)
+{
+    struct ram_config *config = r->config;
+    struct ram_err *const hard = r->err;
+    const double dim = (double)(ram_family_is_latent(family) ? config->qk_rope : config->head_dim);
+
+    r->err = &config->refusal;
+    const json_t *scaling = object_of(r, "rope_scaling");
+    const json_t *parameters = object_of(r, "rope_parameters");
+    if (family->two_ropes)
+        read_two_ropes(r, family, scaling, parameters);
+    else
+        read_rope(r, family, scaling ? scaling : parameters, true, &config->rope);
     r->err = hard;
-    if (config->refusal.status != RAM_EFORMAT && config->refusal.status != RAM_ERANGE)
-        check_mlx(r, family, dim);
+    if (config->refusal.status == RAM_EFORMAT || config->refusal.status == RAM_ERANGE)
+        return;
+    check_mlx(r, family, dim);
+    if (config->has_sliding_rope)
+        check_mlx_sliding(r);
 }

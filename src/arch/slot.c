@@ -61,6 +61,8 @@ bool ram_slot_exists(const struct ram_config *c, const struct ram_slot *slot, ui
         return moe && c->n_shared > 0;
     case RAM_IF_ATTENTION_BIAS:
         return c->attention_bias;
+    case RAM_IF_OUTPUT_BIAS:
+        return c->output_bias;
     case RAM_IF_MLP_BIAS:
         return c->mlp_bias;
     case RAM_IF_QK_NORM:

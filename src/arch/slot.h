@@ -39,6 +39,7 @@ enum ram_when {
     RAM_IF_MOE,
     RAM_IF_SHARED,
     RAM_IF_ATTENTION_BIAS,
+    RAM_IF_OUTPUT_BIAS,
     RAM_IF_MLP_BIAS,
     RAM_IF_QK_NORM,
     RAM_IF_Q_LORA,

@@ -2,8 +2,9 @@
  * mlxpublish.c - config.json says what was computed, in the spelling that mlx_lm reads.
  *
  * A key that mlx_lm's class needs, or takes for something else when it is absent, is written with
- * the value that the family's table gave it (arch/family_*.c); one that contradicts what is computed
- * (rope_scaling in two places, "type" beside "rope_type") is set right. All other keys stay.
+ * the value that the family's table gave it (arch/family_*.c); one that contradicts what is
+ * computed (rope_scaling in two places, "type" beside "rope_type") is set right. All other keys
+ * stay.
  */
 #include "convert/directory.h"
 
@@ -114,7 +115,8 @@ static double mscale(double factor, double m)
 static void state_yarn_factor(const struct publisher *pub, json_t *scaling)
 {
     const struct ram_rope_config *rope = &pub->config->rope;
-    const double all = ram_family_is_latent(pub->family) || rope->mscale != 0 ? rope->mscale_all : 0;
+    const double all =
+        ram_family_is_latent(pub->family) || rope->mscale != 0 ? rope->mscale_all : 0;
     const json_t *stands = json_object_get(scaling, "mscale");
     const double m = json_is_number(stands) ? json_number_value(stands) : 1;
 
@@ -143,6 +145,11 @@ static void state_scaling(const struct publisher *pub, json_t *scaling)
     if (rope->kind == RAM_ROPE_DEFAULT)
         return;
     set_number(scaling, "factor", rope->factor);
+    if (rope->kind == RAM_ROPE_ALPHA) { /* mlx_lm asks for this spelling of the kind */
+        set_string(scaling, "type", rope->name);
+        set_number(scaling, "alpha", rope->alpha);
+        return;
+    }
     if (rope->kind == RAM_ROPE_LLAMA3) {
         set_number(scaling, "low_freq_factor", rope->low);
         set_number(scaling, "high_freq_factor", rope->high);
@@ -167,6 +174,27 @@ static bool holds_anything(const json_t *value)
     return json_is_object(value) && json_object_size(value);
 }
 
+/* The embedding of layers without a window is the one that scales; what stands for each kind of
+ * layer is the truth and stays. */
+static void publish_two_ropes(struct publisher *pub, json_t *parameters)
+{
+    const struct ram_rope_config *rope = &pub->config->rope;
+    json_t *full = json_object_get(parameters, "full_attention");
+    json_t *scaling = json_object_get(pub->json, "rope_scaling");
+
+    set_number(pub->json, "rope_theta", rope->theta);
+    if (rope->kind == RAM_ROPE_DEFAULT) {
+        json_object_set_new(pub->json, "rope_scaling", json_null());
+        return;
+    }
+    json_t *copy = json_is_object(full) ? json_deep_copy(full) : json_object();
+    if (json_is_object(scaling))
+        json_object_update(copy, scaling);
+    json_object_del(copy, "rope_theta");
+    json_object_set_new(pub->json, "rope_scaling", copy);
+    state_scaling(pub, copy);
+}
+
 /* rope_parameters {rope_theta, rope_type, partial_rotary_factor, ...} as rope_theta and
  * rope_scaling, which is null for the plain rotary embedding. */
 static void publish_rope(struct publisher *pub)
@@ -177,6 +205,15 @@ static void publish_rope(struct publisher *pub)
     json_t *scaling = json_object_get(json, "rope_scaling");
     json_t *from = holds_anything(scaling) ? scaling : parameters;
 
+    if (pub->family->two_ropes && holds_anything(parameters)) {
+        publish_two_ropes(pub, parameters);
+        return;
+    }
+    if (pub->family->rope_alpha && rope->kind == RAM_ROPE_DEFAULT && holds_anything(scaling)) {
+        json_object_set_new(json, "rope_scaling", json_null());
+        scaling = json_object_get(json, "rope_scaling");
+        from = parameters;
+    }
     if (!holds_anything(from))
         from = (json_t *)(uintptr_t)ram_config_value(json, "rope_scaling");
     if (!holds_anything(from))
@@ -250,26 +287,78 @@ static void publish_experts(struct publisher *pub)
     }
 }
 
+/* layer_types of the layers; plain: as if none had a window. */
+static json_t *types_of(const struct ram_config *config, bool plain)
+{
+    json_t *types = json_array();
+
+    for (uint64_t i = 0; i < config->n_layers; i++)
+        json_array_append_new(types, json_string(!plain && config->slides[i] ? "sliding_attention"
+                                                                             : "full_attention"));
+    return types;
+}
+
+/* sliding_window_pattern with a letter for each layer, or null. */
+static void publish_pattern(struct publisher *pub)
+{
+    const struct ram_config *config = pub->config;
+    char letters[RAM_CONFIG_MAX_LAYERS + 1];
+    size_t n = 0;
+
+    for (; config->may_slide && n < config->n_layers; n++)
+        letters[n] = config->slides[n] ? 'L' : 'G';
+    letters[n] = '\0';
+    json_object_set_new(pub->json, "sliding_window_pattern",
+                        n ? json_string(letters) : json_null());
+    if (config->may_slide)
+        set_integer(pub->json, "sliding_window", config->sliding_window);
+    else
+        json_object_set_new(pub->json, "sliding_window", json_null());
+}
+
 /* mlx_lm's llama slides where layer_types says so, whatever the class of transformers does. */
 static void publish_windows(struct publisher *pub)
 {
     const struct ram_config *config = pub->config;
     const json_t *types = json_object_get(pub->json, "layer_types");
 
+    if (pub->family->mlx_windows == RAM_MLX_WINDOWS_PATTERN) {
+        publish_pattern(pub);
+        return;
+    }
     if (ram_config_mlx_slides(config)) {
         set_absent(pub->json, "layer_types",
                    (json_t *)(uintptr_t)ram_config_value(pub->json, "layer_types"));
+        set_absent_new(pub->json, "layer_types", types_of(config, false));
         set_integer(pub->json, "sliding_window", config->sliding_window);
         return;
     }
-    if (!pub->family->mlx_layer_types || !json_is_array(types))
+    if (pub->family->mlx_windows == RAM_MLX_WINDOWS_NONE || !json_is_array(types))
         return;
-    json_t *plain = json_array();
-    for (uint64_t i = 0; i < config->n_layers; i++)
-        json_array_append_new(plain, json_string("full_attention"));
+    json_t *plain = types_of(config, true);
     if (!json_equal(types, plain))
         json_object_set(pub->json, "layer_types", plain);
     json_decref(plain);
+}
+
+/* mlx_lm's class wants a number for each layer, and no more. */
+static void publish_turns(struct publisher *pub)
+{
+    const struct ram_config *config = pub->config;
+    const json_t *list = ram_config_value(pub->json, "no_rope_layers");
+
+    if (pub->family->turns != RAM_TURNS_LISTED)
+        return;
+    set_absent(pub->json, "no_rope_layer_interval",
+               (json_t *)(uintptr_t)ram_config_value(pub->json, "no_rope_layer_interval"));
+    if (!json_is_array(list))
+        return;
+    json_t *turns = json_array();
+    for (uint64_t i = 0; i < config->n_layers; i++)
+        json_array_append_new(turns, json_integer(config->turns[i]));
+    if (!json_equal(json_object_get(pub->json, "no_rope_layers"), turns))
+        json_object_set(pub->json, "no_rope_layers", turns);
+    json_decref(turns);
 }
 
 /* ---- all ------------------------------------------------------------------------------------ */
@@ -277,7 +366,8 @@ static void publish_windows(struct publisher *pub)
 static bool has_head(const struct ram_outline *outline)
 {
     for (size_t i = 0; i < outline->n_modules; i++)
-        if (!strcmp(outline->modules[i].target->module, outline->layout->config.family->head->module))
+        if (!strcmp(outline->modules[i].target->module,
+                    outline->layout->config.family->head->module))
             return true;
     return false;
 }
@@ -307,6 +397,7 @@ int ram_mlx_publish(json_t *json, const struct ram_outline *outline, struct ram_
     publish_rope(&pub);
     publish_experts(&pub);
     publish_windows(&pub);
+    publish_turns(&pub);
     publish_head(&pub, outline);
     /* mlx_lm takes one method of choosing experts, which is the one that we compute; and code
      * beside the weights in place of its own class only if it is trusted. */

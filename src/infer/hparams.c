@@ -62,9 +62,11 @@ static int find_rope(struct ram_hparams *hp, const struct ram_config *config,
     if (rope->n_pairs > RAM_MAX_ROTARY)
         return ram_fail(err, RAM_ERANGE, "%s: rotary embedding of %zu dimensions, at most %d",
                         config->where, 2 * rope->n_pairs, 2 * RAM_MAX_ROTARY);
+    const double theta =
+        c->kind == RAM_ROPE_ALPHA ? c->theta * pow(c->alpha, dim / (dim - 2)) : c->theta;
     for (size_t j = 0; j < rope->n_pairs; j++) {
         const double exponent = (double)(2 * j) / (double)(2 * rope->n_pairs);
-        rope->inv_freq[j] = (float)(1 / pow(c->theta, exponent));
+        rope->inv_freq[j] = (float)(1 / pow(theta, exponent));
     }
     if (c->kind == RAM_ROPE_LLAMA3)
         scale_llama3(rope, c);
