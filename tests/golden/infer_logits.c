@@ -1,7 +1,7 @@
 /*
  * Logits of small checkpoints beside those that transformers computes in f32, for every family and
- * what may vary in it: rotary scaling, sliding windows, biases, groups of experts, latent
- * attention.
+ * what may vary in it: rotary scaling, sliding windows, layers without a rotary embedding, norms
+ * and their places, biases, groups of experts, latent attention.
  *
  * logits/make.py made the figures and says how; the weights follow from a law in whole numbers, so
  * that this test makes the same checkpoint from the names and shapes in the file. It needs neither
@@ -77,8 +77,9 @@ static void as_transformers_computes(void **state)
 /* A family that can be run and has no figures would not be checked. */
 static void every_family_has_figures(void **state)
 {
-    static const char *const families[] = {"llama",     "mistral",  "qwen2",        "qwen3",
-                                           "qwen3_moe", "glm4_moe", "glm4_moe_lite"};
+    static const char *const families[] = {
+        "llama",   "mistral", "qwen2", "qwen3",    "qwen3_moe", "glm4_moe",        "glm4_moe_lite",
+        "smollm3", "olmo2",   "olmo3", "seed_oss", "exaone4",   "hunyuan_v1_dense"};
     const char *source = getenv("RAM_SOURCE");
     char path[4096];
     (void)state;

@@ -1,7 +1,10 @@
 """Makes the golden logits and gradients in this directory: what transformers computes in f32 for
 small checkpoints.
 
-usage: make.py [NAME ...]     in an environment with transformers, torch and safetensors
+usage: make.py [NAME ...]     in an environment with transformers, torch and safetensors, such as the
+                               one of tests/interop/run.sh; without names, all are made
+
+A new case is a row of CASES. Files that were there before must not change when they are made again.
 
 Each NAME.json holds a configuration as published, the names and shapes of the tensors, a law that
 gives every weight from its tensor's name and index in whole numbers (so that no weights need to be
@@ -57,6 +60,19 @@ LLAMA3 = dict(
     original_max_position_embeddings=32,
 )  # fmt: skip
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32)
+ALPHA = dict(
+    type="dynamic", alpha=1000.0, factor=1.0, beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=0.0
+)
+# Torch computes no gradient of a padding token's embedding, and some classes have one by themselves.
+UNPADDED = dict(pad_token_id=None)
+UNSAID = object()  # a key of COMMON that a configuration does not have, so that the class's own value counts
+
+
+def layers(letters):
+    """layer_types: s for a layer that sees a window, f for one that sees everything."""
+    return [{"s": "sliding_attention", "f": "full_attention"}[letter] for letter in letters]
+
+
 
 # Name of the file, up to its first "-" the model_type: what its configuration has beside COMMON.
 CASES = {
@@ -77,6 +93,36 @@ CASES = {
     "glm4_moe_lite-yarn_plain_q": LATENT | dict(
         q_lora_rank=None, rope_scaling=YARN | dict(mscale=1.0, mscale_all_dim=0.8)
     ),
+    # Layer 3 has no rope.
+    "smollm3": UNPADDED | dict(num_hidden_layers=5, rope_theta=5e6),
+    "smollm3-listed_window": UNPADDED | dict(
+        no_rope_layers=[0, 1, 0], use_sliding_window=True, sliding_window=13, attention_bias=True,
+        mlp_bias=True, rope_theta=UNSAID, tie_word_embeddings=UNSAID,
+    ),
+    "olmo2": UNPADDED | dict(rope_theta=5e5),
+    "olmo2-biases_tied": UNPADDED | dict(attention_bias=True, head_dim=24, tie_word_embeddings=True),
+    "olmo3": UNPADDED | dict(num_hidden_layers=4, sliding_window=13, rope_theta=5e5, rope_scaling=YARN),
+    "olmo3-two_ropes": UNPADDED | dict(
+        sliding_window=17, layer_types=layers("fsf"), rope_theta=UNSAID, attention_bias=True,
+        rope_parameters=dict(
+            full_attention=LLAMA3 | dict(rope_theta=1e6),
+            sliding_attention=dict(rope_type="default", rope_theta=1e4),
+        ),
+    ),
+    "seed_oss": UNPADDED | dict(head_dim=24, rope_theta=1e7),
+    "seed_oss-other_biases": UNPADDED | HEAD | dict(
+        attention_bias=False, attention_out_bias=True, mlp_bias=True, tie_word_embeddings=True
+    ),
+    # Layer 3 sees everything and has no rope.
+    "exaone4": UNPADDED | dict(
+        num_hidden_layers=5, head_dim=24, sliding_window=13, sliding_window_pattern="LLLG",
+        layer_types=layers("sssfs"), rope_theta=1e6, rope_scaling=LLAMA3,
+    ),
+    "exaone4-no_window_tied": UNPADDED | HEAD | dict(
+        sliding_window=None, sliding_window_pattern=None, layer_types=layers("fff"), tie_word_embeddings=True
+    ),
+    "hunyuan_v1_dense": UNPADDED | dict(head_dim=24, attention_bias=True, rope_scaling=ALPHA),
+    "hunyuan_v1_dense-tied": UNPADDED | HEAD | dict(use_qk_norm=True, tie_word_embeddings=True),
 }  # fmt: skip
 
 
@@ -143,6 +189,7 @@ def gradients(model, ids, shapes):
 
 def make(name):
     config = dict(model_type=name.split("-")[0]) | COMMON | CASES[name]
+    config = {key: value for key, value in config.items() if value is not UNSAID}
     with tempfile.TemporaryDirectory() as scratch:
         path = pathlib.Path(scratch)
         (path / "config.json").write_text(json.dumps(config))
