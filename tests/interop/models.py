@@ -57,6 +57,22 @@ def config(kind, hidden=128, **extra):
             | dict(use_qk_norm=True, attention_bias=True, partial_rotary_factor=0.5),
         ),
         "glm4_moe_lite": (transformers.Glm4MoeLiteConfig, experts | glm | latent),
+        # Of three layers, the last has no rope.
+        "smollm3": (transformers.SmolLM3Config, dict(no_rope_layer_interval=3)),
+        "olmo2": (transformers.Olmo2Config, {}),
+        # Three layers see a window, the fourth sees everything; tests use longer texts.
+        "olmo3": (transformers.Olmo3Config, dict(num_hidden_layers=4, sliding_window=6)),
+        "seed_oss": (transformers.SeedOssConfig, heads),
+        "exaone4": (
+            transformers.Exaone4Config,
+            heads
+            | dict(
+                sliding_window=6,
+                sliding_window_pattern="LLG",
+                layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+            ),
+        ),
+        "hunyuan_v1_dense": (transformers.HunYuanDenseV1Config, heads | dict(use_qk_norm=True)),
     }
     cls, own = classes[kind]
     return cls(**(common | own | extra))
@@ -79,6 +95,7 @@ def publish(path):
     file = path / "config.json"
     config = read_json(file)
     rope = config.pop("rope_parameters", {})
+    rope = rope.get("full_attention", rope)  # olmo3 has one for each kind of layer
     config.setdefault("rope_theta", rope.get("rope_theta", 10000.0))
     kind = rope.get("rope_type", "default")
     scaling = {key: rope[key] for key in rope if key not in ("rope_theta", "partial_rotary_factor")}

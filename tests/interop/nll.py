@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 import common
 import models
 from common import SHARED, attempt, check
-from load import MIXED, in_f32
+from load import ALPHA, MIXED, NO_WINDOW, in_f32
 
 LENGTH = 160  # tokens of a window; half as many again are no window any more
 TEXT = (pathlib.Path(__file__).parent / "models.py").read_text()[: 4 * LENGTH]
@@ -69,6 +69,13 @@ VARIANTS = [
     ("glm4_moe_lite", dict(mtp=True, qk_nope_head_dim=96, num_nextn_predict_layers=1)),
     ("glm4_moe_lite", dict(spelling="transformers", q_lora_rank=None, rope_interleave=False)),
     ("glm4_moe_lite", dict(rope_parameters=LATENT_YARN, attention_bias=True) | GROUPS),
+    ("smollm3", dict(rope_parameters=LLAMA3)),
+    ("olmo2", dict(rope_parameters=YARN, attention_bias=True)),
+    ("olmo3", dict(spelling="transformers")),
+    ("seed_oss", dict(attention_out_bias=True, mlp_bias=True)),
+    ("exaone4", dict(rope_parameters=LLAMA3)),
+    ("exaone4", dict(tie_word_embeddings=True, **NO_WINDOW)),
+    ("hunyuan_v1_dense", dict(rope_parameters=ALPHA, attention_bias=True)),
 ]  # fmt: skip
 
 
@@ -198,7 +205,7 @@ def run():
         attempt(f"nll {label} floats", floats, label, source, text)
         biased = kind == "qwen3" and "attention_bias" in extra
         said = extra | extra.get("rope_parameters", {})
-        if not biased and not any(key in said for key in NOT_IN_MLX):
+        if not biased and not any(said.get(key) is not None for key in NOT_IN_MLX):
             attempt(f"nll {label} quantised", quantised, label, source, text)
     attempt("nll fp8", fp8, text)
     attempt("nll foreign", foreign, text)
