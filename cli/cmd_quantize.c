@@ -102,6 +102,7 @@ static void expect_stages(const struct work *w, const struct ram_quantized *q)
     const bool probes = q->to_budget && q->runs, curves = probes && e->probe.curves;
     const char *encoder = q->to_budget ? e->encoder : w->args->convert.encoder;
     const bool writes = !w->args->convert.dry_run;
+    const bool by_inputs = writes && encoder && !strcmp(encoder, "gptq");
     const struct {
         bool there;
         const char *stage;
@@ -112,8 +113,8 @@ static void expect_stages(const struct work *w, const struct ram_quantized *q)
         {probes, "probe", e->stages[RAM_STAGE_PROBE]},
         {curves, "synthesize", e->stages[RAM_STAGE_INPUTS]},
         {curves, "curves", e->stages[RAM_STAGE_CURVES]},
-        {writes && !curves && encoder && !strcmp(encoder, "gptq"), "synthesize",
-         e->stages[RAM_STAGE_INPUTS]},
+        {by_inputs && !curves, "synthesize", e->stages[RAM_STAGE_INPUTS]},
+        {by_inputs, "derive", e->stages[RAM_STAGE_DERIVE]},
         {writes, "convert", e->stages[RAM_STAGE_CONVERT]},
         {writes, "verify", e->stages[RAM_STAGE_VERIFY]},
         /* The check makes as many tokens of its own. */

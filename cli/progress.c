@@ -102,6 +102,7 @@ static const struct stage {
     {"probe", "measuring how much each matrix matters"},
     {"probe again", "measuring how much each matrix matters, finer"},
     {"curves", "measuring the error of each width"},
+    {"derive", "measuring how errors add up"},
     {"convert", "encoding and writing"},
     {"verify", "verifying"},
     {"check", "comparing with the original on unseen text"},

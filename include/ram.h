@@ -209,13 +209,15 @@ int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *op
 enum ram_effort_level { RAM_EFFORT_FAST, RAM_EFFORT_NORMAL, RAM_EFFORT_BEST, RAM_N_EFFORTS };
 
 /* The stages of a run, for estimates of their time. RAM_STAGE_INPUTS: tokens for error curves, or
- * for an encoder that looks at a layer's inputs. */
+ * for an encoder that looks at a layer's inputs. RAM_STAGE_DERIVE: the backward pass of such an
+ * encoder. */
 enum ram_stage {
     RAM_STAGE_ANALYZE,
     RAM_STAGE_TOKENS,
     RAM_STAGE_PROBE,
     RAM_STAGE_INPUTS,
     RAM_STAGE_CURVES,
+    RAM_STAGE_DERIVE,
     RAM_STAGE_CONVERT,
     RAM_STAGE_VERIFY,
     RAM_STAGE_CHECK,

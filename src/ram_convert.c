@@ -2,10 +2,12 @@
 #include "base/output.h"
 #include "convert/convert.h"
 #include "convert/verify.h"
+#include "probe/gradients.h"
 #include "probe/hessian.h"
 #include "record/manifest.h"
 
-/* What flows into the matrices, for encoders that ask: the model is run on tokens of its own. */
+/* What flows into the matrices, and how the loss depends on what they give, for encoders that ask:
+ * the model is run on tokens of its own, forward and backward. */
 struct inputs {
     const struct ram_ckpt *ckpt;
     const struct ram_exec *exec;
@@ -13,6 +15,7 @@ struct inputs {
     const struct ram_manifest *measured; /* or NULL */
     struct ram_model *model;
     struct ram_hessians *hessians;
+    struct ram_gradients *gradients;
 };
 
 static int open_inputs(void *ctx, struct ram_err *err)
@@ -26,8 +29,15 @@ static int open_inputs(void *ctx, struct ram_err *err)
         what.made = in->measured->tokens;
         what.n_made = in->measured->n_tokens;
     }
-    return ram_hessians_open(&in->hessians, in->model, &what, RAM_HESSIAN_DAMP, RAM_HESSIAN_ENCODE,
-                             in->exec, err);
+    /* The moments of derivatives lie beside everything else for as long as there is any. */
+    const struct ram_exec most = ram_exec_share(in->exec, in->exec->max_memory / 4 * 3);
+    const int opened = ram_hessians_open(&in->hessians, in->model, &what, RAM_HESSIAN_DAMP,
+                                         RAM_HESSIAN_ENCODE, &most, err);
+    return opened
+               ? opened
+               : ram_gradients_open(&in->gradients, in->model,
+                                    ram_gradients_tokens(in->hessians, ram_model_bytes(in->model)),
+                                    in->exec, err);
 }
 
 static int factor_of(void *ctx, const char *unit, size_t expert, bool turned,
@@ -37,9 +47,17 @@ static int factor_of(void *ctx, const char *unit, size_t expert, bool turned,
     return ram_hessians_factor(in->hessians, unit, expert, turned, out, err);
 }
 
+static int outputs_of(void *ctx, const char *unit, size_t row, size_t n,
+                      const struct ram_gptq_factor **out, struct ram_err *err)
+{
+    const struct inputs *in = ctx;
+    return ram_gradients_factor(in->gradients, unit, row, n, out, err);
+}
+
 static void forget(void *ctx)
 {
     const struct inputs *in = ctx;
+    ram_gradients_forget(in->gradients);
     ram_hessians_forget(in->hessians);
 }
 
@@ -47,15 +65,20 @@ static json_t *settings_of(void *ctx)
 {
     const struct inputs *in = ctx;
     const struct ram_synthetic *what = ram_hessians_tokens(in->hessians);
-    return json_pack("{s:s, s:I, s:I, s:I, s:f}", "tokens", in->text ? "text" : "synthetic",
-                     "sequences", (json_int_t)what->n, "length", (json_int_t)what->length, "seed",
-                     (json_int_t)what->seed, "damp", RAM_HESSIAN_DAMP);
+    const struct ram_sequences derived =
+        ram_gradients_tokens(in->hessians, ram_model_bytes(in->model));
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "tokens", in->text ? "text" : "synthetic",
+                     "sequences", (json_int_t)what->n, "derived", (json_int_t)derived.n, "length",
+                     (json_int_t)what->length, "seed", (json_int_t)what->seed, "damp",
+                     RAM_HESSIAN_DAMP);
 }
 
 static void identify(void *ctx, struct ram_buf *text)
 {
     const struct inputs *in = ctx;
     ram_hessians_settings(in->hessians, text);
+    ram_buf_printf(text, ", rows coupled by %zu sequences",
+                   ram_gradients_tokens(in->hessians, ram_model_bytes(in->model)).n);
 }
 
 int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
@@ -68,13 +91,14 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
                         .exec = &exec,
                         .text = opts ? opts->text : NULL,
                         .measured = opts ? opts->measured : NULL};
-    const struct ram_weight_inputs inputs = {&in,    open_inputs, factor_of,
+    const struct ram_weight_inputs inputs = {&in,    open_inputs, factor_of, outputs_of,
                                              forget, settings_of, identify};
     const struct ram_convert_how how = {opts ? opts : &no_opts, &exec, &inputs};
 
     int status = ram_exec_begin(&exec, run, err);
     if (!status)
         status = ram_convert_run(ckpt, plan, dir, &how, markup, out, err);
+    ram_gradients_close(in.gradients);
     ram_hessians_close(in.hessians);
     ram_model_close(in.model);
     ram_exec_end(&exec);

@@ -7,6 +7,7 @@
 #include "codec/affine_search.h"
 #include "codec/distance.h"
 #include "codec/float.h"
+#include "codec/gptq_coupled.h"
 #include "kern/gemm.h"
 
 #include <math.h>
@@ -16,9 +17,12 @@
 enum {
     TILE = RAM_KERN_TILE,
     SPAN = RAM_GPTQ_SPAN,
-    MAX_ROWS = 256,        /* rows at a time: with more, products do not get faster */
-    ROWS_WEIGHTS = 3 << 19 /* weights at a time, which bounds a thread's memory: with 12,288 columns
-                            * these are 128 rows and 18 MiB */
+    MAX_ROWS = 256,         /* rows at a time: with more, products do not get faster */
+    ROWS_WEIGHTS = 3 << 19, /* weights at a time, which bounds a thread's memory: with 12,288
+                             * columns these are 128 rows and 18 MiB */
+    BLOCK_ROWS = 1024,
+    BLOCK_WEIGHTS = 1 << 21, /* of the rows that are corrected for each other */
+    LEAST_BLOCK = 32
 };
 
 /*
@@ -190,11 +194,20 @@ static struct ram_gptq_bytes bytes_of(const struct ram_gptq_bytes *out,
                                    out->scales + scales, out->biases + scales};
 }
 
-size_t ram_gptq_batch(size_t cols)
+/* The number of rows that are encoded side by side. With fewer, reading the factor from memory
+ * takes longer than computing with it. */
+static size_t batch_rows(size_t cols)
 {
     const size_t rows = cols > ROWS_WEIGHTS / MAX_ROWS ? ROWS_WEIGHTS / cols : MAX_ROWS;
 
     return rows < TILE ? TILE : rows / TILE * TILE;
+}
+
+size_t ram_gptq_block(size_t cols)
+{
+    const size_t rows = cols > BLOCK_WEIGHTS / BLOCK_ROWS ? BLOCK_WEIGHTS / cols : BLOCK_ROWS;
+
+    return rows < LEAST_BLOCK ? LEAST_BLOCK : rows / LEAST_BLOCK * LEAST_BLOCK;
 }
 
 struct work {
@@ -209,7 +222,7 @@ struct work {
 static int start(struct work *work, const struct ram_gptq *how, size_t n, size_t cols,
                  struct ram_err *err)
 {
-    const size_t rows = ram_gptq_batch(cols), most = n < rows ? n : rows;
+    const size_t rows = batch_rows(cols), most = n < rows ? n : rows;
     const size_t ld = ram_gptq_ld(most), n_groups = cols / (size_t)how->form.group;
     struct ram_gptq_rows *const s = &work->rows;
 
@@ -239,6 +252,8 @@ int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t
     const struct ram_affine *const form = &how->form;
     const struct ram_search plain = {how->effort, f ? f->importance : NULL};
 
+    if (how->outputs)
+        return ram_gptq_encode_coupled(how, w, n, cols, out, squared_error, err);
     if (f && f->cols != cols)
         return ram_fail(err, RAM_EINTERNAL, "inputs of %zu columns, a matrix of %zu", f->cols,
                         cols);

@@ -63,6 +63,10 @@ struct ram_gptq {
     const struct ram_gptq_factor *factor; /* NULL: the plain search */
     unsigned effort;                      /* of the search: affine_search.h */
     unsigned sweeps;                      /* 0: GPTQ alone */
+    /* Of the derivatives by what these very rows give, from ram_gptq_coupling_new
+     * (gptq_coupled.h): their errors are corrected for each other. NULL: rows do not depend on each
+     * other. */
+    const struct ram_gptq_factor *outputs;
 };
 
 /* Since groups are settled before GPTQ goes on, a second sweep gains nothing that can be measured,
@@ -73,16 +77,16 @@ struct ram_gptq_bytes {
     uint8_t *codes, *scales, *biases; /* as ram_affine_encode has them */
 };
 
-/* The number of rows that are encoded side by side. With fewer, reading the factor from memory
- * takes longer than computing with it. Encoding these rows needs at most RAM_GPTQ_WEIGHT_BYTES for
- * each of their weights. */
-size_t ram_gptq_batch(size_t cols);
+/* The number of rows that callers should encode at a time: those whose errors are corrected for
+ * each other. Encoding them needs at most RAM_GPTQ_WEIGHT_BYTES for each of their weights. */
+size_t ram_gptq_block(size_t cols);
 enum { RAM_GPTQ_WEIGHT_BYTES = 12 };
 
 /*
- * Encodes n rows of w [n, cols]. Rows do not depend on each other: a caller may divide a matrix
- * into any blocks of rows and gets the same bytes. *squared_error is the plain sum of squares, as
- * ram_affine_encode returns it. The only failure is RAM_ENOMEM, or a factor of other columns.
+ * Encodes n rows of w [n, cols]. Without `outputs` rows do not depend on each other: a caller may
+ * divide a matrix into any blocks of rows and gets the same bytes. *squared_error is the plain sum
+ * of squares, as ram_affine_encode returns it. The only failure is RAM_ENOMEM, or a factor of other
+ * columns.
  */
 int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t cols,
                     const struct ram_gptq_bytes *out, double *squared_error, struct ram_err *err);

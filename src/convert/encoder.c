@@ -6,35 +6,38 @@
 
 #include <string.h>
 
-static int nearest(const struct ram_storage *as, const struct ram_gptq_factor *factor,
+static int nearest(const struct ram_storage *as, const struct ram_weight_factors *factors,
                    const float *w, size_t n, size_t cols, uint8_t *const planes[RAM_MAX_PLANES],
                    double *squared_error, struct ram_err *err)
 {
-    (void)factor;
+    (void)factors;
     (void)err;
     *squared_error = ram_storage_encode(as, w, n, cols, planes);
     return RAM_OK;
 }
 
-static int search(const struct ram_storage *as, const struct ram_gptq_factor *factor,
+static int search(const struct ram_storage *as, const struct ram_weight_factors *factors,
                   const float *w, size_t n, size_t cols, uint8_t *const planes[RAM_MAX_PLANES],
                   double *squared_error, struct ram_err *err)
 {
     static const struct ram_search usual;
     const struct ram_affine f = ram_affine_of(as);
 
-    (void)factor;
+    (void)factors;
     (void)err;
     *squared_error = ram_search_encode(&f, &usual, w, n, cols, planes[0], planes[1], planes[2]);
     return RAM_OK;
 }
 
-static int gptq(const struct ram_storage *as, const struct ram_gptq_factor *factor, const float *w,
-                size_t n, size_t cols, uint8_t *const planes[RAM_MAX_PLANES], double *squared_error,
-                struct ram_err *err)
+static int gptq(const struct ram_storage *as, const struct ram_weight_factors *factors,
+                const float *w, size_t n, size_t cols, uint8_t *const planes[RAM_MAX_PLANES],
+                double *squared_error, struct ram_err *err)
 {
-    const struct ram_gptq how = {
-        .form = ram_affine_of(as), .factor = factor, .effort = 0, .sweeps = RAM_GPTQ_SWEEPS};
+    const struct ram_gptq how = {.form = ram_affine_of(as),
+                                 .factor = factors->inputs,
+                                 .outputs = factors->outputs,
+                                 .effort = 0,
+                                 .sweeps = RAM_GPTQ_SWEEPS};
     const struct ram_gptq_bytes out = {planes[0], planes[1], planes[2]};
 
     return ram_gptq_encode(&how, w, n, cols, &out, squared_error, err);
@@ -50,7 +53,7 @@ static const struct ram_weight_encoder encoders[] = {
     {.name = "gptq",
      .what = "the least error of what a layer gives on text of the model's own making",
      .wants_inputs = true,
-     .rows = ram_gptq_batch,
+     .rows = ram_gptq_block,
      .weight_bytes = RAM_GPTQ_WEIGHT_BYTES,
      .encode = gptq},
 };

@@ -28,7 +28,7 @@ struct block {
     uint64_t module_row; /* of its first row, in the module */
     bool last;           /* of its view */
     atomic_bool done;
-    const struct ram_gptq_factor *factor;
+    struct ram_weight_factors factors;
     double squared_error, squared;
     struct ram_checksum sums[3];
 };
@@ -118,7 +118,7 @@ static int quantize(struct stream *s, struct block *block, struct scratch *scrat
         row_sizes[k] = ram_storage_row_size(as, k, cols);
         planes[k] = k ? planes[k - 1] + block->n * row_sizes[k - 1] : scratch->stored;
     }
-    status = s->encoder->encode(as, block->factor, scratch->weights, block->n, cols, planes,
+    status = s->encoder->encode(as, &block->factors, scratch->weights, block->n, cols, planes,
                                 &block->squared_error, err);
     if (!status && !isfinite(block->squared_error))
         return too_large(block, scratch->weights, err);
@@ -251,25 +251,42 @@ static size_t rows_in_block(const struct stream *s, const struct ram_out_module 
     return usual > wanted ? usual : wanted;
 }
 
-/* Of the next view, whose factor joins those of the batch. */
+/* What the encoder is told of rows [row, row + n) of the next view beside its inputs, if those are
+ * known. Of units that lie in parts nothing is. */
+static int find_outputs(struct stream *s, const struct ram_target *target, size_t row, size_t n,
+                        struct ram_weight_factors *factors, struct ram_err *err)
+{
+    factors->outputs = NULL;
+    if (!factors->inputs || target->n_views != 1 || target->views->col_stride != 1)
+        return RAM_OK;
+    const int status =
+        s->inputs->outputs(s->inputs->ctx, target->unit, row, n, &factors->outputs, err);
+    if (factors->outputs)
+        s->factor_bytes += ram_gptq_factor_size(n);
+    return status;
+}
+
+/* Of the next view, whose factors join those of the batch. */
 static int add_blocks(struct stream *s, struct ram_err *err)
 {
     const struct ram_out_module *module = &s->outline->modules[s->module];
     const struct ram_target *target = module->target;
     const struct ram_view *view = &target->views[s->view];
-    const struct ram_gptq_factor *factor = NULL;
     const size_t step = rows_in_block(s, module, view->cols);
+    struct ram_weight_factors factors = {NULL, NULL};
     int status = RAM_OK;
 
     if (s->inputs && module->quantized)
         status = s->inputs->factor(s->inputs->ctx, target->unit, s->view, view->col_stride != 1,
-                                   &factor, err);
-    if (factor && factor != s->last_factor)
-        s->factor_bytes += ram_gptq_factor_size(factor->cols);
-    s->last_factor = factor;
+                                   &factors.inputs, err);
+    if (factors.inputs && factors.inputs != s->last_factor)
+        s->factor_bytes += ram_gptq_factor_size(factors.inputs->cols);
+    s->last_factor = factors.inputs;
     for (size_t row = s->row; !status && row < view->rows && view->cols; row += step) {
         const size_t n = view->rows - row < step ? view->rows - row : step;
-        status = ram_grow(&s->blocks, sizeof *s->blocks, s->n_blocks, &s->cap_blocks, err);
+        status = find_outputs(s, target, row, n, &factors, err);
+        if (!status)
+            status = ram_grow(&s->blocks, sizeof *s->blocks, s->n_blocks, &s->cap_blocks, err);
         if (!status)
             s->blocks[s->n_blocks++] = (struct block){.view = view,
                                                       .module = s->module,
@@ -277,7 +294,7 @@ static int add_blocks(struct stream *s, struct ram_err *err)
                                                       .n = n,
                                                       .module_row = s->module_row + row,
                                                       .last = row + n == view->rows,
-                                                      .factor = factor};
+                                                      .factors = factors};
     }
     s->row = 0;
     s->module_row += view->rows;

@@ -8,6 +8,7 @@
 #include "arch/role.h"
 #include "kern/gemm.h"
 #include "probe/curve.h"
+#include "probe/gradients.h"
 
 #include <math.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct work {
     double gptq, curves, factors; /* seconds of the reference core */
     double experts;               /* of a layer; 0: dense */
     double hessian, steps;        /* tokens for Hessians, and those of a sequence */
+    double derived;               /* tokens for derivatives */
 };
 
 /* ---- the machine ------------------------------------------------------------------------ */
@@ -117,7 +119,8 @@ static void count(struct work *work, const struct ram_manifest *m)
     const char *unit = "";
 
     *work = (struct work){.hessian = (double)(tokens.n * tokens.length),
-                          .steps = (double)tokens.length};
+                          .steps = (double)tokens.length,
+                          .derived = (double)ram_gradients_of(tokens.n * tokens.length, m->bytes)};
     const double share = expert_share(m, &work->experts);
     for (size_t i = 0; i < m->n_entries; i++) {
         const struct ram_entry *e = &m->entries[i];
@@ -162,6 +165,8 @@ static double estimate(const struct ram_effort *effort, const struct work *w, do
                    : pass + reference_f32 *
                                 (w->curves +
                                  w->factors * (w->experts > 0 ? CURVE_EXPERTS / w->experts : 1));
+    /* Forward, again and backward, and the moments. */
+    stages[RAM_STAGE_DERIVE] = gptq ? 3.3 * w->derived * w->forward : 0;
     stages[RAM_STAGE_CONVERT] =
         write_ns * ns + (gptq ? pass + (w->gptq + w->factors) * reference_f32 : search_ns * ns);
     stages[RAM_STAGE_VERIFY] = verify_ns * ns;

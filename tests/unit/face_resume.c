@@ -191,14 +191,14 @@ static void dense_stops_everywhere(void **state)
 {
     (void)state;
     stop_everywhere("qwen3", "best", 7,
-                    "analyze synthesize probe synthesize curves convert verify synthesize check");
+                    "analyze synthesize probe synthesize curves derive convert verify synthesize check");
 }
 
 static void a_mixture_stops_everywhere(void **state)
 {
     (void)state;
     stop_everywhere("qwen3_moe", "best", 4,
-                    "probe probe again synthesize curves convert verify synthesize check");
+                    "probe probe again synthesize curves derive convert verify synthesize check");
 }
 
 /* Stopped again and again, long before the end, it arrives. */
