@@ -126,7 +126,7 @@ static bool is_switched_on(struct ram_config_reader *r)
     return json_is_true(value);
 }
 
-/* How many layers make a turn of the pattern, of which the last has no window; 0: no layer has. */
+/* How many layers make a turn of the pattern, of which the last has no window. */
 static uint64_t pattern_length(struct ram_config_reader *r)
 {
     static const char key[] = "sliding_window_pattern";
@@ -136,7 +136,7 @@ static uint64_t pattern_length(struct ram_config_reader *r)
         ram_fail(r->err, RAM_EUNSUPPORTED,
                  "%s: \"%s\" is not an integer, and \"layer_types\" is missing", r->config->where,
                  key);
-    return json_is_integer(value) ? count(r, key, 0, 4) : 4;
+    return json_is_integer(value) ? count(r, key, 1, 4) : 4;
 }
 
 /* Classes in which layer_types says which layers see a window, and a rule if it is not there. */
@@ -149,10 +149,10 @@ static void read_typed_windows(struct ram_config_reader *r, enum ram_window_by b
     const bool given = needs_number ? json_is_number(window) : !json_is_null(window);
     const uint64_t size = given ? count(r, "sliding_window", 1, 4096) : 0;
     const bool switched = !types && by == RAM_WINDOW_UNTURNED && size && is_switched_on(r);
-    const uint64_t every = types || !size             ? 0
-                           : by == RAM_WINDOW_FOURTH  ? 4
-                           : by == RAM_WINDOW_PATTERN ? pattern_length(r)
-                                                      : 0;
+    const uint64_t every = types                              ? 0
+                           : by == RAM_WINDOW_FOURTH          ? 4
+                           : by == RAM_WINDOW_PATTERN && size ? pattern_length(r)
+                                                              : 0;
 
     config->may_slide = size > 0;
     for (size_t i = 0; i < config->n_layers; i++) {
@@ -160,8 +160,7 @@ static void read_typed_windows(struct ram_config_reader *r, enum ram_window_by b
                             : every ? (i + 1) % every != 0
                                     : switched && !config->turns[i];
         if (config->slides[i] && !size)
-            ram_fail(r->err, RAM_EFORMAT,
-                     "%s: layer %zu slides (\"layer_types\"), but \"sliding_window\" is null",
+            ram_fail(r->err, RAM_EFORMAT, "%s: layer %zu slides, but \"sliding_window\" is null",
                      config->where, i);
         if (config->slides[i])
             config->sliding_window = size;
