@@ -10,82 +10,67 @@
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *units_json(const struct ram_model *model, const double *alpha)
+/* The names of units in a record live as long as the manifest. */
+static int add_figures(struct ram_manifest *manifest, struct ram_unit_figures *all,
+                       const char *unit, const double *figures, struct ram_err *err)
 {
-    json_t *units = json_object();
+    const char *const name = ram_arena_strdup(&manifest->arena, unit, err);
 
-    for (size_t i = 1; units && i < model->n_units; i++)
-        if (!isnan(alpha[i]))
-            json_object_set_new(units, model->units[i].name, ram_json_real(alpha[i]));
-    return units;
+    return name ? ram_unit_figures_add(all, name, figures, err) : RAM_ENOMEM;
 }
 
-/* Which text it was, if it was one. */
-static int put_calibration(json_t *all, const char *path, struct ram_err *err)
+static int put_probe(struct ram_manifest *manifest, const struct ram_model *model,
+                     const struct ram_sensitivities *found, struct ram_probe_record *out,
+                     struct ram_err *err)
 {
-    json_t *text = NULL;
+    int status = RAM_OK;
 
-    const int status = path ? ram_calibration_identify(path, &text, err) : RAM_OK;
-    if (status || !path)
-        return status;
-    return json_object_set_new(json_object_get(all, "settings"), "calibration", text)
-               ? ram_fail(err, RAM_ENOMEM, "no memory for sensitivities")
-               : RAM_OK;
+    out->form = found->form;
+    out->joint = found->joint;
+    for (size_t i = 1; !status && i < model->n_units; i++)
+        if (!isnan(found->alpha[i]))
+            status =
+                add_figures(manifest, &out->units, model->units[i].name, &found->alpha[i], err);
+    return status ? status : ram_unit_figures_index(&out->units, model->ckpt->name, err);
 }
 
 static int put(struct ram_manifest *manifest, const struct ram_model *model,
                const struct ram_synthetic *what, const struct ram_probe_opts *opts,
                const struct ram_sensitivities *found, struct ram_err *err)
 {
-    const char *tier = opts->tier == RAM_TIER_LOCAL ? "local" : "kl";
-    json_t *all =
-        json_pack("{s:s, s:{s:s, s:s, s:I, s:I, s:I, s:i, s:i}, s:o, s:o}", "tier", tier,
-                  "settings", "encoder", "search", "tokens", opts->text ? "text" : "synthetic",
-                  "sequences", (json_int_t)what->n, "length", (json_int_t)what->length, "seed",
-                  (json_int_t)what->seed, "bits", found->form->bits, "group", found->form->group,
-                  "joint", ram_json_real(found->joint), "units", units_json(model, found->alpha));
-    if (!all)
-        return ram_fail(err, RAM_ENOMEM, "no memory for sensitivities");
-    json_decref(manifest->sensitivities);
+    struct ram_sensitivity_record *all = NULL;
+
+    int status = ram_sensitivity_new(&all, err);
+    if (status)
+        return status;
+    ram_sensitivity_free(manifest->sensitivities);
     manifest->sensitivities = all;
-    return put_calibration(all, opts->text, err);
-}
-
-static int put_fine(struct ram_manifest *manifest, const struct ram_model *model,
-                    const struct ram_sensitivities *found, struct ram_err *err)
-{
-    json_t *fine = json_pack("{s:i, s:o, s:o}", "bits", found->form->bits, "joint",
-                             ram_json_real(found->joint), "units", units_json(model, found->alpha));
-
-    return fine && json_object_set_new(manifest->sensitivities, "fine", fine) == 0
-               ? RAM_OK
-               : ram_fail(err, RAM_ENOMEM, "no memory for sensitivities");
-}
-
-static json_t *curve_json(const struct ram_curve *curve)
-{
-    json_t *out = json_object();
-
-    for (size_t i = 0; out && i < RAM_N_FORMS; i++)
-        if (isfinite(curve->ratio[i]))
-            json_object_set_new(out, ram_forms[i].id, ram_json_real(curve->ratio[i]));
-    return out;
+    all->tier = opts->tier == RAM_TIER_LOCAL ? "local" : "kl";
+    all->encoder = "search";
+    all->tokens = opts->text ? "text" : "synthetic";
+    all->sequences = what->n;
+    all->length = what->length;
+    all->seed = what->seed;
+    if (opts->text)
+        status = ram_calibration_identify(opts->text, &all->calibration, err);
+    return status ? status : put_probe(manifest, model, found, &all->coarse, err);
 }
 
 static int put_curves(struct ram_manifest *manifest, const struct ram_model *model,
                       const struct ram_synthetic *what, const struct ram_curve *curves,
                       struct ram_err *err)
 {
-    json_t *units = json_object();
+    struct ram_sensitivity_record *const all = manifest->sensitivities;
+    int status = RAM_OK;
 
-    for (size_t i = 1; units && i < model->n_units; i++)
-        json_object_set_new(units, model->units[i].name, curve_json(&curves[i]));
-    json_t *all = json_pack("{s:s, s:{s:I, s:I, s:f}, s:o}", "encoder", "gptq", "settings",
-                            "sequences", (json_int_t)what->n, "length", (json_int_t)what->length,
-                            "damp", RAM_HESSIAN_DAMP, "units", units);
-    return all && json_object_set_new(manifest->sensitivities, "curves", all) == 0
-               ? RAM_OK
-               : ram_fail(err, RAM_ENOMEM, "no memory for error curves");
+    all->curves.encoder = "gptq";
+    all->curves.sequences = what->n;
+    all->curves.length = what->length;
+    all->curves.damp = RAM_HESSIAN_DAMP;
+    for (size_t i = 1; !status && i < model->n_units; i++)
+        status =
+            add_figures(manifest, &all->curves.units, model->units[i].name, curves[i].ratio, err);
+    return status ? status : ram_unit_figures_index(&all->curves.units, model->ckpt->name, err);
 }
 
 /* For the conversion that may follow. Those of a text are read again: that takes no time. */
@@ -150,7 +135,7 @@ static int add_sensitivities(struct ram_manifest *manifest, const struct ram_mod
         found.form = ram_form_find(RAM_PROBE_FINE_FORM);
         status = ram_sensitivities(model, on, opts->tier, exec, &found, err);
         if (!status)
-            status = put_fine(manifest, model, &found, err);
+            status = put_probe(manifest, model, &found, &manifest->sensitivities->fine, err);
     }
     free(tokens);
     free(found.alpha);

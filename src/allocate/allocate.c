@@ -103,12 +103,10 @@ static int put_common_settings(struct ram_problem *problem, struct ram_err *err)
 
 const char *ram_allocate_encoder(const struct ram_manifest *manifest)
 {
-    const json_t *probes = manifest->sensitivities;
-    const json_t *curves = json_object_get(probes, "curves");
-    const char *measured = json_string_value(json_object_get(curves, "encoder"));
-    const char *usual =
-        json_string_value(json_object_get(json_object_get(probes, "settings"), "encoder"));
-    const char *encoder = measured ? measured : usual;
+    const struct ram_sensitivity_record *probes = manifest->sensitivities;
+    const char *encoder = !probes                  ? NULL
+                          : probes->curves.encoder ? probes->curves.encoder
+                                                   : probes->encoder;
 
     return encoder && ram_budget_encoder_known(encoder) ? encoder : "rtn";
 }

@@ -47,7 +47,8 @@ static double gain_of_encoder(enum encoder encoder, const struct ram_form *form)
 struct budget {
     struct ram_problem *problem;
     enum encoder encoder;
-    const json_t *curves;        /* measured errors of forms with this encoder, by unit; or NULL */
+    /* Measured errors of forms with this encoder, by unit; or NULL. */
+    const struct ram_unit_figures *curves;
     uint64_t bytes;              /* the budget: of all weight files */
     uint64_t fixed;              /* bytes of headers and of units that have no choice */
     struct ram_divergence given; /* predicted divergence of units whose width the user set */
@@ -81,10 +82,10 @@ static double weights_gain(const struct budget *b, const struct ram_form *form)
 static double error_of(const struct budget *b, size_t i, const struct ram_form *form,
                        double squares)
 {
-    const json_t *curve = json_object_get(b->curves, b->problem->plan->units[i].name);
-    const json_t *ratio = isnan(squares) ? NULL : json_object_get(curve, form->id);
-    return json_is_number(ratio) ? fmax(0, json_number_value(ratio))
-                                 : ram_unit_error(b->problem, i, squares);
+    const char *unit = b->problem->plan->units[i].name;
+    const double *curve = b->curves ? ram_unit_figures_find(b->curves, unit) : NULL;
+    const double ratio = curve && !isnan(squares) ? curve[ram_form_index(form)] : NAN;
+    return isnan(ratio) ? ram_unit_error(b->problem, i, squares) : fmax(0, ratio);
 }
 
 /* The reason why unit i must not have so few bits, or NULL. error: sum of squares at these bits. */
@@ -307,16 +308,15 @@ static int describe(const struct budget *b, size_t *choice, const struct ram_cho
                     struct ram_err *err)
 {
     struct ram_plan *plan = b->problem->plan;
-    const bool probed = b->problem->manifest->sensitivities != NULL;
+    const struct ram_sensitivity_record *probed = b->problem->manifest->sensitivities;
     const double gap = result->bound > 0 ? result->cost / result->bound - 1 : 0;
     const struct ram_divergence sums = sums_of(b, choice);
     const struct ram_form *best = NULL;
     const double uniform = best_uniform(b, choice, &best);
-    const char *on = json_string_value(json_object_get(
-        json_object_get(b->problem->manifest->sensitivities, "settings"), "tokens"));
-    const char *tier = !probed ? "weights only: relative squared error, not nats"
-                       : on && !strcmp(on, "text") ? "probed: nats a token on a calibration text"
-                                                   : "probed: nats a token on synthetic tokens";
+    const bool by_text = probed && probed->tokens && !strcmp(probed->tokens, "text");
+    const char *tier = !probed   ? "weights only: relative squared error, not nats"
+                       : by_text ? "probed: nats a token on a calibration text"
+                                 : "probed: nats a token on synthetic tokens";
 
     int status =
         ram_json_put(plan->settings, "budget_bytes", json_integer((json_int_t)b->bytes), err);
@@ -382,13 +382,13 @@ static int solve(struct budget *b, struct ram_err *err)
 }
 
 /* The error curves in the manifest, if they were measured with the encoder of this plan. */
-static const json_t *find_curves(const struct ram_problem *problem)
+static const struct ram_unit_figures *find_curves(const struct ram_problem *problem)
 {
-    const json_t *curves = json_object_get(problem->manifest->sensitivities, "curves");
-    const char *encoder = json_string_value(json_object_get(curves, "encoder"));
+    const struct ram_sensitivity_record *const all = problem->manifest->sensitivities;
+    const char *const encoder = all ? all->curves.encoder : NULL;
 
     return encoder && problem->opts->encoder && !strcmp(encoder, problem->opts->encoder)
-               ? json_object_get(curves, "units")
+               ? &all->curves.units
                : NULL;
 }
 

@@ -3,21 +3,19 @@
 
 #include <math.h>
 
-enum { COARSE_BITS = 3, FINE_BITS = 5, GROUP = 64 };
-
 /* Measured divergences are limited to this range, in nats per token, so that a hostile or damaged
  * manifest cannot make their squares overflow, and so that they have a logarithm. */
 static const double least = 1e-9, most = 20;
 
 /* The measured divergence of a unit, rounded to a power 2^(k/8), so that differences in the last
  * bits of different processors' arithmetic do not change a plan; NAN if the unit was not probed. */
-static double probed(const json_t *units, const char *name)
+static double probed(const struct ram_probe_record *probe, const char *name)
 {
-    const json_t *value = json_object_get(units, name);
+    const double *const figure = ram_unit_figures_find(&probe->units, name);
 
-    if (!json_is_number(value))
+    if (!figure || isnan(*figure))
         return NAN;
-    const double nats = fmin(fmax(json_number_value(value), least), most);
+    const double nats = fmin(fmax(*figure, least), most);
     return exp2(round(8 * log2(nats)) / 8);
 }
 
@@ -34,24 +32,23 @@ static struct ram_unit_cost from_probes(double coarse, double fine, double e)
 
 struct ram_unit_cost ram_unit_cost(const struct ram_problem *problem, size_t unit)
 {
-    const json_t *all = problem->manifest->sensitivities;
+    const struct ram_sensitivity_record *all = problem->manifest->sensitivities;
     const char *name = problem->plan->units[unit].name;
 
     if (!all)
         return (struct ram_unit_cost){(double)problem->plan->units[unit].parameters, 0};
-    const double coarse = probed(json_object_get(all, "units"), name);
-    const double fine = probed(json_object_get(json_object_get(all, "fine"), "units"), name);
-    const double e =
-        ram_unit_error(problem, unit, ram_case_error(problem, unit, ram_form_of(FINE_BITS, GROUP)));
-    return isnan(fine) || !(e > 0 && e < 1) ? (struct ram_unit_cost){coarse, 0}
-                                            : from_probes(coarse, fine, e);
+    const double coarse = probed(&all->coarse, name), fine = probed(&all->fine, name);
+    if (isnan(fine))
+        return (struct ram_unit_cost){coarse, 0};
+    const double e = ram_unit_error(problem, unit, ram_case_error(problem, unit, all->fine.form));
+    return !(e > 0 && e < 1) ? (struct ram_unit_cost){coarse, 0} : from_probes(coarse, fine, e);
 }
 
 double ram_unit_error(const struct ram_problem *problem, size_t unit, double squares)
 {
-    const double one = problem->manifest->sensitivities
-                           ? ram_case_error(problem, unit, ram_form_of(COARSE_BITS, GROUP))
-                           : ram_case_energy(problem, unit);
+    const struct ram_sensitivity_record *all = problem->manifest->sensitivities;
+    const double one =
+        all ? ram_case_error(problem, unit, all->coarse.form) : ram_case_energy(problem, unit);
 
     return one > 0 || isnan(one) ? squares / one : 0;
 }

@@ -157,8 +157,8 @@ static int put_measured(json_t *out, const struct ram_manifest *manifest, struct
 {
     static const char *const counts[][2] = {{"expert_sample", "expert-sample"},
                                             {"output_probes", "output-probes"}};
-    const json_t *settings = manifest->settings, *probes = manifest->sensitivities;
-    const json_t *how = json_object_get(probes, "settings");
+    const struct ram_sensitivity_record *probes = manifest->sensitivities;
+    const json_t *settings = manifest->settings;
     const json_int_t seed = json_integer_value(json_object_get(settings, "seed"));
     int status = RAM_OK;
 
@@ -174,12 +174,11 @@ static int put_measured(json_t *out, const struct ram_manifest *manifest, struct
         return status;
     status = ram_json_put(out, "probe", json_true(), err);
     if (!status)
-        status = put_known(out, "tier", json_incref(json_object_get(probes, "tier")), err);
-    if (!status && json_object_get(probes, "curves"))
+        status = put_known(out, "tier", json_string(probes->tier), err);
+    if (!status && probes->curves.encoder)
         status = ram_json_put(out, "curves", json_true(), err);
     if (!status)
-        status =
-            put_known(out, "calibration", json_incref(json_object_get(how, "calibration")), err);
+        status = put_known(out, "calibration", json_incref(probes->calibration), err);
     return status;
 }
 

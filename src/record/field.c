@@ -53,6 +53,11 @@ bool ram_field_count(struct ram_scan *scan, void *into)
     return ram_scan_uint(scan, RAM_MAX_PARAMETERS, into);
 }
 
+bool ram_field_seed(struct ram_scan *scan, void *into)
+{
+    return ram_scan_uint(scan, INT64_MAX, into);
+}
+
 bool ram_field_index(struct ram_scan *scan, void *into)
 {
     uint64_t value = 0;
@@ -144,8 +149,8 @@ bool ram_scan_by_form(struct ram_scan *scan, double *figures)
     return ram_scan_fields(scan, fields, RAM_N_FORMS);
 }
 
-bool ram_scan_width(struct ram_scan *scan, uint64_t bits, uint64_t group,
-                    const struct ram_form **out)
+static bool find_by_width(struct ram_scan *scan, uint64_t bits, uint64_t group,
+                          const struct ram_form **out)
 {
     char widths[RAM_FORM_TEXT], groups[RAM_FORM_TEXT];
 
@@ -156,6 +161,24 @@ bool ram_scan_width(struct ram_scan *scan, uint64_t bits, uint64_t group,
                              "16 with group 0",
                              (unsigned long long)bits, (unsigned long long)group,
                              ram_form_bits_text(widths), ram_form_groups_text(groups));
+    return true;
+}
+
+bool ram_scan_form(struct ram_scan *scan, const char *id, uint64_t bits, uint64_t group,
+                   const struct ram_form **out)
+{
+    if (!id)
+        return find_by_width(scan, bits, group, out);
+    *out = ram_form_find(id);
+    if (!*out)
+        return ram_scan_fail(scan, RAM_EFORMAT,
+                             "\"form\" is \"%.40s\", which is no form that RAM knows, such as "
+                             "\"%s\" or \"%s\"",
+                             id, ram_forms[0].id, RAM_FORM_16->id);
+    if ((uint64_t)(*out)->bits != bits || (uint64_t)(*out)->group != group)
+        return ram_scan_fail(
+            scan, RAM_EFORMAT, "bits %llu with group %llu; form \"%s\" has bits %d with group %d",
+            (unsigned long long)bits, (unsigned long long)group, id, (*out)->bits, (*out)->group);
     return true;
 }
 

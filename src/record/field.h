@@ -25,8 +25,8 @@ bool ram_scan_fields(struct ram_scan *scan, const struct ram_field *fields, size
 /* Readers. into: const char **; ... not empty, and from here on messages are about it; */
 ram_field_fn ram_field_text, ram_field_name;
 
-/* uint64_t *, up to RAM_MAX_PARAMETERS; int *, null makes it -1; */
-ram_field_fn ram_field_count, ram_field_index;
+/* uint64_t *, up to RAM_MAX_PARAMETERS, or up to what JSON can say; int *, null makes it -1; */
+ram_field_fn ram_field_count, ram_field_seed, ram_field_index;
 
 /* double *, null leaves it as it was set: NAN; json_t **, replaced, null leaves it. */
 ram_field_fn ram_field_figure, ram_field_object;
@@ -42,9 +42,9 @@ void ram_schema_text(const char *found, const char *wanted, char *out, size_t si
  * given stay as they were set. */
 bool ram_scan_by_form(struct ram_scan *scan, double *figures);
 
-/* The form that is said by the width of a code and the size of a group. */
-bool ram_scan_width(struct ram_scan *scan, uint64_t bits, uint64_t group,
-                    const struct ram_form **out);
+/* The form that bits and group say, or an id (NULL: none is given), with which they must agree. */
+bool ram_scan_form(struct ram_scan *scan, const char *id, uint64_t bits, uint64_t group,
+                   const struct ram_form **out);
 
 /* An array of exactly n counts. what: for messages, "a shape is not [rows, cols]". */
 bool ram_scan_counts(struct ram_scan *scan, uint64_t *const *out, size_t n, const char *what);

@@ -58,7 +58,7 @@ void ram_manifest_free(struct ram_manifest *manifest)
         return;
     json_decref(manifest->config);
     json_decref(manifest->settings);
-    json_decref(manifest->sensitivities);
+    ram_sensitivity_free(manifest->sensitivities);
     free(manifest->files);
     free(manifest->entries);
     free(manifest->tokens);

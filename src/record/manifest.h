@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "codec/form.h"
+#include "record/sensitivity_record.h"
 
 enum { RAM_MAX_DIMS = 8, RAM_MAX_STORED = 2 };
 
@@ -97,10 +98,8 @@ struct ram_manifest {
     size_t n_files;
     json_t *config;   /* the keys of config.json that matter to later stages */
     json_t *settings; /* everything that could change a figure */
-    /* What probing the model found, or NULL: {"tier", "settings", "units": {unit: nats}},
-     * of a mixture also "fine": {"bits", "units"}. */
-    json_t *sensitivities;
-    struct ram_entry *entries; /* checkpoint order: by natural order of names */
+    struct ram_sensitivity_record *sensitivities; /* what probing the model found, or NULL */
+    struct ram_entry *entries;                    /* checkpoint order: by natural order of names */
     size_t n_entries;
     /* Not written: how the source is coded (NULL: floats), whether it is so that nothing can be
      * decided for it, and why it cannot be converted (NULL: it can). */

@@ -154,7 +154,7 @@ int ram_manifest_text(const struct ram_manifest *manifest, char **out, struct ra
     ram_emit_json(&buf, manifest->settings, 1);
     if (manifest->sensitivities) {
         ram_buf_puts(&buf, ",\n  \"sensitivities\": ");
-        ram_emit_json(&buf, manifest->sensitivities, 1);
+        ram_sensitivity_emit(&buf, manifest->sensitivities, 1);
     }
     ram_buf_puts(&buf, ",\n  \"tensors\": [");
     for (size_t i = 0; i < manifest->n_entries; i++) {

@@ -131,7 +131,7 @@ static int parse(struct ram_manifest *m, const char *text, size_t size, const ch
         {"ram", ram_field_text, &m->version, false},
         {"model", scan_model, m, true},
         {"settings", ram_field_object, &m->settings, false},
-        {"sensitivities", ram_field_object, &m->sensitivities, false},
+        {"sensitivities", ram_sensitivity_scan, &m->sensitivities, false},
         {"tensors", scan_tensors, m, true},
     };
 

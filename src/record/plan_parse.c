@@ -89,26 +89,6 @@ static bool scan_stored(struct ram_scan *scan, void *into)
     return ram_scan_good(scan);
 }
 
-/* bits and group say which form it is; an id, if there is one, must agree with them. */
-static bool find_form(struct ram_scan *scan, struct ram_unit *unit, const char *id, uint64_t bits,
-                      uint64_t group)
-{
-    if (!id)
-        return ram_scan_width(scan, bits, group, &unit->form);
-    unit->form = ram_form_find(id);
-    if (!unit->form)
-        return ram_scan_fail(scan, RAM_EFORMAT,
-                             "\"form\" is \"%.40s\", which is no form that RAM knows, such as "
-                             "\"%s\" or \"%s\"",
-                             id, ram_forms[0].id, RAM_FORM_16->id);
-    if ((uint64_t)unit->form->bits != bits || (uint64_t)unit->form->group != group)
-        return ram_scan_fail(scan, RAM_EFORMAT,
-                             "bits %llu with group %llu; form \"%s\" has bits %d with group %d",
-                             (unsigned long long)bits, (unsigned long long)group, id,
-                             unit->form->bits, unit->form->group);
-    return true;
-}
-
 /* Fields against each other. */
 static bool check_unit(struct ram_scan *scan, struct reader *reader, const struct ram_unit *unit)
 {
@@ -149,8 +129,8 @@ static bool scan_unit(struct ram_scan *scan, struct reader *reader, struct ram_u
     };
 
     *unit = (struct ram_unit){.role = "other", .layer = -1, .members = 1, .reason = "user"};
-    return ram_scan_fields(scan, fields, COUNT(fields)) && find_form(scan, unit, id, bits, group) &&
-           check_unit(scan, reader, unit);
+    return ram_scan_fields(scan, fields, COUNT(fields)) &&
+           ram_scan_form(scan, id, bits, group, &unit->form) && check_unit(scan, reader, unit);
 }
 
 /* into: the reader. */

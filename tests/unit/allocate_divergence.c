@@ -33,20 +33,23 @@ static double error_of(size_t unit, int bits, int group)
     return bits == 16 ? 0 : squares(unit, bits, group) / squares(unit, 3, 64);
 }
 
-static json_t *probes(const struct truth *t, int bits)
+static void probe(const struct truth *t, const char *form, struct ram_probe_record *out)
 {
-    json_t *units = json_object();
+    struct ram_err err = {0};
 
+    out->form = ram_form_find(form);
     for (size_t i = 0; i < N; i++) {
-        const double e = error_of(i, bits, 64);
-        json_object_set_new(units, names[i], json_real(t->smooth[i] * e + t->flips[i] * sqrt(e)));
+        const double e = error_of(i, out->form->bits, out->form->group);
+        const double nats = t->smooth[i] * e + t->flips[i] * sqrt(e);
+        assert_int_equal(ram_unit_figures_add(&out->units, names[i], &nats, &err), RAM_OK);
     }
-    return units;
+    assert_int_equal(ram_unit_figures_index(&out->units, "test", &err), RAM_OK);
 }
 
-static struct ram_manifest *measured(const struct truth *t, bool fine)
+static struct ram_manifest *measured_at(const struct truth *t, const char *coarse, bool fine)
 {
     struct ram_manifest *m = inventory_new();
+    struct ram_err err = {0};
 
     for (size_t i = 0; i < N; i++) {
         struct ram_entry *e = inventory_add(m, "other", 0, ROWS, COLS, names[i]);
@@ -55,12 +58,17 @@ static struct ram_manifest *measured(const struct truth *t, bool fine)
         for (size_t k = 0; k < WIDTHS; k++)
             e->errors[k] = squares(i, ram_forms[k].bits, ram_forms[k].group);
     }
-    m->sensitivities = json_pack("{s:s, s:o}", "tier", "kl", "units", probes(t, 3));
+    assert_int_equal(ram_sensitivity_new(&m->sensitivities, &err), RAM_OK);
+    m->sensitivities->tier = "kl";
+    probe(t, coarse, &m->sensitivities->coarse);
     if (fine)
-        json_object_set_new(m->sensitivities, "fine",
-                            json_pack("{s:i, s:o}", "bits", 5, "units", probes(t, 5)));
-    assert_non_null(m->sensitivities);
+        probe(t, "5g64", &m->sensitivities->fine);
     return m;
+}
+
+static struct ram_manifest *measured(const struct truth *t, bool fine)
+{
+    return measured_at(t, "3g64", fine);
 }
 
 static double divergence(const struct truth *t, const struct ram_plan *plan)
@@ -157,10 +165,27 @@ static void one_probe_adds_up(void **state)
     ram_manifest_free(m);
 }
 
+/* The record says in which form units were probed: figures of another form are those of the same
+ * model, up to the rounding of probes to 2^(k/8). */
+static void the_form_of_a_probe_is_read(void **state)
+{
+    static const char *const forms[] = {"4g64", "3g128", "5g32"};
+    const struct truth dense = {{0x1p-9, 0x1p-5, 0x1p-8, 0x1p-11}, {0}};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        struct ram_manifest *m = measured_at(&dense, forms[i], false);
+        struct ram_plan *plan = decide(m, 5);
+        assert_true(fabs(ram_plan_predicted(plan, "kld") / divergence(&dense, plan) - 1) < 0.05);
+        ram_plan_free(plan);
+        ram_manifest_free(m);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(near_the_best_of_all),
-                                       cmocka_unit_test(flips_are_told),
-                                       cmocka_unit_test(one_probe_adds_up)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(near_the_best_of_all), cmocka_unit_test(flips_are_told),
+        cmocka_unit_test(the_form_of_a_probe_is_read), cmocka_unit_test(one_probe_adds_up)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
