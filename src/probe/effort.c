@@ -24,7 +24,7 @@ enum {
 static const double reference_f32 = 100e9; /* products of the core that the figures below are of */
 static const double error_ns = 3.5, search_ns = 16, write_ns = 1, verify_ns = 2.5; /* a weight */
 static const double as_if_ns = 1.5;                       /* a weight coded for a probe */
-static const double step_ns = 0.5;                        /* a weight read for a step of samples */
+static const double step_ns = 0.2;                        /* a weight read for a step of samples */
 static const double gptq_ns = 105, gptq_column_ns = 0.02; /* a weight, and its columns */
 static const double factor_ns = 4.5e-3;                   /* x columns^3 */
 
@@ -190,7 +190,7 @@ static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work
     /* Distances are means over all numbers of a layer: few tokens do. */
     local.tier = RAM_TIER_LOCAL;
     local.sequences = 4;
-    local.length = length / (tiny ? 16 : 4);
+    local.length = length / (tiny ? 16 : 8);
     curves.curves = true;
     efforts[RAM_EFFORT_FAST] = (struct ram_effort){
         "fast", "sensitivities by layer, encoder search", local, "search", 0, {0}};

@@ -168,7 +168,7 @@ static int run(struct ram_gradients *g, struct ram_sequences on, uint64_t memory
 
 size_t ram_gradients_of(size_t tokens, uint64_t bytes)
 {
-    const size_t most = bytes <= 1000000000 ? tokens : bytes <= 8000000000 ? 4096 : 2048;
+    const size_t most = bytes <= 1000000000 ? tokens : bytes <= 8000000000 ? 4096 : 1024;
 
     return tokens < most ? tokens : most;
 }
