@@ -71,45 +71,65 @@ int ram_allocate_check(const struct ram_method *method, const struct ram_allocat
 
 /* ---- what is recorded ----------------------------------------------------------------------- */
 
-/* A value that is not there (NULL) leaves no key. */
+/* An option that was not given is null, and leaves no key; NULL: memory ran out. */
 static int put_known(json_t *object, const char *key, json_t *value, struct ram_err *err)
 {
-    return value ? ram_json_put(object, key, value, err) : RAM_OK;
+    return json_is_null(value) ? RAM_OK : ram_json_put(object, key, value, err);
+}
+
+/* The same with a borrowed value that may be absent. */
+static int put_same(json_t *object, const char *key, json_t *value, struct ram_err *err)
+{
+    return value ? put_known(object, key, json_incref(value), err) : RAM_OK;
 }
 
 static json_t *list_of(const char *const *items, size_t n)
 {
-    json_t *list = n ? json_array() : NULL;
+    json_t *list = n ? json_array() : json_null();
 
-    for (size_t i = 0; list && i < n; i++)
-        json_array_append_new(list, json_string(items[i]));
+    for (size_t i = 0; list && i < n; i++) {
+        if (json_array_append_new(list, json_string(items[i]))) {
+            json_decref(list);
+            return NULL;
+        }
+    }
     return list;
 }
 
-static json_t *count_of(uint64_t n)
+static json_t *integer_if(bool given, uint64_t n)
 {
-    return n ? json_integer((json_int_t)n) : NULL;
+    return given ? json_integer((json_int_t)n) : json_null();
+}
+
+static json_t *true_if(bool given)
+{
+    return given ? json_true() : json_null();
 }
 
 static json_t *threshold_of(double t)
 {
-    return t == 0 ? NULL : t == RAM_THRESHOLD_OFF ? json_string("off") : ram_json_real(t);
+    return t == 0 ? json_null() : t == RAM_THRESHOLD_OFF ? json_string("off") : ram_json_real(t);
 }
 
 /* "svd=0.2,kurtosis=0.45" */
 static json_t *weights_of(const struct ram_allocate_opts *opts)
 {
-    json_t *weights = has_weights(opts) ? json_object() : NULL;
-
-    for (size_t i = 0; weights && i < RAM_N_METRICS; i++)
-        json_object_set_new(weights, ram_metric_names[i], ram_json_real(opts->weights[i]));
+    if (!has_weights(opts))
+        return json_null();
+    json_t *weights = json_object();
+    for (size_t i = 0; weights && i < RAM_N_METRICS; i++) {
+        if (json_object_set_new(weights, ram_metric_names[i], ram_json_real(opts->weights[i]))) {
+            json_decref(weights);
+            return NULL;
+        }
+    }
     return weights;
 }
 
 static json_t *bpw_of(const struct ram_method *method, const struct ram_allocate_opts *opts)
 {
     if (!method->budget || opts->size || (opts->fit && opts->bpw == 0))
-        return NULL;
+        return json_null();
     return ram_json_real(opts->bpw > 0 ? opts->bpw : RAM_BUDGET_BPW);
 }
 
@@ -122,24 +142,23 @@ static int put_options(json_t *out, const char *name, const struct ram_allocate_
         json_t *value;
     } options[] = {
         {"method", json_string(name)},
-        {"size", count_of(opts->size)},
+        {"size", integer_if(opts->size, opts->size)},
         {"bpw", bpw_of(method, opts)},
-        {"fit", count_of(opts->fit)},
-        {"context", opts->fit ? json_integer((json_int_t)ram_budget_context(opts)) : NULL},
-        {"bits", method->uniform ? json_integer(opts->bits ? opts->bits : 4) : NULL},
-        {"group", method->uniform && opts->bits != 16
-                      ? json_integer(opts->group ? opts->group : 128)
-                      : NULL},
-        {"keep-embeddings", opts->keep_embeddings ? json_true() : NULL},
+        {"fit", integer_if(opts->fit, opts->fit)},
+        {"context", integer_if(opts->fit, ram_budget_context(opts))},
+        {"bits", integer_if(method->uniform, (uint64_t)(opts->bits ? opts->bits : 4))},
+        {"group", integer_if(method->uniform && opts->bits != 16,
+                             (uint64_t)(opts->group ? opts->group : 128))},
+        {"keep-embeddings", true_if(opts->keep_embeddings)},
         {"t2", threshold_of(opts->t2)},
         {"t8", threshold_of(opts->t8)},
         {"t16", threshold_of(opts->t16)},
-        {"search", opts->search ? json_true() : NULL},
+        {"search", true_if(opts->search)},
         {"weights", weights_of(opts)},
         {"protect", list_of(opts->protect, opts->n_protect)},
         {"sensitive", list_of(opts->sensitive, opts->n_sensitive)},
         {"set", list_of(opts->set, opts->n_set)},
-        {"expert-rule", opts->expert_rule ? json_string(opts->expert_rule) : NULL},
+        {"expert-rule", opts->expert_rule ? json_string(opts->expert_rule) : json_null()},
     };
     int status = RAM_OK;
 
@@ -162,14 +181,14 @@ static int put_measured(json_t *out, const struct ram_manifest *manifest, struct
     const json_int_t seed = json_integer_value(json_object_get(settings, "seed"));
     int status = RAM_OK;
 
-    for (size_t i = 0; i < 2 && !status; i++)
-        status = put_known(
-            out, counts[i][1],
-            count_of((uint64_t)json_integer_value(json_object_get(settings, counts[i][0]))), err);
+    for (size_t i = 0; i < 2 && !status; i++) {
+        const json_int_t n = json_integer_value(json_object_get(settings, counts[i][0]));
+        status = put_known(out, counts[i][1], integer_if(n, (uint64_t)n), err);
+    }
     if (!status && json_is_null(json_object_get(settings, "svd")))
         status = ram_json_put(out, "no-svd", json_true(), err);
     if (!status)
-        status = put_known(out, "seed", seed != 42 ? count_of((uint64_t)seed) : NULL, err);
+        status = put_known(out, "seed", integer_if(seed && seed != 42, (uint64_t)seed), err);
     if (status || !probes)
         return status;
     status = ram_json_put(out, "probe", json_true(), err);
@@ -178,7 +197,7 @@ static int put_measured(json_t *out, const struct ram_manifest *manifest, struct
     if (!status && probes->curves.encoder)
         status = ram_json_put(out, "curves", json_true(), err);
     if (!status)
-        status = put_known(out, "calibration", json_incref(probes->calibration), err);
+        status = put_same(out, "calibration", probes->calibration, err);
     return status;
 }
 

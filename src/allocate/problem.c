@@ -135,8 +135,8 @@ static int fill_unit(struct ram_problem *problem, size_t i, struct ram_err *err)
     unit->reason = "default";
     if (!unit->name || !unit->role)
         return RAM_ENOMEM;
-    ram_rules_apply(problem->rules, problem->manifest->model_type, c);
-    return collect_blocks(problem, i, err);
+    const int status = ram_rules_apply(problem->rules, problem->manifest->model_type, c, err);
+    return status ? status : collect_blocks(problem, i, err);
 }
 
 static int fill_units(struct ram_problem *problem, const struct member *members, size_t n,

@@ -64,17 +64,22 @@ static void release(struct list *list)
 }
 
 /* A stack of experts is known by the unit's name and by that of its first tensor. */
-static bool matches(const struct ram_rx *rx, const struct ram_case *c)
+static int matches(const struct ram_rx *rx, const struct ram_case *c, bool *found,
+                   struct ram_err *err)
 {
-    return ram_rx_search(rx, c->first->unit) || ram_rx_search(rx, c->first->name);
+    const int status = ram_rx_search(rx, c->first->unit, found, err);
+    return status || *found ? status : ram_rx_search(rx, c->first->name, found, err);
 }
 
-static bool listed(const struct list *list, const struct ram_case *c)
+static int listed(const struct list *list, const struct ram_case *c, bool *found,
+                  struct ram_err *err)
 {
-    for (size_t i = 0; i < list->n; i++)
-        if (matches(list->items[i].rx, c))
-            return true;
-    return false;
+    int status = RAM_OK;
+
+    *found = false;
+    for (size_t i = 0; i < list->n && !*found && !status; i++)
+        status = matches(list->items[i].rx, c, found, err);
+    return status;
 }
 
 /* The id of a form, "4g64", or a width of codes, "4". */
@@ -164,27 +169,42 @@ const struct ram_form *ram_router_form(const char *model_type)
     return ram_family_router(model_type, &bits, &group) ? ram_form_of(bits, group) : NULL;
 }
 
-void ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram_case *c)
+/* The first of the user's settings that matches a unit counts. */
+static int apply_setting(struct ram_rules *rules, struct ram_case *c, struct ram_err *err)
 {
-    const bool router = c->role == RAM_ROLE_ROUTER;
-
-    c->is_embedding = c->role == RAM_ROLE_EMBED || c->role == RAM_ROLE_HEAD;
-    c->is_untouchable = listed(&rules->always, c) || (rules->defaults && c->role == RAM_ROLE_NORM);
-    c->is_protected = c->is_untouchable || listed(&rules->scored_only, c) ||
-                      (rules->defaults && (c->is_embedding || router));
-    c->is_sensitive = listed(&rules->sensitive, c);
-    if (router && ram_router_form(model_type) == RAM_FORM_16) {
-        c->quantizable = false;
-        c->is_protected = c->is_untouchable = true;
-    }
-    for (size_t i = 0; c->quantizable && i < rules->n_set; i++) {
+    for (size_t i = 0; i < rules->n_set; i++) {
         struct setting *const set = &rules->set[i];
-        if (!matches(set->rx, c))
+        bool found;
+        if (matches(set->rx, c, &found, err))
+            return RAM_ENOMEM;
+        if (!found)
             continue;
         set->used = true;
         c->user_form = set->form;
         break;
     }
+    return RAM_OK;
+}
+
+int ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram_case *c,
+                    struct ram_err *err)
+{
+    const bool router = c->role == RAM_ROLE_ROUTER;
+    bool untouchable, scored;
+
+    if (listed(&rules->always, c, &untouchable, err) ||
+        listed(&rules->scored_only, c, &scored, err) ||
+        listed(&rules->sensitive, c, &c->is_sensitive, err))
+        return RAM_ENOMEM;
+    c->is_embedding = c->role == RAM_ROLE_EMBED || c->role == RAM_ROLE_HEAD;
+    c->is_untouchable = untouchable || (rules->defaults && c->role == RAM_ROLE_NORM);
+    c->is_protected =
+        c->is_untouchable || scored || (rules->defaults && (c->is_embedding || router));
+    if (router && ram_router_form(model_type) == RAM_FORM_16) {
+        c->quantizable = false;
+        c->is_protected = c->is_untouchable = true;
+    }
+    return c->quantizable ? apply_setting(rules, c, err) : RAM_OK;
 }
 
 int ram_rules_check_used(const struct ram_rules *rules, struct ram_err *err)

@@ -14,7 +14,8 @@ void ram_rules_free(struct ram_rules *rules);
 struct ram_case;
 
 /* Fills in the members of a case that depend on names and roles. */
-void ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram_case *c);
+int ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram_case *c,
+                    struct ram_err *err);
 
 /* RAM_EUSAGE if one of the user's --set rules was never applied, which is probably a typing
  * mistake. */

@@ -3,17 +3,33 @@
 
 #include "base/file.h"
 
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+/* Jansson reports memory that ran out as a mistake in the text, or without any text; malloc sets
+ * errno. */
+int ram_json_load(json_t **out, const char *text, size_t size, size_t flags, json_error_t *at)
+{
+    errno = 0;
+    *out = json_loadb(text, size, flags, at);
+    if (*out)
+        return RAM_OK;
+    if (errno != ENOMEM)
+        return RAM_EFORMAT;
+    snprintf(at->text, sizeof at->text, "no memory for a JSON value");
+    return RAM_ENOMEM;
+}
 
 int ram_json_parse(json_t **out, const char *text, size_t size, const char *where,
                    struct ram_err *err)
 {
     json_error_t at;
 
-    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &at);
-    if (!*out)
-        return ram_fail(err, RAM_EFORMAT, "%s: line %d, column %d: %s", where, at.line, at.column,
+    const int status = ram_json_load(out, text, size, JSON_REJECT_DUPLICATES, &at);
+    if (status)
+        return ram_fail(err, status, "%s: line %d, column %d: %s", where, at.line, at.column,
                         at.text);
     return RAM_OK;
 }
@@ -114,9 +130,12 @@ int ram_json_text(const json_t *value, size_t indent, bool sorted, char **out, s
     const size_t flags = JSON_ENCODE_ANY | JSON_INDENT(indent) | JSON_REAL_PRECISION(17) |
                          (sorted ? JSON_SORT_KEYS : 0) | (indent ? 0 : JSON_COMPACT);
 
+    errno = 0;
     if (!value || json_dump_callback(value, append, &buf, flags)) {
+        const bool starved = !value || errno == ENOMEM;
         ram_buf_release(&buf);
-        return ram_fail(err, RAM_EINTERNAL, "cannot write a value as JSON");
+        return ram_fail(err, starved ? RAM_ENOMEM : RAM_EINTERNAL, "cannot write a value as JSON%s",
+                        starved ? ": no memory" : "");
     }
     return ram_buf_take(&buf, out, err);
 }

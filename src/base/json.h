@@ -13,6 +13,10 @@
 
 #include <jansson.h>
 
+/* json_loadb for text that may be malformed, with an answer that tells lack of memory (RAM_ENOMEM)
+ * from a mistake in the text (RAM_EFORMAT); at->text says what it was. Writes no message. */
+int ram_json_load(json_t **out, const char *text, size_t size, size_t flags, json_error_t *at);
+
 /* where: what messages begin with, usually a path. RAM_EFORMAT with line and column. */
 int ram_json_parse(json_t **out, const char *text, size_t size, const char *where,
                    struct ram_err *err);

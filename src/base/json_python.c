@@ -195,8 +195,10 @@ static json_t *take_number(struct parser *s, const char *from, bool real)
     if (real) {
         /* In the C locale's spelling, whatever the process has set. */
         json_error_t at;
-        json_t *value = json_loadb(s->text.data, s->text.size - 1, JSON_DECODE_ANY, &at);
-        return value ? value : token(s, from);
+        json_t *value;
+        const int status =
+            ram_json_load(&value, s->text.data, s->text.size - 1, JSON_DECODE_ANY, &at);
+        return status == RAM_EFORMAT ? token(s, from) : value;
     }
     errno = 0;
     const long long n = strtoll(s->text.data, &rest, 10);

@@ -27,8 +27,9 @@ int ram_rx_new(struct ram_rx **out, const char *pattern, bool ignore_case, struc
     if (!rx->code) {
         pcre2_get_error_message(code, text, sizeof text);
         free(rx);
-        return ram_fail(err, RAM_EUSAGE, "regular expression '%s', character %zu: %s", pattern,
-                        (size_t)offset + 1, (const char *)text);
+        return ram_fail(err, code == PCRE2_ERROR_HEAP_FAILED ? RAM_ENOMEM : RAM_EUSAGE,
+                        "regular expression '%s', character %zu: %s", pattern, (size_t)offset + 1,
+                        (const char *)text);
     }
     *out = rx;
     return RAM_OK;
@@ -41,12 +42,15 @@ void ram_rx_free(struct ram_rx *rx)
     free(rx);
 }
 
-bool ram_rx_search(const struct ram_rx *rx, const char *text)
+int ram_rx_search(const struct ram_rx *rx, const char *text, bool *found, struct ram_err *err)
 {
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
-    if (!data)
-        return false;
-    const int n = pcre2_match(rx->code, (PCRE2_SPTR)text, strlen(text), 0, 0, data, NULL);
+    const int n = data ? pcre2_match(rx->code, (PCRE2_SPTR)text, strlen(text), 0, 0, data, NULL)
+                       : PCRE2_ERROR_NOMEMORY;
     pcre2_match_data_free(data);
-    return n >= 0;
+    *found = n >= 0;
+    if (n == PCRE2_ERROR_NOMEMORY)
+        return ram_fail(err, RAM_ENOMEM, "no memory to look for a regular expression in '%s'",
+                        text);
+    return RAM_OK;
 }

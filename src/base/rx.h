@@ -6,11 +6,12 @@
 
 struct ram_rx;
 
-/* RAM_EUSAGE with the position of the mistake. */
+/* RAM_EUSAGE with the position of the mistake, RAM_ENOMEM. */
 int ram_rx_new(struct ram_rx **out, const char *pattern, bool ignore_case, struct ram_err *err);
 void ram_rx_free(struct ram_rx *rx);
 
-/* Whether the pattern matches anywhere in text. If the match limit is exceeded, it does not. */
-bool ram_rx_search(const struct ram_rx *rx, const char *text);
+/* *found: whether the pattern matches anywhere in text. If the match limit is exceeded, it does
+ * not. RAM_ENOMEM. */
+int ram_rx_search(const struct ram_rx *rx, const char *text, bool *found, struct ram_err *err);
 
 #endif

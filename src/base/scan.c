@@ -524,12 +524,12 @@ bool ram_scan_tree(struct ram_scan *scan, json_t **out)
     const char *const begin = scan->p;
     if (!ram_scan_skip(scan))
         return false;
-    *out =
-        json_loadb(begin, (size_t)(scan->p - begin), JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
-    if (*out)
+    const int status = ram_json_load(out, begin, (size_t)(scan->p - begin),
+                                     JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
+    if (!status)
         return true;
     scan->p = begin;
-    return ram_scan_fail(scan, RAM_EFORMAT, "\"%s\": %s", scan->key, at.text);
+    return ram_scan_fail(scan, status, "\"%s\": %s", scan->key, at.text);
 }
 
 bool ram_scan_end(struct ram_scan *scan)

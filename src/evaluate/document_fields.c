@@ -211,8 +211,8 @@ static int arc_columns(const struct ram_document_source *source, json_t *choices
                             "%s: \"choices\": item %zu is not an object with \"text\" and "
                             "\"label\"",
                             source->where, i);
-        json_array_append(texts, text);
-        json_array_append(labels, label);
+        if (json_array_append(texts, text) || json_array_append(labels, label))
+            return ram_fail(err, RAM_ENOMEM, "no memory for %s", source->where);
     }
     return RAM_OK;
 }

@@ -109,18 +109,18 @@ static size_t object_size(const char *text, size_t size)
 }
 
 /* What strict JSON has no number for, and Python writes: NaN, or an integer of any size. */
-static json_t *read_as_python(const char *text, size_t size, json_error_t *at)
+static int read_as_python(json_t **out, const char *text, size_t size, json_error_t *at)
 {
     const enum json_error_code code = json_error_code(at);
     const size_t n = object_size(text, size);
     struct ram_err ignored = {0};
-    json_t *object = NULL;
 
-    if ((code != json_error_invalid_syntax && code != json_error_numeric_overflow) || !n ||
-        ram_json_parse_python(&object, text, n, "", &ignored))
-        return NULL;
-    at->position = (int)n;
-    return object;
+    if ((code != json_error_invalid_syntax && code != json_error_numeric_overflow) || !n)
+        return RAM_EFORMAT;
+    const int status = ram_json_parse_python(out, text, n, "", &ignored);
+    if (!status)
+        at->position = (int)n;
+    return status;
 }
 
 /* The document that begins at text[at], on one line or several. */
@@ -133,16 +133,20 @@ static int read_json(struct reader *reader, struct ram_err *err)
     char where[MAX_WHERE];
     json_error_t at;
 
-    json_t *object = json_loadb(reader->text + reader->at, size,
-                                JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &at);
-    if (!object)
-        object = read_as_python(reader->text + reader->at, size, &at);
-    if (!object)
+    json_t *object = NULL;
+    int status = ram_json_load(&object, reader->text + reader->at, size,
+                               JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &at);
+    if (status == RAM_EFORMAT)
+        status = read_as_python(&object, reader->text + reader->at, size, &at);
+    if (status == RAM_ENOMEM)
+        return ram_fail(err, status, "%s: line %zu: no memory for a document", reader->where,
+                        line_at(reader, reader->at));
+    if (status)
         return refuse_json(reader, &at, size == left, err);
     snprintf(where, sizeof where, "%s: line %zu", reader->where, line_at(reader, reader->at));
     const struct ram_document_source source = {&reader->documents->arena, reader->opts->task,
                                                where};
-    int status = ram_document_from_json(&source, object, &document, &answered, err);
+    status = ram_document_from_json(&source, object, &document, &answered, err);
     json_decref(object);
     if (!document.sha256[0])
         ram_sha256(reader->text + reader->at, (size_t)at.position, document.sha256);
@@ -202,6 +206,8 @@ static int read_index(struct reader *reader, const struct ram_document_source *s
 {
     json_t *gold = json_string(text);
 
+    if (!gold)
+        return ram_fail(err, RAM_ENOMEM, "%s: no memory for a document", source->where);
     const int status = ram_document_gold(source, gold, "gold", document, err);
     json_decref(gold);
     /* The file's very first index: it may be of another kind altogether. */

@@ -158,7 +158,9 @@ int ram_prompt_encode(struct ram_encoder *encoder, const struct ram_tokenizer *t
 
     ids->context.n = ids->choices.n = 0;
     ram_buf_add(&context, prompt->data, prompt->size - space);
-    if (prompt->size)
+    if (context.failed)
+        status = ram_fail(err, RAM_ENOMEM, "no memory for a prompt");
+    else if (prompt->size)
         status = ram_encoder_run(encoder, context.data, context.size, mode_of(tokenizer, &context),
                                  &ids->context, err);
     if (!status && prompt->size && ids->context.n == 0)

@@ -270,8 +270,8 @@ int ram_split_rx_new(struct ram_split_rx **out, const char *pattern, const char 
                              &code, &offset, context);
     if (!rx->code) {
         pcre2_get_error_message(code, text, sizeof text);
-        status = ram_fail(err, RAM_EFORMAT, "%s: pattern \"%.200s\": %s", where, pattern,
-                          (const char *)text);
+        status = ram_fail(err, code == PCRE2_ERROR_HEAP_FAILED ? RAM_ENOMEM : RAM_EFORMAT,
+                          "%s: pattern \"%.200s\": %s", where, pattern, (const char *)text);
         goto done;
     }
     pcre2_jit_compile(rx->code, PCRE2_JIT_COMPLETE); /* without one the interpreter runs */
