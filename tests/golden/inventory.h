@@ -28,6 +28,15 @@ static inline const char *inventory_data(char *path, size_t size, const char *na
     return path;
 }
 
+/* A published config.json. */
+static inline const char *inventory_config(char *path, size_t size, const char *name)
+{
+    const char *const source = getenv("RAM_SOURCE");
+
+    snprintf(path, size, "%s/tests/data/configs/%s.config.json", source ? source : ".", name);
+    return path;
+}
+
 static inline void inventory_check(int failed, const char *what)
 {
     if (failed) {

@@ -1,7 +1,6 @@
 /*
- * Tokenizers as a whole: published vectors of the Qwen2 vocabulary where the shared data is there,
- * every step of a tokenizer.json on small ones, and what is refused. Expected pieces and ids were
- * taken from Hugging Face `tokenizers` and its documentation.
+ * Tokenizers as a whole: every step of a tokenizer.json on small ones, and what is refused. Expected
+ * pieces and ids were taken from Hugging Face `tokenizers` and its documentation.
  */
 #include "text/tokenizer.h"
 
@@ -469,175 +468,6 @@ static void files_of_a_directory(void **state)
     free(text);
 }
 
-/* ---- published vectors
- * ---------------------------------------------------------------------------- */
-
-static bool shared_path(char path[512], const char *name)
-{
-    const char *shared = getenv("RAM_SHARED"), *source = getenv("RAM_SOURCE");
-
-    snprintf(path, 512, shared ? "%s/%s%s" : "%s/%s/%s",
-             shared   ? shared
-             : source ? source
-                      : ".",
-             shared ? "data/" : "../shared/data", name);
-    return access(path, R_OK) == 0;
-}
-
-/* The tokenizer of Qwen2.5 from its older files, or skips the test. */
-static struct ram_tokenizer *qwen(void)
-{
-    static const char *const names[] = {"vocab.json", "merges.txt", "tokenizer_config.json"};
-    struct ram_tokenizer *tokenizer = NULL;
-    struct ram_err err = {0};
-
-    for (size_t i = 0; i < COUNT(names); i++) {
-        char name[64], path[512], link[256];
-        snprintf(name, sizeof name, "tokenizers/qwen2.5_%s", names[i]);
-        snprintf(link, sizeof link, "%s/%s", dir, names[i]);
-        if (!shared_path(path, name)) {
-            print_message("SKIP: no %s\n", path);
-            skip();
-        }
-        char *absolute = realpath(path, NULL);
-        assert_int_equal(symlink(absolute, link), 0);
-        free(absolute);
-    }
-    if (ram_tokenizer_read(&tokenizer, dir, &err))
-        fail_msg("%s", err.message);
-    return tokenizer;
-}
-
-static char *read_shared(const char *name, size_t *size)
-{
-    struct ram_err err = {0};
-    char path[512], *text = NULL;
-
-    assert_true(shared_path(path, name));
-    if (ram_file_read(path, 1 << 28, &text, size, &err))
-        fail_msg("%s", err.message);
-    return text;
-}
-
-/* Are ids the numbers at the start of *line, to its end? Moves to the next line. */
-static bool same_ids(const struct ram_ids *ids, char **line)
-{
-    char *p = *line;
-    size_t n = 0;
-    bool same = true;
-
-    while (*p && *p != '\n') {
-        char *end;
-        const unsigned long id = strtoul(p, &end, 10);
-        if (end == p) { /* blanks before the line's end */
-            p++;
-            continue;
-        }
-        same &= n < ids->n && ids->items[n] == id;
-        n++;
-        p = end;
-    }
-    *line = *p ? p + 1 : p;
-    return same && n == ids->n;
-}
-
-static void qwen_vectors(void **state)
-{
-    static const char separator[] = "\n__ggml_vocab_test__\n";
-    struct ram_tokenizer *tokenizer = qwen();
-    struct ram_encoder *encoder = NULL;
-    struct ram_err err = {0};
-    size_t size, n = 0, n_good = 0;
-    (void)state;
-
-    char *inputs = read_shared("tokenizers/ggml-vocab-qwen2.gguf.inp", &size);
-    char *outputs = read_shared("tokenizers/ggml-vocab-qwen2.gguf.out", &size), *line = outputs;
-    assert_int_equal(ram_encoder_new(&encoder, tokenizer, &err), RAM_OK);
-    for (char *text = inputs; text; n++) { /* the last is empty, and so are its ids */
-        struct ram_ids ids = {0};
-        char *end = strstr(text, separator);
-        const size_t length = end ? (size_t)(end - text) : strlen(text);
-        assert_int_equal(ram_encoder_run(encoder, text, length, RAM_ENCODE_PLAIN, &ids, &err),
-                         RAM_OK);
-        if (same_ids(&ids, &line))
-            n_good++;
-        else
-            print_message("differs: \"%.*s\"\n", (int)length, text);
-        struct ram_buf back = {0};
-        ram_buf_puts(&back, "");
-        ram_tokenizer_decode(tokenizer, ids.items, ids.n, RAM_DECODE_ALL, &back);
-        assert_int_equal(back.size, length);
-        assert_memory_equal(back.data, text, length);
-        ram_buf_release(&back);
-        ram_ids_release(&ids);
-        text = end ? end + strlen(separator) : NULL;
-    }
-    print_message("%zu of %zu vectors\n", n_good, n);
-    assert_int_equal(n, 47);
-    assert_int_equal(n_good, 47);
-    ram_encoder_free(encoder);
-    ram_tokenizer_free(tokenizer);
-    free(inputs);
-    free(outputs);
-}
-
-static void qwen_counts_wikitext(void **state)
-{
-    struct ram_tokenizer *tokenizer = qwen();
-    struct ram_encoder *encoder = NULL;
-    struct ram_ids ids = {0};
-    struct ram_err err = {0};
-    size_t size;
-    (void)state;
-
-    char *text = read_shared("wikitext2/wiki.test.raw", &size);
-    assert_int_equal(ram_encoder_new(&encoder, tokenizer, &err), RAM_OK);
-    for (int round = 1; round <= 2; round++) { /* the second time from a full cache */
-        assert_int_equal(ram_encoder_run(encoder, text, size, RAM_ENCODE_PLAIN, &ids, &err),
-                         RAM_OK);
-        assert_int_equal(ids.n, 299078 * (size_t)round);
-    }
-    assert_memory_equal(ids.items, ids.items + 299078, 299078 * sizeof *ids.items);
-    struct ram_buf back = {0};
-    ram_tokenizer_decode(tokenizer, ids.items, 299078, RAM_DECODE_ALL, &back);
-    assert_int_equal(back.size, size);
-    assert_memory_equal(back.data, text, size);
-    ram_buf_release(&back);
-    ram_ids_release(&ids);
-    ram_encoder_free(encoder);
-    ram_tokenizer_free(tokenizer);
-    free(text);
-}
-
-static void qwen_takes_long_words(void **state)
-{
-    enum { SIZE = 10 << 20 };
-    /* Qwen has a token for 128 spaces and for 8 a's, and merges lead to both. */
-    static const struct {
-        char c;
-        size_t most;
-    } cases[] = {{' ', 128}, {'a', 8}};
-    struct ram_tokenizer *tokenizer = qwen();
-    struct ram_encoder *encoder = NULL;
-    struct ram_err err = {0};
-    char *text = malloc(SIZE);
-    (void)state;
-
-    assert_non_null(text);
-    assert_int_equal(ram_encoder_new(&encoder, tokenizer, &err), RAM_OK);
-    for (size_t i = 0; i < COUNT(cases); i++) {
-        struct ram_ids ids = {0};
-        memset(text, cases[i].c, SIZE);
-        assert_int_equal(ram_encoder_run(encoder, text, SIZE, RAM_ENCODE_PLAIN, &ids, &err),
-                         RAM_OK);
-        assert_int_equal(ids.n, SIZE / cases[i].most);
-        ram_ids_release(&ids);
-    }
-    free(text);
-    ram_encoder_free(encoder);
-    ram_tokenizer_free(tokenizer);
-}
-
 int main(void)
 {
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, clear_dir)
@@ -654,9 +484,6 @@ int main(void)
         cmocka_unit_test(refusals),
         cmocka_unit_test(refused_models),
         IN_DIR(files_of_a_directory),
-        IN_DIR(qwen_vectors),
-        IN_DIR(qwen_counts_wikitext),
-        IN_DIR(qwen_takes_long_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
