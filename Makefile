@@ -10,10 +10,15 @@
 #   make interop      runs our output in stock mlx_lm, compares figures with torch's (needs PyPI)
 #   make bench        runs the benchmarks; results are ratios to measured limits
 #   make quality      measures the budget method against its rivals (takes hours with mlx_lm)
-#   make asan, tsan   runs the tests under sanitizers
+#   make asan, tsan   runs the tests under sanitizers; asan also with every allocation failing once
+#   make clang        builds with clang, warnings as errors, and runs the tests
+#   make arm64        builds for AArch64 and runs the tests under qemu-user (Debian)
 #   make fuzz         runs every fuzz target for FUZZ_SECONDS (60) each
 #   make layers       checks includes between modules, that headers compile alone, names of symbols
-#   make format, tidy, clean
+#   make durations    lists how long the tests took when they were run last
+#   make format, format-check, tidy, clean
+#
+# ONLY="base_pool kern_nn" restricts asan, tsan, clang and arm64 to the named tests.
 #
 # If packages are missing, `make` and `make install` stop and name them. The other targets do what
 # `make deps` does, and print the command before they run it.
@@ -23,6 +28,10 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 CMAKE_FLAGS ?=
 CTEST_FLAGS ?= --output-on-failure -j$(JOBS)
+# Tests, named as `ctest -N` does; if empty, all. Only they are built, then.
+ONLY ?=
+BUILD_ONLY = $(if $(ONLY),--target $(ONLY:%=test_%))
+CTEST_ONLY = $(if $(ONLY),-R '^($(subst $() ,|,$(strip $(ONLY))))$$')
 DEMO_OUT = out/demo
 # The models that `make quality` measures; if empty, the three reference models.
 QUALITY_MODELS ?=
@@ -37,18 +46,27 @@ FOR ?=
 # CMake runs make itself, which must not print directories.
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all deps packages configure demo test install oracles interop bench quality asan tsan fuzz \
-	layers format tidy clean
+# What clang-format sees.
+FORMATTED = find cli src include tests bench examples -name '*.[ch]' -o -name '*.inc'
+# What clang-tidy sees: files that differ from the commit TIDY_BASE, or if that is empty, all.
+TIDY_BASE ?=
+TIDIED = $(if $(TIDY_BASE),git diff --name-only --diff-filter=d $(TIDY_BASE) -- 'cli/*.c' 'src/*.c',\
+	find cli src -name '*.c')
+
+.PHONY: all deps packages configure demo test install oracles interop bench quality asan tsan clang \
+	arm64 fuzz layers durations format format-check tidy clean
 
 all: configure
 	@cmake --build build -j$(JOBS) --target ram ram_static example_quantize
 
 # Target-specific variables hold for the prerequisites of a target, too.
-deps demo test oracles interop bench quality asan tsan fuzz layers format tidy: DEPS_MODE = install
+deps demo test oracles interop bench quality asan tsan clang arm64 fuzz layers format format-check \
+	tidy: DEPS_MODE = install
 interop: FOR = interop
 quality: FOR = quality
-fuzz: FOR = fuzz
-format: FOR = format
+fuzz clang: FOR = fuzz
+arm64: FOR = arm64
+format format-check: FOR = format
 tidy: FOR = tidy
 
 deps: packages
@@ -87,10 +105,16 @@ bench: all
 quality: all
 	@sh tools/quality.sh build/ram out/quality $(QUALITY_MODELS)
 
-asan tsan: packages
+asan tsan clang: packages
 	@cmake --preset $@ -G "Unix Makefiles" $(CMAKE_FLAGS) >/dev/null
-	@cmake --build build-$@ -j$(JOBS)
-	@ctest --test-dir build-$@ $(CTEST_FLAGS)
+	@cmake --build build-$@ -j$(JOBS) $(BUILD_ONLY)
+	@ctest --test-dir build-$@ $(CTEST_FLAGS) $(CTEST_ONLY)
+
+arm64: packages
+	@sh tools/arm64.sh
+	@cmake --preset $@ -G "Unix Makefiles" $(CMAKE_FLAGS) >/dev/null
+	@cmake --build build-$@ -j$(JOBS) $(BUILD_ONLY)
+	@ctest --test-dir build-$@ $(CTEST_FLAGS) $(CTEST_ONLY)
 
 fuzz: packages
 	@cmake --preset fuzz -G "Unix Makefiles" $(CMAKE_FLAGS) >/dev/null
@@ -101,12 +125,18 @@ layers: all
 	@sh tools/check_headers.sh
 	@sh tools/check_symbols.sh build/libram.a
 
+durations:
+	@sh tools/durations.sh build
+
 format: packages
-	@find cli src include tests bench examples -name '*.[ch]' | xargs clang-format-14 -i
+	@$(FORMATTED) | xargs clang-format-14 -i
+
+format-check: packages
+	@$(FORMATTED) | xargs clang-format-14 --dry-run -Werror
 
 tidy: packages
 	@cmake --preset dev -G "Unix Makefiles" >/dev/null
-	@find cli src -name '*.c' | xargs -P$(JOBS) -n4 clang-tidy --quiet -p build-dev
+	@$(TIDIED) | xargs -P$(JOBS) -n4 -r clang-tidy --quiet -p build-dev
 
 clean:
-	@rm -rf build build-dev build-asan build-tsan build-fuzz out
+	@rm -rf build build-dev build-asan build-tsan build-clang build-arm64 build-fuzz out

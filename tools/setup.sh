@@ -5,7 +5,7 @@
 #   tools/setup.sh install [PURPOSE ...]    installs what is missing, after saying so
 #
 # If nothing is missing, both are silent and succeed. A PURPOSE (fuzz, interop, format, tidy,
-# quality) adds what is needed beyond building and testing. Libraries are looked for with
+# arm64, quality) adds what is needed beyond building and testing. Libraries are looked for with
 # pkg-config, so that one which was built from source counts, too. Packages are installed through
 # apt-get or dnf, with sudo when not root, or through brew.
 set -eu
@@ -13,7 +13,7 @@ set -eu
 mode=${1:-}
 case $mode in
 check | install) shift ;;
-*) echo "usage: setup.sh check|install [fuzz] [interop] [format] [tidy] [quality]" >&2; exit 2 ;;
+*) echo "usage: setup.sh check|install [fuzz] [interop] [format] [tidy] [arm64] [quality]" >&2; exit 2 ;;
 esac
 
 # What is needed, how to find it, and its packages: Debian and Ubuntu, Fedora, Homebrew. A dash:
@@ -33,11 +33,13 @@ for purpose in "$@"; do
     fuzz) more='clang command:clang clang clang llvm' ;;
     interop) more='venv python:venv,ensurepip python3-venv python3 python' ;;
     format) more='clang-format-14 command:clang-format-14 clang-format-14 - -' ;;
+    arm64) more='aarch64-gcc command:aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu+libc6-dev-arm64-cross - -
+qemu-user command:qemu-aarch64 qemu-user - -' ;;
     tidy) more='clang-tidy command:clang-tidy clang-tidy clang-tools-extra llvm' ;;
     # mlx for Linux comes with the reference BLAS, which is an order of magnitude slower.
     quality) more='openblas debian:libopenblas0-pthread libopenblas0-pthread - -' ;;
     *)
-        echo "setup: unknown purpose $purpose; use fuzz, interop, format, tidy or quality" >&2
+        echo "setup: unknown purpose $purpose; use fuzz, interop, format, tidy, arm64 or quality" >&2
         exit 2 ;;
     esac
     needs="$needs$more
