@@ -1,11 +1,11 @@
 # Makefile - short names for this project's commands. CMakeLists.txt defines how things are built.
 #
-#   make              builds the release: build/ram and build/libram.a. Installs nothing.
+#   make              builds the release: build/ram, build/libram.a and libram.so. Installs nothing.
 #   make deps         installs the packages that the build needs: apt-get or dnf (with sudo when
 #                     not root), or brew. FOR="fuzz interop ..." adds those of other targets.
 #   make demo         quantises examples/tiny-qwen3, compares methods, and prints the result
 #   make test         runs every test that needs no network
-#   make install      installs command, library, header and man page [PREFIX=/usr/local] [DESTDIR=]
+#   make install      installs command, libraries, header and man page [PREFIX=/usr/local] [DESTDIR=]
 #   make oracles      prints published figures beside ours
 #   make interop      runs our output in stock mlx_lm, compares figures with torch's (needs PyPI)
 #   make bench        runs the benchmarks; results are ratios to measured limits
@@ -57,7 +57,7 @@ TIDIED = $(if $(TIDY_BASE),git diff --name-only --diff-filter=d $(TIDY_BASE) -- 
 	arm64 fuzz layers durations format format-check tidy clean
 
 all: configure
-	@cmake --build build -j$(JOBS) --target ram ram_static example_quantize
+	@cmake --build build -j$(JOBS) --target ram ram_static ram_shared example_quantize
 
 # Target-specific variables hold for the prerequisites of a target, too.
 deps demo test oracles interop bench quality asan tsan clang arm64 fuzz layers format format-check \
@@ -88,7 +88,7 @@ test: configure
 
 install: configure
 	@cmake --preset release -DCMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null
-	@cmake --build build -j$(JOBS) --target ram ram_static
+	@cmake --build build -j$(JOBS) --target ram ram_static ram_shared
 	@cmake --install build
 
 oracles: configure
@@ -123,7 +123,7 @@ fuzz: packages
 layers: all
 	@sh tools/check_layers.sh
 	@sh tools/check_headers.sh
-	@sh tools/check_symbols.sh build/libram.a
+	@sh tools/check_symbols.sh build/libram.a build/libram.so
 
 durations:
 	@sh tools/durations.sh build

@@ -65,7 +65,7 @@ static void advise(const struct ram_manifest *manifest, const struct ram_plan *p
     const struct ram_allocate_opts *o = &args->alloc.opts;
     enum ram_effort_level usual = RAM_EFFORT_NORMAL;
     struct ram_effort efforts[RAM_N_EFFORTS];
-    struct ram_plan_totals totals;
+    struct ram_totals totals;
     struct ram_err ignored = {0};
 
     ram_plan_totals(plan, &totals);

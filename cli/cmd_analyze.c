@@ -15,7 +15,12 @@ struct args {
     struct ram_probe_opts probing;
 };
 
-static const char *const tiers[] = {[RAM_TIER_KL] = "kl", [RAM_TIER_LOCAL] = "local", NULL};
+static const char *tier(size_t i)
+{
+    static const char *const names[] = {[RAM_TIER_KL] = "kl", [RAM_TIER_LOCAL] = "local"};
+
+    return i < sizeof names / sizeof *names ? names[i] : NULL;
+}
 
 static const struct opt table[] = {
     {"output", 'o', OPT_TEXT, offsetof(struct args, output), "MANIFEST", "the file to write", NULL},
@@ -26,7 +31,7 @@ static const struct opt table[] = {
     {"tier", 0, OPT_CHOICE, offsetof(struct args, tier), "T",
      "with --probe: kl (default) measures the divergence of the whole model with one matrix stored "
      "coarsely; local only the change in that layer's output, which is faster",
-     tiers},
+     tier},
     {"curves", 0, OPT_FLAG, offsetof(struct args, probing.curves), NULL,
      "with --probe: also measure the error of every width under the encoder gptq", NULL},
     {"calibration", 0, OPT_TEXT, offsetof(struct args, probing.text), "FILE",

@@ -16,7 +16,12 @@ struct args {
     const char *reference, *output;
 };
 
-static const char *const precisions[] = {"bf16", "f32", NULL};
+static const char *precision(size_t i)
+{
+    static const char *const names[] = {[PRECISION_BF16] = "bf16", [PRECISION_F32] = "f32"};
+
+    return i < sizeof names / sizeof *names ? names[i] : NULL;
+}
 
 #define AT(member) offsetof(struct args, member)
 static const struct opt table[] = {
@@ -38,7 +43,7 @@ static const struct opt table[] = {
     {"precision", 0, OPT_CHOICE, AT(precision), "P",
      "bf16 (default): matrix products in bf16, summed in f32; f32: everything in f32, to compare "
      "with other programs",
-     precisions},
+     precision},
     {"fewshot-data", 0, OPT_TEXT, AT(evaluate.fewshot_data), "FILE",
      "the file that examples are drawn from (the training split of the task)", NULL},
     {"shots", 0, OPT_UNSIGNED, AT(shots), "K",

@@ -20,13 +20,16 @@ struct args {
     bool resume;
 };
 
-static const char *const efforts[] = {"auto", "fast", "normal", "best", NULL};
+static const char *effort(size_t i)
+{
+    return i ? ram_list_item(RAM_LIST_EFFORTS, i - 1, NULL) : "auto";
+}
 
 static const struct opt effort_table[] = {
     {"effort", 0, OPT_CHOICE, offsetof(struct args, effort), "E",
      "time against quality: fast, normal, best, or auto, which is best for small models and normal "
      "for others (default: auto). How long each takes is printed at the start",
-     efforts},
+     effort},
     {0},
 };
 
@@ -149,8 +152,8 @@ static void on_step(void *user, enum ram_quantize_step step, const struct ram_qu
 
 static void print_check_json(const struct ram_quantized *q)
 {
-    const struct ram_self_check *c = &q->check;
-    struct ram_plan_totals totals;
+    const struct ram_kld_check *c = &q->check;
+    struct ram_totals totals;
 
     if (!q->checked)
         return;
@@ -193,8 +196,8 @@ static const char *against(double uniform, double ours, char text[32])
 
 static void print_check(const struct ram_quantized *q)
 {
-    const struct ram_self_check *c = &q->check;
-    struct ram_plan_totals totals;
+    const struct ram_kld_check *c = &q->check;
+    struct ram_totals totals;
     char ratio[32];
 
     if (!q->checked)
@@ -215,7 +218,7 @@ static void print_outcome(const struct work *w, const struct ram_quantized *q)
 {
     const char *dir = w->args->convert.output;
     const bool has_tokenizer = ram_has_tokenizer(dir);
-    struct ram_plan_totals totals;
+    struct ram_totals totals;
 
     ram_plan_totals(q->plan, &totals);
     const bool large = totals.bytes >= 1u << 30;
@@ -247,7 +250,7 @@ static int run(const char *model, struct work *w, bool force, struct ram_err *er
         .analyze = args->analyze,
         .allocate = args->alloc.opts,
         .convert = convert_args_opts(&args->convert, force),
-        .effort = args->effort ? efforts[args->effort] : NULL,
+        .effort = args->effort ? effort((size_t)args->effort) : NULL,
         .keep_manifest = args->keep_manifest,
         .resume = args->resume,
         .markup = w->job->markup,

@@ -1,7 +1,10 @@
 /* convert_args.c - see convert_args.h. */
 #include "convert_args.h"
 
-static const char *const profiles[] = {[RAM_PROFILE_GPU] = "gpu", [RAM_PROFILE_CPU] = "cpu", NULL};
+static const char *profile(size_t i)
+{
+    return ram_list_item(RAM_LIST_PROFILES, i, NULL);
+}
 
 #define AT(member) offsetof(struct convert_args, member)
 const struct opt convert_args_table[] = {
@@ -22,7 +25,7 @@ const struct opt convert_more_table[] = {
      "needed",
      NULL},
     {"profile", 0, OPT_CHOICE, AT(profile), "P",
-     "which of MLX's two rounding rules: gpu (default) or cpu", profiles},
+     "which of MLX's two rounding rules: gpu (default) or cpu", profile},
     {"shard-size", 0, OPT_SIZE, AT(shard_size), "SIZE",
      "maximum size of one weight file (default: 5GiB)", NULL},
     {"format", 0, OPT_TEXT, AT(format), "F", "the output format: mlx (default)", NULL},

@@ -79,7 +79,7 @@ static int run_without_verb(char **args, size_t n)
             return 0;
         }
         if (!strcmp(name, "version")) {
-            printf("ram %s\n", RAM_VERSION);
+            printf("ram %s\n", ram_version());
             return 0;
         }
         if (k < 0) {

@@ -126,10 +126,10 @@ void opt_list_release(struct opt_list *list)
     *list = (struct opt_list){0};
 }
 
-static bool read_choice(const char *const *choices, const char *text, int *out)
+static bool read_choice(const char *(*choice)(size_t i), const char *text, int *out)
 {
-    for (int i = 0; choices[i]; i++) {
-        if (!strcmp(choices[i], text)) {
+    for (int i = 0; choice((size_t)i); i++) {
+        if (!strcmp(choice((size_t)i), text)) {
             *out = i;
             return true;
         }
@@ -181,7 +181,7 @@ static bool set_value(const struct opt *opt, void *base, const char *text)
         good = list_add(at, text);
         break;
     case OPT_CHOICE:
-        good = read_choice(opt->choices, text, at);
+        good = read_choice(opt->choice, text, at);
         break;
     }
     return good;
@@ -225,8 +225,8 @@ static void complain_value(const struct opt_usage *usage, const struct opt *opt,
         return;
     }
     char names[256] = "";
-    for (size_t i = 0, n = 0; opt->choices[i] && n < sizeof names; i++)
-        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", opt->choices[i]);
+    for (size_t i = 0, n = 0; opt->choice(i) && n < sizeof names; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", opt->choice(i));
     message("%s: --%s %s: expected one of %s", usage->verb, opt->name, text, names);
 }
 
@@ -361,7 +361,7 @@ int opt_parse(const struct opt_usage *usage, const struct opt_group *groups, siz
         return 0;
     }
     if (common->version) {
-        printf("ram %s\n", RAM_VERSION);
+        printf("ram %s\n", ram_version());
         return 0;
     }
     if (first_failure != OPT_GO)

@@ -26,7 +26,7 @@ enum opt_kind {
     OPT_THRESHOLD, /* double, above 0; "off" is RAM_THRESHOLD_OFF */
     OPT_TEXT,      /* const char *, borrowed from argv */
     OPT_LIST,      /* struct opt_list: may be given again and again */
-    OPT_CHOICE     /* int: index in `choices` */
+    OPT_CHOICE     /* int: what `choice` names */
 };
 
 struct opt_list {
@@ -41,7 +41,7 @@ struct opt {
     size_t offset;   /* of the value in the struct behind opt_group.base */
     const char *arg; /* what --help calls the argument; NULL for flags */
     const char *help;
-    const char *const *choices; /* OPT_CHOICE: names, ends with NULL */
+    const char *(*choice)(size_t i); /* OPT_CHOICE: name i; NULL behind the last */
 };
 
 struct opt_group {

@@ -2,7 +2,7 @@
  * quantize.c - a checkpoint quantised through libram: the same bytes as `ram quantize MODEL -o
  * DIR`.
  *
- *   cc quantize.c $(pkg-config --cflags --libs --static ram) -o quantize && ./quantize MODEL DIR
+ *   cc quantize.c $(pkg-config --cflags --libs ram) -o quantize && ./quantize MODEL DIR
  */
 #include <ram.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@ static void show(void *user, const struct ram_progress *p)
 int main(int argc, char **argv)
 {
     struct ram_quantize_opts opts = {0}; /* zeros are the defaults of the command */
-    const struct ram_run run = {.progress = show};
+    struct ram_run run = {0};
     struct ram_quantized result = {0};
     struct ram_ckpt *model = NULL;
     struct ram_err err = {0};
@@ -26,6 +26,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s MODEL DIR [fast|normal|best]\n", argv[0]);
         return 2;
     }
+    run.progress = show;
     opts.effort = argv[3]; /* NULL: the usual effort for this model */
     int status = ram_ckpt_open(&model, argv[1], &err);
     if (!status)

@@ -12,10 +12,19 @@
  *
  * Conventions. Functions return RAM_OK (0) or a negative status and write the reason to *err
  * (never NULL) the first time something fails. Objects are created by _open, _new, _read or a
- * stage and released by _close or _free, which accept NULL. Strings are UTF-8; those that a
- * function returns through a char ** belong to the caller, who releases them with free(). The
- * library prints nothing and never exits. Option structs are meant to be zeroed: zero means the
- * default. Objects may be shared between threads for reading.
+ * stage and released by _close, _free or _release, which accept NULL. Strings are UTF-8; those that
+ * a function returns through a char ** belong to the caller, who releases them with free(). The
+ * library prints nothing and never exits. Objects may be shared between threads for reading.
+ *
+ * Structs. `opts` and `run` may always be NULL, and every struct may be zeroed as a whole (`= {0}`,
+ * in C and in C++): zero is the default of every member. Structs grow at their end, into
+ * `reserved`, whose members must stay zero. So a program that was built for an older ram.h runs
+ * with a newer library without being compiled again: it leaves zero what it does not know. A
+ * newer program with an older library is refused (RAM_EUSAGE) only if it sets a member that the
+ * library does not have, and so is a struct that was never zeroed. A size member would not do
+ * the same: structs are also members and elements of arrays of other structs, where none may change
+ * its size. The soname (libram.so.0) changes when a reserve is used up or an enum RAM_N_... that
+ * counts elements of an array grows.
  */
 #ifndef RAM_H
 #define RAM_H
@@ -28,7 +37,19 @@
 extern "C" {
 #endif
 
+/* What the shared library exports is what this header declares. */
+#if defined(__GNUC__)
+#define RAM_API __attribute__((visibility("default")))
+#else
+#define RAM_API
+#endif
+
 #define RAM_VERSION "0.1.0"
+
+/* The version of the library that is running; RAM_VERSION is that of this header. */
+RAM_API const char *ram_version(void);
+
+enum { RAM_RESERVED = 8 }; /* members that a struct may still get */
 
 /* ---- status ---------------------------------------------------------------------------- */
 
@@ -54,7 +75,7 @@ struct ram_err {
 };
 
 /* The exit code of the command for a status: 0, 1, 2, 3, 4, 5 or 130 (docs/formats.md). */
-int ram_exit_code(int status);
+RAM_API int ram_exit_code(int status);
 
 /* ---- how to run ------------------------------------------------------------------------ */
 
@@ -81,7 +102,24 @@ struct ram_run {
     bool (*cancelled)(void *user);    /* polled between tensors */
     void *user;
     struct ram_store *store; /* where finished work is kept, and found again; NULL: nowhere */
+    uint64_t reserved[RAM_RESERVED];
 };
+
+/* What options can be set to, for help, completion and bindings. */
+enum ram_list {
+    RAM_LIST_METHODS,  /* ram_allocate_opts.method */
+    RAM_LIST_ENCODERS, /* ram_convert_opts.encoder */
+    RAM_LIST_PROFILES, /* in the order of enum ram_profile */
+    RAM_LIST_FORMATS,  /* ram_convert_opts.format */
+    RAM_LIST_FORMS,    /* in which a matrix can be stored, by increasing bits */
+    RAM_LIST_EFFORTS,  /* ram_quantize_opts.effort, in the order of enum ram_effort_level */
+    RAM_LIST_TASKS,    /* ram_evaluate_opts.task */
+    RAM_LIST_FAMILIES  /* "model_type" of the config.json of models that can be run */
+};
+
+/* Item i of a list: its name, and a description in one line (what, may be NULL). NULL behind the
+ * last item. Both live as long as the program. */
+RAM_API const char *ram_list_item(enum ram_list list, size_t i, const char **what);
 
 /* How a description is written by the _describe functions. */
 enum ram_markup {
@@ -101,16 +139,16 @@ struct ram_ckpt;
  * Every header is validated before this returns; tensors are mapped, not read. RAM_EFORMAT and
  * RAM_ERANGE name the file, the tensor, what was found and what was expected.
  */
-int ram_ckpt_open(struct ram_ckpt **out, const char *model, struct ram_err *err);
-void ram_ckpt_close(struct ram_ckpt *ckpt);
+RAM_API int ram_ckpt_open(struct ram_ckpt **out, const char *model, struct ram_err *err);
+RAM_API void ram_ckpt_close(struct ram_ckpt *ckpt);
 
 /* Notes from opening that the user should see, such as weight files that were skipped: line i, or
  * NULL after the last one. The line lives as long as the checkpoint. */
-const char *ram_ckpt_note(const struct ram_ckpt *ckpt, size_t i);
+RAM_API const char *ram_ckpt_note(const struct ram_ckpt *ckpt, size_t i);
 
 /* Whether a model's directory has the files of a tokenizer of any kind. Generating text needs one.
  */
-bool ram_has_tokenizer(const char *dir);
+RAM_API bool ram_has_tokenizer(const char *dir);
 
 /* ---- finished work ---------------------------------------------------------------------- */
 
@@ -123,16 +161,16 @@ bool ram_has_tokenizer(const char *dir);
  * sampled bytes, so that a copied checkpoint is recognised), or if another process has it open. A
  * directory that cannot be made is a notice, and *out is NULL.
  */
-int ram_store_open(struct ram_store **out, const char *path, const struct ram_ckpt *ckpt,
-                   bool resume, const struct ram_run *run, struct ram_err *err);
+RAM_API int ram_store_open(struct ram_store **out, const char *path, const struct ram_ckpt *ckpt,
+                           bool resume, const struct ram_run *run, struct ram_err *err);
 
 /* Where an output's finished work is kept: "<output>.ram-partial", beside what a link leads to. The
  * caller frees *out. */
-int ram_store_path(const char *output, char **out, struct ram_err *err);
+RAM_API int ram_store_path(const char *output, char **out, struct ram_err *err);
 
 /* finished: the result is in a safe place, so that the directory is removed; so is one without any
  * finished work. True if the directory stays. NULL is fine. */
-bool ram_store_close(struct ram_store *store, bool finished);
+RAM_API bool ram_store_close(struct ram_store *store, bool finished);
 
 /*
  * Refuses a file that cannot or must not be written, so that no work is done in vain: a directory,
@@ -141,8 +179,8 @@ bool ram_store_close(struct ram_store *store, bool finished);
  * itself (RAM_EUSAGE). source, input (a path): what is being read; either may be NULL. For the
  * directories of ram_convert and ram_quantize those do the same themselves.
  */
-int ram_check_output(const char *path, bool force, const struct ram_ckpt *source, const char *input,
-                     struct ram_err *err);
+RAM_API int ram_check_output(const char *path, bool force, const struct ram_ckpt *source,
+                             const char *input, struct ram_err *err);
 
 /* ---- manifest: what was measured -------------------------------------------------------- */
 
@@ -154,25 +192,46 @@ struct ram_analyze_opts {
     uint64_t seed;          /* random seed; 0: 42 */
     bool no_svd; /* leave out that metric, which takes most of the time and which budget does not
                     use */
+    uint64_t reserved[RAM_RESERVED];
 };
 
 /* A manifest of what a checkpoint contains, without measurements: every tensor's role, unit and
  * stored form. */
-int ram_survey(const struct ram_ckpt *ckpt, struct ram_manifest **out, struct ram_err *err);
+RAM_API int ram_survey(const struct ram_ckpt *ckpt, struct ram_manifest **out, struct ram_err *err);
 
 /* Reads every weight once; metrics and statistics as docs/metrics.md defines them. */
-int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts,
-                const struct ram_run *run, struct ram_manifest **out, struct ram_err *err);
+RAM_API int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts,
+                        const struct ram_run *run, struct ram_manifest **out, struct ram_err *err);
 
-int ram_manifest_read(struct ram_manifest **out, const char *path, struct ram_err *err);
-int ram_manifest_write(const struct ram_manifest *manifest, const char *path, bool force,
-                       struct ram_err *err);
-void ram_manifest_free(struct ram_manifest *manifest);
+RAM_API int ram_manifest_read(struct ram_manifest **out, const char *path, struct ram_err *err);
+RAM_API int ram_manifest_write(const struct ram_manifest *manifest, const char *path, bool force,
+                               struct ram_err *err);
+RAM_API void ram_manifest_free(struct ram_manifest *manifest);
 
 /* Describes the model: architecture, tensors, parameters, bytes, and sizes under uniform
  * quantisation. tensors: also a line for each tensor. */
-int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_markup markup, bool tensors,
-                          char **out, struct ram_err *err);
+RAM_API int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_markup markup,
+                                  bool tensors, char **out, struct ram_err *err);
+
+/* A tensor of the checkpoint; of a fused stack of experts, one expert's matrix. Strings live as
+ * long as the manifest. */
+struct ram_entry_info {
+    const char *name, *dtype; /* as in the checkpoint: "BF16", ... */
+    const char *unit;         /* the name under which a plan decides it */
+    const char *role;         /* "embed", "q", "down", "router", "norm", ... */
+    int layer, expert;        /* -1: none */
+    uint64_t rows, cols;      /* a vector has one row, and of more dimensions the last are cols */
+    uint64_t parameters;
+    bool decided; /* it counts among the matrices that a plan can give a width of its own */
+    /* Measured by ram_analyze and ram_probe; NAN: not measured. docs/metrics.md. */
+    double svd, kurtosis, output, error;
+    double sensitivity; /* of the whole unit: nats per token with it alone stored coarsely */
+    uint64_t reserved[RAM_RESERVED];
+};
+
+/* Entry i of a manifest, in the order of the checkpoint; false behind the last. */
+RAM_API bool ram_manifest_entry(const struct ram_manifest *manifest, size_t i,
+                                struct ram_entry_info *out);
 
 /* How the sensitivity of a unit is measured. */
 enum ram_tier {
@@ -181,13 +240,14 @@ enum ram_tier {
 };
 
 struct ram_probe_opts {
-    enum ram_tier tier;
     /* Of the tokens that the model makes: sequences, and tokens of each. Both 0: what ram_quantize
      * takes for this model, of effort fast (tier local) or normal and best. */
     unsigned sequences, length;
+    enum ram_tier tier;
     uint64_t seed;    /* 0: 42 */
     bool curves;      /* also measure the error of every width with the encoder gptq */
     const char *text; /* a file of text that replaces text generated by the model */
+    uint64_t reserved[RAM_RESERVED];
 };
 
 /*
@@ -196,14 +256,15 @@ struct ram_probe_opts {
  * so that no data is read. Needs an
  * architecture that can be run (RAM_EUNSUPPORTED otherwise).
  */
-int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
-              const struct ram_probe_opts *opts, const struct ram_run *run, struct ram_err *err);
+RAM_API int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
+                      const struct ram_probe_opts *opts, const struct ram_run *run,
+                      struct ram_err *err);
 
 /* Checks whether ram_probe can work, without running anything: RAM_EUNSUPPORTED for an architecture
  * that cannot be, RAM_EIO, RAM_EFORMAT or RAM_EUSAGE for a calibration text that cannot be read or
  * is too short. */
-int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *opts,
-                    struct ram_err *err);
+RAM_API int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *opts,
+                            struct ram_err *err);
 
 /* How much time the measurements for a budget may take. */
 enum ram_effort_level { RAM_EFFORT_FAST, RAM_EFFORT_NORMAL, RAM_EFFORT_BEST, RAM_N_EFFORTS };
@@ -230,13 +291,14 @@ struct ram_effort {
     const char *encoder;
     double seconds; /* expected time of all stages on this machine, without reading the files */
     double stages[RAM_N_STAGES]; /* the same of each stage */
+    uint64_t reserved[RAM_RESERVED];
 };
 
 /* What each effort means for a model, and which one is the default for it: best for small models,
  * otherwise normal. The default depends only on the model. manifest: of ram_survey at least. */
-int ram_efforts(const struct ram_manifest *manifest, const struct ram_run *run,
-                struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
-                struct ram_err *err);
+RAM_API int ram_efforts(const struct ram_manifest *manifest, const struct ram_run *run,
+                        struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
+                        struct ram_err *err);
 
 /* ---- plan: what was decided ------------------------------------------------------------- */
 
@@ -268,44 +330,67 @@ struct ram_allocate_opts {
      * method budget the one whose error curves the manifest holds, "search" if it was probed
      * without them; otherwise "rtn". */
     const char *encoder;
+    uint64_t reserved[RAM_RESERVED];
 };
 
-struct ram_plan_totals {
+struct ram_totals {
     uint64_t parameters;   /* of the tensors that are stored */
     uint64_t bytes;        /* of every stored tensor, scales and biases included */
     double nominal_bits;   /* mean code width */
     double effective_bits; /* bytes x 8 / parameters */
     double compression;    /* 16-bit bytes / bytes */
     double predicted_kld;  /* nats per token; NAN: the method predicts none */
+    uint64_t reserved[RAM_RESERVED];
 };
 
 /* Decides bits and group of every unit. Pure: no weights, no files, no clock. */
-int ram_allocate(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
-                 struct ram_plan **out, struct ram_err *err);
+RAM_API int ram_allocate(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
+                         struct ram_plan **out, struct ram_err *err);
 
 /* A table of every method's distribution, bits and bytes for one manifest. */
-int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
-                         enum ram_markup markup, char **out, struct ram_err *err);
+RAM_API int ram_allocate_compare(const struct ram_manifest *manifest,
+                                 const struct ram_allocate_opts *opts, enum ram_markup markup,
+                                 char **out, struct ram_err *err);
 
 /* A table of the plans of method budget for 2 to 9 bits per weight, and for as many as it can use:
  * bytes, predicted divergence, and the best uniform width of no more bytes. Sizes in opts are
  * ignored. */
-int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
-                        enum ram_markup markup, char **out, struct ram_err *err);
+RAM_API int ram_allocate_family(const struct ram_manifest *manifest,
+                                const struct ram_allocate_opts *opts, enum ram_markup markup,
+                                char **out, struct ram_err *err);
 
-int ram_plan_read(struct ram_plan **out, const char *path, struct ram_err *err);
-int ram_plan_write(const struct ram_plan *plan, const char *path, bool force, struct ram_err *err);
-void ram_plan_free(struct ram_plan *plan);
-void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out);
+RAM_API int ram_plan_read(struct ram_plan **out, const char *path, struct ram_err *err);
+RAM_API int ram_plan_write(const struct ram_plan *plan, const char *path, bool force,
+                           struct ram_err *err);
+RAM_API void ram_plan_free(struct ram_plan *plan);
+RAM_API void ram_plan_totals(const struct ram_plan *plan, struct ram_totals *out);
+
+/* What one width is decided for: a linear, an embedding, or the stack of a layer's experts of one
+ * projection. Strings live as long as the plan. */
+struct ram_unit_info {
+    const char *name, *role;
+    const char *reason; /* why it has this width: "budget", "protected", "user", ... */
+    int layer;          /* -1: none */
+    const char *form;   /* "4g64", ...: RAM_LIST_FORMS */
+    int bits, group;    /* of that form; 16 and 0: stored as it is */
+    uint64_t members;   /* entries of the manifest that it decides */
+    uint64_t parameters;
+    uint64_t bytes; /* on disk, scales and biases included */
+    double score;   /* of methods v1 to v3-opt; NAN: not scored */
+    uint64_t reserved[RAM_RESERVED];
+};
+
+/* Unit i of a plan, in the order of the checkpoint; false behind the last. */
+RAM_API bool ram_plan_unit(const struct ram_plan *plan, size_t i, struct ram_unit_info *out);
 
 /* The encoder that the plan was made for: what ram_convert takes unless it is told another. NULL:
  * the plan does not say. Borrowed. */
-const char *ram_plan_encoder(const struct ram_plan *plan);
+RAM_API const char *ram_plan_encoder(const struct ram_plan *plan);
 
 /* Describes the decisions: totals, a table per role, the reasons; units: also a line for each unit.
  */
-int ram_plan_describe(const struct ram_plan *plan, enum ram_markup markup, bool units, char **out,
-                      struct ram_err *err);
+RAM_API int ram_plan_describe(const struct ram_plan *plan, enum ram_markup markup, bool units,
+                              char **out, struct ram_err *err);
 
 /* ---- convert, verify --------------------------------------------------------------------- */
 
@@ -322,6 +407,7 @@ struct ram_convert_opts {
     /* For gptq, of the same checkpoint: if ram_probe measured error curves into it, the tokens it
      * made for them are not made again; the bytes written are the same. NULL: they are made. */
     const struct ram_manifest *measured;
+    uint64_t reserved[RAM_RESERVED];
 };
 
 /*
@@ -329,33 +415,35 @@ struct ram_convert_opts {
  * it when every byte is on disk, so that dir appears only when it is complete. *out (may be NULL)
  * receives a description of what was or would be written: bytes per file, fallbacks.
  */
-int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
-                const struct ram_convert_opts *opts, const struct ram_run *run,
-                enum ram_markup markup, char **out, struct ram_err *err);
+RAM_API int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,
+                        const struct ram_convert_opts *opts, const struct ram_run *run,
+                        enum ram_markup markup, char **out, struct ram_err *err);
 
 /*
  * Opens dir as a loader would and checks headers, shapes and config against each other, against
  * plan (may be NULL) and, weight by weight, against the source (may be NULL). RAM_EDIFF if
  * something differs; *out lists what was checked and found.
  */
-int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
-               const struct ram_run *run, enum ram_markup markup, char **out, struct ram_err *err);
+RAM_API int ram_verify(const char *dir, const struct ram_ckpt *source, const struct ram_plan *plan,
+                       const struct ram_run *run, enum ram_markup markup, char **out,
+                       struct ram_err *err);
 
 /* The divergence of a conversion from its source, measured on text that the model generates and
  * that was not used for any decision; in nats per token. */
-struct ram_self_check {
+struct ram_kld_check {
     uint64_t tokens;
     double kld;         /* of the directory from its source */
     double kld_uniform; /* of the best uniform width that takes no more bytes; NAN: there is none */
     int uniform_bits, uniform_group;
+    uint64_t reserved[RAM_RESERVED];
 };
 
 /* manifest, plan: of the source, as dir was made by. opts: how many tokens; the seed is another.
  * RAM_EUNSUPPORTED for an architecture that cannot be run. */
-int ram_self_check(const char *dir, const struct ram_ckpt *source,
-                   const struct ram_manifest *manifest, const struct ram_plan *plan,
-                   const struct ram_probe_opts *opts, const struct ram_run *run,
-                   struct ram_self_check *out, struct ram_err *err);
+RAM_API int ram_self_check(const char *dir, const struct ram_ckpt *source,
+                           const struct ram_manifest *manifest, const struct ram_plan *plan,
+                           const struct ram_probe_opts *opts, const struct ram_run *run,
+                           struct ram_kld_check *out, struct ram_err *err);
 
 /* ---- quantize: all stages as one call ------------------------------------------------------- */
 
@@ -389,6 +477,7 @@ struct ram_quantize_opts {
      * is borrowed until the next call. NULL: none. */
     void (*step)(void *user, enum ram_quantize_step step, const struct ram_quantized *so_far);
     void *user; /* of step */
+    uint64_t reserved[RAM_RESERVED];
 };
 
 /* The result, as far as the run got, also after a failure. ram_quantized_release frees it. */
@@ -403,9 +492,10 @@ struct ram_quantized {
     struct ram_plan *plan;
     char *plan_text, *convert_text, *verify_text;
     bool checked; /* check holds figures */
-    struct ram_self_check check;
+    struct ram_kld_check check;
     bool fell_back; /* the uniform width did better there, and was written instead */
     bool resumable; /* finished work is kept in "<dir>.ram-partial" for another run with resume */
+    uint64_t reserved[RAM_RESERVED];
 };
 
 /*
@@ -416,9 +506,10 @@ struct ram_quantized {
  * RAM_EUSAGE and RAM_EEXIST come before anything is measured where that is possible; after
  * RAM_EINTERRUPT and most other failures a run with resume continues.
  */
-int ram_quantize(const struct ram_ckpt *ckpt, const char *dir, const struct ram_quantize_opts *opts,
-                 const struct ram_run *run, struct ram_quantized *out, struct ram_err *err);
-void ram_quantized_release(struct ram_quantized *quantized);
+RAM_API int ram_quantize(const struct ram_ckpt *ckpt, const char *dir,
+                         const struct ram_quantize_opts *opts, const struct ram_run *run,
+                         struct ram_quantized *out, struct ram_err *err);
+RAM_API void ram_quantized_release(struct ram_quantized *quantized);
 
 /* ---- score: what came of it ---------------------------------------------------------------- */
 
@@ -435,42 +526,48 @@ struct ram_evaluate_opts {
     uint64_t windows;         /* the number of windows at most; 0: 256 */
     unsigned seed;            /* of the choice of windows; 0: 42 */
     bool f32;                 /* everything in f32, to compare engines */
+    uint64_t reserved[RAM_RESERVED];
 };
 
 /*
  * Scores a checkpoint, float or quantised, on a task; reference (may be NULL) adds the divergence
  * from it, position by position. docs/evaluation.md defines every figure. Weights are streamed
- * layer by layer within max_memory.
+ * layer by layer within max_memory. RAM_EUSAGE lists the tasks if there is none of opts->task,
+ * which has no default.
  */
-int ram_evaluate(const struct ram_ckpt *ckpt, const struct ram_ckpt *reference,
-                 const struct ram_evaluate_opts *opts, const struct ram_run *run,
-                 struct ram_score **out, struct ram_err *err);
+RAM_API int ram_evaluate(const struct ram_ckpt *ckpt, const struct ram_ckpt *reference,
+                         const struct ram_evaluate_opts *opts, const struct ram_run *run,
+                         struct ram_score **out, struct ram_err *err);
 
-int ram_score_read(struct ram_score **out, const char *path, struct ram_err *err);
-int ram_score_write(const struct ram_score *score, const char *path, bool force,
-                    struct ram_err *err);
-void ram_score_free(struct ram_score *score);
+RAM_API int ram_score_read(struct ram_score **out, const char *path, struct ram_err *err);
+RAM_API int ram_score_write(const struct ram_score *score, const char *path, bool force,
+                            struct ram_err *err);
+RAM_API void ram_score_free(struct ram_score *score);
 
 /* n scores as one table with a row for each model: all its tasks, and the change of each against
  * the first model that was given the same task with the same settings, with tests in pairs. Scores
  * of a task that were run with different settings get columns of their own and are not compared. n
  * = 1: one score. names [n]: what to call the scores; NULL: the paths of their models. */
-int ram_scores_describe(const struct ram_score *const *scores, const char *const *names, size_t n,
-                        enum ram_markup markup, char **out, struct ram_err *err);
+RAM_API int ram_scores_describe(const struct ram_score *const *scores, const char *const *names,
+                                size_t n, enum ram_markup markup, char **out, struct ram_err *err);
 
 struct ram_generate_opts {
     const char *prompt;
     uint64_t max_tokens; /* 0: 100 */
     double temperature;  /* 0: the most likely token, always */
     uint64_t seed;       /* 0: 42 */
-    bool f32;
+    bool f32;            /* everything in f32, to compare engines */
+    uint64_t reserved[RAM_RESERVED];
 };
 
-/* Continues a prompt, as a quick sanity check of a model. text is called with the bytes of every
- * token as it comes; a character may be split between two calls. Stops at an end token. */
-int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *opts,
-                 const struct ram_run *run, void (*text)(void *user, const char *bytes, size_t n),
-                 void *user, struct ram_err *err);
+/* Continues a prompt, as a quick sanity check of a model. text (may be NULL) is called with the
+ * bytes of every token as it comes; a character may be split between two calls. Stops at an end
+ * token. RAM_EUSAGE for a prompt without tokens, such as that of opts NULL, and for a temperature
+ * that is negative or not finite. */
+RAM_API int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *opts,
+                         const struct ram_run *run,
+                         void (*text)(void *user, const char *bytes, size_t n), void *user,
+                         struct ram_err *err);
 
 /* ---- tokens -------------------------------------------------------------------------------- */
 
@@ -478,30 +575,31 @@ struct ram_tokenizer;
 
 /* The tokenizer of a model, found as ram_ckpt_open finds it; weights are not looked at. Byte-level
  * BPE from tokenizer.json or vocab.json with merges.txt; RAM_EUNSUPPORTED names what is not. */
-int ram_tokenizer_open(struct ram_tokenizer **out, const char *model, struct ram_err *err);
-void ram_tokenizer_close(struct ram_tokenizer *tokenizer);
+RAM_API int ram_tokenizer_open(struct ram_tokenizer **out, const char *model, struct ram_err *err);
+RAM_API void ram_tokenizer_close(struct ram_tokenizer *tokenizer);
 
 /* One more than the highest id that has a token, and the rows of the model's embedding as its
  * config.json states them (0: unknown). A model may have more rows than ids, which is padding; a
  * token whose id is not below rows cannot be used with it. */
-void ram_tokenizer_sizes(const struct ram_tokenizer *tokenizer, uint64_t *ids, uint64_t *rows);
+RAM_API void ram_tokenizer_sizes(const struct ram_tokenizer *tokenizer, uint64_t *ids,
+                                 uint64_t *rows);
 
 /* Reads a text from a file, or from the standard input ("-"), exactly as it stands: an array to be
  * freed, with a 0 behind its size bytes. RAM_EFORMAT for what is no text (compressed, columnar and
  * other binary files, UTF-16), with the name of what it is. run may be NULL; its notice is told of
  * bytes that are not UTF-8. */
-int ram_text_read(const char *path, const struct ram_run *run, char **text, size_t *size,
-                  struct ram_err *err);
+RAM_API int ram_text_read(const char *path, const struct ram_run *run, char **text, size_t *size,
+                          struct ram_err *err);
 
 /* The ids of text, in an array to be freed. Special tokens that stand in the text are recognised;
  * special: what the model's post-processor puts around a text (a BOS) is put there too. Bytes that
  * are not UTF-8 count as U+FFFD. */
-int ram_tokenize(const struct ram_tokenizer *tokenizer, const char *text, size_t size, bool special,
-                 uint32_t **ids, size_t *n, struct ram_err *err);
+RAM_API int ram_tokenize(const struct ram_tokenizer *tokenizer, const char *text, size_t size,
+                         bool special, uint32_t **ids, size_t *n, struct ram_err *err);
 
 /* The bytes that ids stand for, in an array to be freed; ids beyond the vocabulary give none. */
-int ram_detokenize(const struct ram_tokenizer *tokenizer, const uint32_t *ids, size_t n,
-                   char **text, size_t *size, struct ram_err *err);
+RAM_API int ram_detokenize(const struct ram_tokenizer *tokenizer, const uint32_t *ids, size_t n,
+                           char **text, size_t *size, struct ram_err *err);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,6 @@
 /* ram_analyze.c - the first stage, as ram.h offers it. */
 #include "analyze/analyze.h"
+#include "base/opts.h"
 
 int ram_survey(const struct ram_ckpt *ckpt, struct ram_manifest **out, struct ram_err *err)
 {
@@ -21,6 +22,8 @@ int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts
     struct ram_exec exec;
 
     int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_analyze_opts", err);
     if (!status)
         status = ram_ckpt_check_coding(ckpt, err);
     if (!status)

@@ -1,4 +1,5 @@
 /* ram_convert.c - the conversion and its verification, as ram.h shows them. */
+#include "base/opts.h"
 #include "base/output.h"
 #include "convert/convert.h"
 #include "convert/verify.h"
@@ -96,6 +97,8 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
     const struct ram_convert_how how = {opts ? opts : &no_opts, &exec, &inputs};
 
     int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_convert_opts", err);
     if (!status)
         status = ram_convert_run(ckpt, plan, dir, &how, markup, out, err);
     ram_gradients_close(in.gradients);

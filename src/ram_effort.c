@@ -1,5 +1,6 @@
 /* ram_effort.c - the functions of ram.h for efforts and for the self-check of a conversion. */
 #include "allocate/allocate.h"
+#include "base/opts.h"
 #include "probe/check.h"
 #include "probe/effort.h"
 
@@ -35,7 +36,7 @@ static int best_uniform(const struct ram_manifest *manifest, uint64_t bytes, str
         const struct ram_allocate_opts opts = {
             .method = "uniform", .bits = form->bits, .group = form->group};
         struct ram_plan *plan = NULL;
-        struct ram_plan_totals totals;
+        struct ram_totals totals;
         status = ram_allocate_unsigned(manifest, &opts, &plan, err);
         if (status)
             break;
@@ -66,7 +67,7 @@ static void forms_of(const struct ram_plan *plan, const struct ram_model *model,
 
 /* Forms of the best uniform width, [model->n_units]; NULL: there is none. */
 static int uniform_forms(const struct ram_manifest *manifest, const struct ram_model *model,
-                         uint64_t bytes, struct ram_storage **as_if, struct ram_self_check *out,
+                         uint64_t bytes, struct ram_storage **as_if, struct ram_kld_check *out,
                          struct ram_err *err)
 {
     struct ram_plan *plan = NULL;
@@ -98,7 +99,7 @@ static int held_out(const struct ram_model *model, const struct ram_probe_opts *
 
 static int check(const struct ram_model *source, const struct ram_model *written,
                  const struct ram_storage *as_if, const struct ram_probe_opts *opts,
-                 const struct ram_exec *exec, struct ram_self_check *out, struct ram_err *err)
+                 const struct ram_exec *exec, struct ram_kld_check *out, struct ram_err *err)
 {
     struct ram_synthetic what;
     uint32_t *tokens = NULL;
@@ -116,17 +117,20 @@ static int check(const struct ram_model *source, const struct ram_model *written
 int ram_self_check(const char *dir, const struct ram_ckpt *source,
                    const struct ram_manifest *manifest, const struct ram_plan *plan,
                    const struct ram_probe_opts *opts, const struct ram_run *run,
-                   struct ram_self_check *out, struct ram_err *err)
+                   struct ram_kld_check *out, struct ram_err *err)
 {
     struct ram_model *original = NULL, *written = NULL;
     struct ram_storage *as_if = NULL;
     struct ram_ckpt *result = NULL;
-    struct ram_plan_totals totals;
+    struct ram_totals totals;
+    static const struct ram_probe_opts no_opts;
     struct ram_exec exec;
 
-    *out = (struct ram_self_check){.kld_uniform = NAN};
+    *out = (struct ram_kld_check){.kld_uniform = NAN};
     ram_plan_totals(plan, &totals);
     int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_probe_opts", err);
     if (!status)
         status = ram_model_open(&original, source, err);
     if (!status)
@@ -136,7 +140,7 @@ int ram_self_check(const char *dir, const struct ram_ckpt *source,
     if (!status)
         status = uniform_forms(manifest, original, totals.bytes, &as_if, out, err);
     if (!status)
-        status = check(original, written, as_if, opts, &exec, out, err);
+        status = check(original, written, as_if, opts ? opts : &no_opts, &exec, out, err);
     ram_exec_end(&exec);
     ram_model_close(written);
     ram_ckpt_close(result);

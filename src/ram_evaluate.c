@@ -1,5 +1,6 @@
 /* ram_evaluate.c - ram.h: scores and generation. */
 #include "base/file.h"
+#include "base/opts.h"
 #include "evaluate/pairing.h"
 #include "evaluate/task.h"
 #include "record/score.h"
@@ -13,17 +14,20 @@ int ram_evaluate(const struct ram_ckpt *ckpt, const struct ram_ckpt *reference,
                  const struct ram_evaluate_opts *opts, const struct ram_run *run,
                  struct ram_score **out, struct ram_err *err)
 {
+    static const struct ram_evaluate_opts no_opts;
     struct ram_model *model = NULL, *other = NULL;
     struct ram_exec exec;
 
     int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_evaluate_opts", err);
     if (!status)
         status = ram_model_open(&model, ckpt, err);
     if (!status && reference)
         status = ram_model_open(&other, reference, err);
     if (!status) {
         ram_notes_tell(&model->notes, &exec);
-        status = ram_evaluate_models(model, other, opts, &exec, out, err);
+        status = ram_evaluate_models(model, other, opts ? opts : &no_opts, &exec, out, err);
     }
     ram_model_close(model);
     ram_model_close(other);

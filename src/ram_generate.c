@@ -1,5 +1,6 @@
 /* ram_generate.c - ram.h: ram_generate. */
 #include "base/file.h"
+#include "base/opts.h"
 #include "infer/generate.h"
 #include "text/tokenizer.h"
 
@@ -89,7 +90,8 @@ static int speak(struct speaker *s, const struct ram_ids *prompt, size_t most,
             break;
         bytes.size = 0;
         ram_tokenizer_decode(s->tokenizer, &next, 1, RAM_DECODE_ALL, &bytes);
-        s->text(s->user, bytes.data ? bytes.data : "", bytes.size);
+        if (s->text)
+            s->text(s->user, bytes.data ? bytes.data : "", bytes.size);
         said = next;
         tokens = &said;
         n = 1;
@@ -116,15 +118,19 @@ int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *op
                  const struct ram_run *run, void (*text)(void *user, const char *bytes, size_t n),
                  void *user, struct ram_err *err)
 {
+    static const struct ram_generate_opts no_opts;
     struct speaker s = {.text = text, .user = user};
     struct ram_tokenizer *tokenizer = NULL;
     struct ram_model *model = NULL;
     struct ram_ids ids = {0};
     struct ram_exec exec;
 
+    opts = opts ? opts : &no_opts;
     if (!(opts->temperature >= 0) || isinf(opts->temperature))
         return ram_fail(err, RAM_EUSAGE, "a temperature of %g makes no sense", opts->temperature);
     int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_opts_check(opts->reserved, "struct ram_generate_opts", err);
     if (!status)
         status = ram_model_open(&model, ckpt, err);
     if (!status)

@@ -1,4 +1,5 @@
 /* ram_probe.c - ram.h: sensitivities into a manifest. */
+#include "base/opts.h"
 #include "probe/curve.h"
 #include "probe/effort.h"
 #include "probe/sensitivity.h"
@@ -161,7 +162,9 @@ int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *op
     uint32_t *tokens = NULL;
     json_t *text = NULL;
 
-    int status = opts && opts->text ? ram_calibration_identify(opts->text, &text, err) : RAM_OK;
+    int status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_probe_opts", err);
+    if (!status && opts && opts->text)
+        status = ram_calibration_identify(opts->text, &text, err);
     json_decref(text);
     if (!status)
         status = ram_model_open(&model, ckpt, err);
@@ -185,6 +188,8 @@ int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
     struct ram_exec exec;
 
     int status = ram_exec_begin(&exec, run, err);
+    if (!status)
+        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_probe_opts", err);
     if (!status)
         status = ram_model_open(&model, ckpt, err);
     if (!status)

@@ -6,6 +6,7 @@
  * the next step runs. Nothing here prints, and nothing depends on whether anyone listens.
  */
 #include "allocate/allocate.h"
+#include "base/opts.h"
 #include "base/output.h"
 #include "convert/convert.h"
 #include "convert/directory.h"
@@ -82,6 +83,14 @@ static int check_options(const struct work *w, struct ram_err *err)
     const struct ram_quantize_opts *o = w->opts;
     const char *method = o->allocate.method;
 
+    int status = ram_opts_check(o->reserved, "struct ram_quantize_opts", err);
+    if (!status)
+        status = ram_opts_check(o->analyze.reserved, "struct ram_analyze_opts", err);
+    if (!status)
+        status = ram_opts_check(w->run->reserved, "struct ram_run", err);
+    if (status)
+        return status;
+
     if (o->effort && !w->to_budget)
         return ram_fail(err, RAM_EUSAGE, "--effort applies only to method budget, not to %s",
                         method);
@@ -109,7 +118,7 @@ static int check_space(const struct work *w, const struct ram_budget_bounds *bou
                        const struct ram_plan *plan, struct ram_err *err)
 {
     const double filled = 0.9;
-    struct ram_plan_totals totals;
+    struct ram_totals totals;
     uint64_t bytes = bounds->smallest;
 
     /* A run that is resumed may have written files already: convert counts them. */
@@ -459,7 +468,7 @@ static int take_uniform(const struct work *w, struct ram_err *err)
 static int check(const struct work *w, struct ram_err *err)
 {
     const struct ram_allocate_opts *set = &w->opts->allocate;
-    struct ram_self_check *c = &w->out->check;
+    struct ram_kld_check *c = &w->out->check;
     char line[256];
 
     if (!w->out->probed)
@@ -556,6 +565,8 @@ int ram_quantize(const struct ram_ckpt *ckpt, const char *dir, const struct ram_
 
 void ram_quantized_release(struct ram_quantized *quantized)
 {
+    if (!quantized)
+        return;
     free(quantized->calibration);
     ram_manifest_free(quantized->manifest);
     ram_plan_free(quantized->plan);

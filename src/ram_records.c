@@ -140,7 +140,7 @@ int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_al
                         enum ram_markup markup, char **out, struct ram_err *err)
 {
     enum { QUARTERS = 4, LAST = 9 * QUARTERS };
-    struct ram_allocate_opts own = *opts;
+    struct ram_allocate_opts own = opts ? *opts : (struct ram_allocate_opts){0};
     struct candidates candidates = {0};
     char label[32];
     int status = RAM_OK;

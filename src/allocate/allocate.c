@@ -5,11 +5,13 @@
  * scores.c, decide.c; problem.c and rules.c prepare what they see; search.c and uniform.c.
  */
 #include "allocate/allocate.h"
+
 #include "allocate/budget_size.h"
 #include "allocate/method.h"
 #include "allocate/options.h"
 #include "allocate/rules.h"
 #include "base/hash.h"
+#include "base/opts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -125,7 +127,9 @@ int ram_allocate_unsigned(const struct ram_manifest *manifest,
     const struct ram_method *const method = ram_method_find(name);
     if (!method)
         return unknown_method(name, err);
-    int status = ram_allocate_check(method, opts, err);
+    int status = ram_opts_check(opts->reserved, "struct ram_allocate_opts", err);
+    if (!status)
+        status = ram_allocate_check(method, opts, err);
     if (method->budget && !own.encoder)
         own.encoder = ram_allocate_encoder(manifest);
     if (!status)

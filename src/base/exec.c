@@ -1,6 +1,8 @@
 /* exec.c - see exec.h. */
 #include "base/exec.h"
 
+#include "base/opts.h"
+
 #include <stdarg.h>
 
 /* What a stage may use if the caller sets no limit: ram.h promises it. */
@@ -24,6 +26,9 @@ struct ram_exec ram_exec_alone(const struct ram_run *run)
 int ram_exec_begin(struct ram_exec *exec, const struct ram_run *run, struct ram_err *err)
 {
     *exec = ram_exec_alone(run);
+    const int status = ram_opts_check(run ? run->reserved : NULL, "struct ram_run", err);
+    if (status)
+        return status;
     exec->owns_pool = true;
     return ram_pool_new(&exec->pool, run ? run->threads : 0, err);
 }

@@ -28,7 +28,8 @@ struct ram_exec {
     bool owns_pool;
 };
 
-/* Starts the threads that run asks for. run: NULL for the defaults. */
+/* Starts the threads that run asks for. run: NULL for the defaults. RAM_EUSAGE: base/opts.h. To be
+ * ended after a failure, too. */
 int ram_exec_begin(struct ram_exec *exec, const struct ram_run *run, struct ram_err *err);
 void ram_exec_end(struct ram_exec *exec);
 

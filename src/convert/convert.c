@@ -259,6 +259,12 @@ static int find_written(struct ram_conversion *c, struct ram_store *store, struc
     return RAM_OK;
 }
 
+const char *ram_format_at(size_t i, const char **what)
+{
+    *what = "safetensors with MLX affine codes, for mlx_lm";
+    return i == 0 ? "mlx" : NULL;
+}
+
 /* Everything that can be refused before a byte is written. */
 static int prepare(struct ram_conversion *c, struct ram_store *store, struct ram_err *err)
 {

@@ -58,6 +58,12 @@ static const struct ram_weight_encoder encoders[] = {
      .encode = gptq},
 };
 
+const struct ram_weight_encoder *ram_weight_encoders(size_t *n)
+{
+    *n = sizeof encoders / sizeof *encoders;
+    return encoders;
+}
+
 int ram_weight_encoder_find(const struct ram_weight_encoder **out, const char *name,
                             struct ram_err *err)
 {

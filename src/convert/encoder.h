@@ -32,6 +32,8 @@ struct ram_weight_encoder {
                   double *squared_error, struct ram_err *err);
 };
 
+const struct ram_weight_encoder *ram_weight_encoders(size_t *n);
+
 /* name: NULL means "rtn". RAM_EUSAGE lists what there is. */
 int ram_weight_encoder_find(const struct ram_weight_encoder **out, const char *name,
                             struct ram_err *err);

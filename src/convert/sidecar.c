@@ -5,9 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *ram_profile_at(size_t i, const char **what)
+{
+    static const struct {
+        const char *name, *what;
+    } profiles[] = {
+        [RAM_PROFILE_GPU] = {"gpu", "as MLX rounds on a GPU"},
+        [RAM_PROFILE_CPU] = {"cpu", "as MLX rounds on a CPU"},
+    };
+
+    if (i >= sizeof profiles / sizeof *profiles)
+        return NULL;
+    *what = profiles[i].what;
+    return profiles[i].name;
+}
+
 const char *ram_profile_name(enum ram_profile profile)
 {
-    return profile == RAM_PROFILE_CPU ? "cpu" : "gpu";
+    const char *unused;
+
+    return ram_profile_at(profile, &unused);
 }
 
 static json_t *shape_of(const struct ram_target *target)

@@ -11,15 +11,23 @@
 #include <unistd.h>
 
 static const struct {
-    const char *name;
+    const char *name, *what;
     ram_task_fn *run;
 } tasks[] = {
-    {"wikitext", ram_task_windows},
-    {"text", ram_task_windows},
-    {"arc_challenge", ram_task_choice},
-    {"hellaswag", ram_task_choice},
+    {"wikitext", "perplexity of the test split of WikiText-2", ram_task_windows},
+    {"text", "perplexity of a text", ram_task_windows},
+    {"arc_challenge", "accuracy on the questions of ARC-Challenge", ram_task_choice},
+    {"hellaswag", "accuracy on the questions of HellaSwag", ram_task_choice},
 };
 enum { N_TASKS = sizeof tasks / sizeof *tasks };
+
+const char *ram_task_at(size_t i, const char **what)
+{
+    if (i >= N_TASKS)
+        return NULL;
+    *what = tasks[i].what;
+    return tasks[i].name;
+}
 
 static double now(void)
 {

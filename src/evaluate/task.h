@@ -26,6 +26,9 @@ ram_task_fn ram_task_windows;
 /* Accuracy on questions with given answers. */
 ram_task_fn ram_task_choice;
 
+/* The tasks: name and a line for people; NULL behind the last. */
+const char *ram_task_at(size_t i, const char **what);
+
 /*
  * Runs opts->task: fills a new score with settings, results, tokens per second and peak memory. The
  * reference may be NULL.

@@ -177,6 +177,23 @@ static double estimate(const struct ram_effort *effort, const struct work *w, do
     return sum;
 }
 
+const char *ram_effort_at(size_t i, const char **what)
+{
+    static const struct {
+        const char *name, *what;
+    } names[RAM_N_EFFORTS] = {
+        [RAM_EFFORT_FAST] = {"fast", "sensitivities by layer, encoder search"},
+        [RAM_EFFORT_NORMAL] = {"normal", "sensitivities by divergence, encoder search"},
+        [RAM_EFFORT_BEST] = {"best",
+                             "sensitivities by divergence, encoder gptq and its error curves"},
+    };
+
+    if (i >= RAM_N_EFFORTS)
+        return NULL;
+    *what = names[i].what;
+    return names[i].name;
+}
+
 static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work *work)
 {
     const bool sparse = work->experts > 0;
@@ -192,13 +209,11 @@ static void describe(struct ram_effort efforts[RAM_N_EFFORTS], const struct work
     local.sequences = 4;
     local.length = length / (tiny ? 16 : 8);
     curves.curves = true;
-    efforts[RAM_EFFORT_FAST] = (struct ram_effort){
-        "fast", "sensitivities by layer, encoder search", local, "search", 0, {0}};
-    efforts[RAM_EFFORT_NORMAL] = (struct ram_effort){
-        "normal", "sensitivities by divergence, encoder search", kl, "search", 0, {0}};
-    efforts[RAM_EFFORT_BEST] = (struct ram_effort){
-        "best", "sensitivities by divergence, encoder gptq and its error curves", curves, "gptq", 0,
-        {0}};
+    efforts[RAM_EFFORT_FAST] = (struct ram_effort){.probe = local, .encoder = "search"};
+    efforts[RAM_EFFORT_NORMAL] = (struct ram_effort){.probe = kl, .encoder = "search"};
+    efforts[RAM_EFFORT_BEST] = (struct ram_effort){.probe = curves, .encoder = "gptq"};
+    for (size_t i = 0; i < RAM_N_EFFORTS; i++)
+        efforts[i].name = ram_effort_at(i, &efforts[i].what);
 }
 
 void ram_effort_tokens(const struct ram_manifest *manifest, struct ram_probe_opts *opts)

@@ -17,6 +17,9 @@ int ram_efforts_plan(const struct ram_manifest *manifest, struct ram_pool *pool,
                      struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
                      struct ram_err *err);
 
+/* Name and description of effort i; NULL behind the last. */
+const char *ram_effort_at(size_t i, const char **what);
+
 /* Sequences and their length that the effort of this tier probes the model on. */
 void ram_effort_tokens(const struct ram_manifest *manifest, struct ram_probe_opts *opts);
 

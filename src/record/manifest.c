@@ -90,3 +90,12 @@ int ram_manifest_write(const struct ram_manifest *manifest, const char *path, bo
     free(text);
     return status;
 }
+
+double ram_manifest_sensitivity(const struct ram_manifest *manifest, const char *unit)
+{
+    const struct ram_sensitivity_record *record = manifest->sensitivities;
+    const double *found =
+        record && unit ? ram_unit_figures_find(&record->coarse.units, unit) : NULL;
+
+    return found ? *found : NAN;
+}

@@ -111,6 +111,9 @@ struct ram_manifest {
     size_t n_tokens, token_length;
 };
 
+/* What probing found of a unit, in nats a token; NAN: it was not probed. */
+double ram_manifest_sensitivity(const struct ram_manifest *manifest, const char *unit);
+
 /* An empty manifest; strings for it come from ram_arena_strdup(&m->arena, ...). */
 int ram_manifest_new(struct ram_manifest **out, struct ram_err *err);
 

@@ -52,10 +52,10 @@ uint64_t ram_unit_bytes(const struct ram_unit *unit, const struct ram_form *form
 
 void ram_plan_sum(struct ram_plan *plan)
 {
-    struct ram_plan_totals *const totals = &plan->totals;
+    struct ram_totals *const totals = &plan->totals;
     double bits = 0;
 
-    *totals = (struct ram_plan_totals){0};
+    *totals = (struct ram_totals){0};
     memset(plan->shares, 0, sizeof plan->shares);
     for (size_t i = 0; i < plan->n_units; i++) {
         struct ram_unit *const unit = &plan->units[i];
@@ -76,7 +76,7 @@ void ram_plan_sum(struct ram_plan *plan)
         totals->compression = (double)totals->parameters * 2 / (double)totals->bytes;
 }
 
-void ram_plan_totals(const struct ram_plan *plan, struct ram_plan_totals *out)
+void ram_plan_totals(const struct ram_plan *plan, struct ram_totals *out)
 {
     *out = plan->totals;
     out->predicted_kld = ram_plan_predicted(plan, "kld");

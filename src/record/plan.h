@@ -50,7 +50,7 @@ struct ram_plan {
     struct ram_unit *units; /* manifest order of first members */
     size_t n_units;
     size_t *by_name; /* unit numbers in byte order of names (ram_plan_index) */
-    struct ram_plan_totals totals;
+    struct ram_totals totals;
     double span; /* of the headroom composite, NAN if nothing was scored */
     struct ram_share shares[RAM_MAX_BITS + 1]; /* by the width of codes */
     bool has_expert_shares; /* what deciding every expert alone would have given */

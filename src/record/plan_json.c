@@ -36,7 +36,7 @@ static void put_shares(struct ram_buf *buf, const struct ram_share *shares)
 
 static void put_summary(struct ram_buf *buf, const struct ram_plan *plan)
 {
-    const struct ram_plan_totals *const t = &plan->totals;
+    const struct ram_totals *const t = &plan->totals;
     const struct {
         const char *before;
         double value;

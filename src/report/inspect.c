@@ -12,9 +12,9 @@
 enum { MAX_DTYPES = 24 };
 
 struct digest {
-    struct ram_roles roles;  /* of what the output stores */
+    struct ram_roles roles;      /* of what the output stores */
     struct ram_role_row dropped; /* the rest ... */
-    struct ram_role_row scales;  /* ... but the scales of FP8 weights, which are applied when read */
+    struct ram_role_row scales; /* ... but the scales of FP8 weights, which are applied when read */
     const char *dtypes[MAX_DTYPES];
     struct ram_share by_dtype[MAX_DTYPES];
     size_t n_dtypes, n_measured, n_scored;
@@ -219,7 +219,7 @@ static void put_sizes(const struct ram_candidate *candidates, size_t n, enum ram
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         ram_table_column(&table, heads[i]);
     for (size_t i = 0; i < n; i++) {
-        const struct ram_plan_totals *const t = &candidates[i].plan->totals;
+        const struct ram_totals *const t = &candidates[i].plan->totals;
         if (i && candidates[i].uniform != candidates[i - 1].uniform)
             ram_table_rule(&table);
         ram_table_cell(&table, "%s", candidates[i].label);
@@ -313,7 +313,7 @@ static json_t *manifest_json(const struct ram_manifest *m, const struct digest *
     for (size_t i = 0; i < digest->roles.n; i++)
         json_array_append_new(roles, role_json(&digest->roles.items[i]));
     for (size_t i = 0; i < n; i++) {
-        const struct ram_plan_totals *const t = &candidates[i].plan->totals;
+        const struct ram_totals *const t = &candidates[i].plan->totals;
         json_array_append_new(sizes, json_pack("{ss sI so so}", "method", candidates[i].label,
                                                "bytes", (json_int_t)t->bytes, "gib",
                                                ram_json_real((double)t->bytes / (1 << 30)),

@@ -94,7 +94,7 @@ static void put_divergence(struct ram_table *table, const struct ram_plan *plan)
 static void put_candidate(struct ram_table *table, const struct ram_candidate *c,
                           const struct ram_candidate *candidates, size_t n)
 {
-    const struct ram_plan_totals *const t = &c->plan->totals;
+    const struct ram_totals *const t = &c->plan->totals;
 
     ram_table_cell(table, "%s", c->label);
     for (int b = 0; b <= RAM_MAX_BITS; b++)
@@ -155,7 +155,7 @@ static void put_table(const struct ram_candidate *candidates, size_t n, const st
 static json_t *candidate_json(const struct ram_candidate *c, const struct ram_candidate *all,
                               size_t n)
 {
-    const struct ram_plan_totals *const t = &c->plan->totals;
+    const struct ram_totals *const t = &c->plan->totals;
     const struct ram_candidate *const r = c->uniform ? NULL : rival(all, n, c);
     json_t *const shares = json_object();
 

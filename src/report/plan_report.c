@@ -323,7 +323,7 @@ static void put_fit(struct ram_table *table, const struct ram_plan *plan)
 
 static void put_facts(const struct ram_plan *plan, enum ram_markup markup, struct ram_buf *out)
 {
-    const struct ram_plan_totals *const t = &plan->totals;
+    const struct ram_totals *const t = &plan->totals;
     const json_t *const low = json_object_get(plan->predicted, "max_2bit_percent");
     const json_t *const high = json_object_get(plan->predicted, "max_16bit_percent");
     const json_t *const error = json_object_get(plan->predicted, "relative_error");
@@ -443,7 +443,7 @@ static json_t *units_json(const struct ram_plan *plan)
 
 static json_t *plan_json(const struct ram_plan *plan, const struct digest *digest, bool units)
 {
-    const struct ram_plan_totals *const t = &plan->totals;
+    const struct ram_totals *const t = &plan->totals;
     json_t *const root = json_pack(
         "{ss ss sI sI so so so so so so so sO? so so}", "method", plan->method, "model",
         plan->model_name, "parameters", (json_int_t)t->parameters, "bytes", (json_int_t)t->bytes,

@@ -178,7 +178,7 @@ static void enough_for_all_keeps_all(void **state)
     ok(ram_allocate(s.manifest, &opts, &plan, &err), &err);
     for (size_t i = 0; i < plan->n_units; i++)
         assert_int_equal(plan->units[i].form->bits, 16);
-    struct ram_plan_totals totals;
+    struct ram_totals totals;
     ram_plan_totals(plan, &totals);
     assert_true(totals.predicted_kld == 0);
     ram_plan_free(plan);
@@ -252,7 +252,7 @@ static void the_check_tells(void **state)
                                                    .group = 64,
                                                    .set = is_good ? good : bad,
                                                    .n_set = is_good ? 1 : 2};
-            struct ram_self_check check;
+            struct ram_kld_check check;
             struct ram_plan *plan = NULL;
             struct ram_err err = {0};
             struct subject s;

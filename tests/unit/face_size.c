@@ -37,7 +37,7 @@ static void a_tied_glm_keeps_to_its_size(void **state)
         struct ram_manifest *manifest = NULL;
         struct ram_plan *plan = NULL;
         struct ram_ckpt *ckpt = NULL;
-        struct ram_plan_totals totals;
+        struct ram_totals totals;
         struct ram_err err = {0};
         char model[300], out[300], *text = NULL;
         const char *dir = make_temp_dir();

@@ -31,7 +31,7 @@ static struct ram_plan *parsed(const char *text)
 static void sums_follow_from_units(void **state)
 {
     struct ram_plan *plan = parsed(plan_text);
-    struct ram_plan_totals t;
+    struct ram_totals t;
     (void)state;
 
     ram_plan_totals(plan, &t);

@@ -1,0 +1,12 @@
+/* opts.h - the members of ram.h's structs that this version does not know. */
+#ifndef RAM_BASE_OPTS_H
+#define RAM_BASE_OPTS_H
+
+#include "base/err.h"
+
+/* RAM_EUSAGE if a reserved member is set: by a program that was built for a newer ram.h and asks
+ * for what this library cannot do, or because the struct was never zeroed. reserved: NULL for a
+ * struct that was not given. what: "struct ram_run". */
+int ram_opts_check(const uint64_t *reserved, const char *what, struct ram_err *err);
+
+#endif
