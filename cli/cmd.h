@@ -16,6 +16,7 @@ cmd_fn cmd_verify;
 cmd_fn cmd_evaluate;
 cmd_fn cmd_compare;
 cmd_fn cmd_generate;
+cmd_fn cmd_synthesize;
 cmd_fn cmd_tokenize;
 
 #endif

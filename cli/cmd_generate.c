@@ -34,8 +34,8 @@ static const struct opt_usage usage = {
 
 /* What the model says, as it comes; for JSON until it is all there. */
 struct speech {
-    const char *prompt;  /* is shown before the first words; NULL: was shown, or is not */
-    bool terminal, held; /* held: a byte that begins a control character, or does not */
+    const char *prompt; /* is shown before the first words; NULL: was shown, or is not */
+    struct result_speech out;
     char *text;
     size_t size;
     bool failed;
@@ -48,24 +48,12 @@ static void show_prompt(struct speech *speech)
     speech->prompt = NULL;
 }
 
-/* A model may say anything, also what a terminal takes for a command: control characters (C0, and
- * C1 in its UTF-8 form, which two calls may bring in halves) are shown as question marks. */
 static void say(void *user, const char *bytes, size_t n)
 {
     struct speech *speech = user;
 
     show_prompt(speech);
-    for (size_t i = 0; i < n; i++) {
-        const unsigned char c = (unsigned char)bytes[i];
-        const bool c1 = speech->held && c >= 0x80 && c < 0xa0;
-        const bool c0 = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
-        if (speech->held && !c1)
-            putchar(0xc2);
-        speech->held = speech->terminal && c == 0xc2;
-        if (!speech->held)
-            putchar(c1 || (c0 && speech->terminal) ? '?' : c);
-    }
-    fflush(stdout);
+    result_say(&speech->out, bytes, n);
 }
 
 static void gather(void *user, const char *bytes, size_t n)
@@ -100,7 +88,7 @@ static int print_json(const char *prompt, const struct speech *speech, struct ra
 static int run(const char *path, const struct ram_generate_opts *opts, struct job *job,
                struct ram_err *err)
 {
-    struct speech speech = {.terminal = isatty(STDOUT_FILENO)};
+    struct speech speech = {.out.terminal = isatty(STDOUT_FILENO)};
     struct ram_ckpt *ckpt = NULL;
     const bool json = job->markup == RAM_JSON;
 

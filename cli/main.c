@@ -25,6 +25,7 @@ static const struct command commands[] = {
     {"evaluate", cmd_evaluate, "evaluate a checkpoint: perplexity, KL divergence, accuracy"},
     {"compare", cmd_compare, "print scores of several models as one table"},
     {"generate", cmd_generate, "generate text, as a quick sanity check"},
+    {"synthesize", cmd_synthesize, "write the text that measurements run a model on"},
     {"tokenize", cmd_tokenize, "print the token ids of a text, or their number"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

@@ -113,6 +113,21 @@ void result_print_json_string(const char *text, size_t size)
     fputc('"', stdout);
 }
 
+void result_say(struct result_speech *speech, const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)bytes[i];
+        const bool c1 = speech->held && c >= 0x80 && c < 0xa0;
+        const bool c0 = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+        if (speech->held && !c1)
+            putchar(0xc2);
+        speech->held = speech->terminal && c == 0xc2;
+        if (!speech->held)
+            putchar(c1 || (c0 && speech->terminal) ? '?' : c);
+    }
+    fflush(stdout);
+}
+
 void result_print_shell_word(const char *text)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"

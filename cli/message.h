@@ -27,6 +27,15 @@ void result_print(const char *text);
 /* Text as a JSON string with its quotes, on stdout; what is not UTF-8 becomes U+FFFD. */
 void result_print_json_string(const char *text, size_t size);
 
+/* What a model says, on stdout, as it comes; a character may be split between two calls. A model
+ * may say anything, also what a terminal takes for a command: on a terminal, control characters
+ * (C0, and C1 in its UTF-8 form) are shown as question marks. */
+struct result_speech {
+    bool terminal; /* stdout is one */
+    bool held;     /* a byte that begins a C1 character, or does not */
+};
+void result_say(struct result_speech *speech, const char *bytes, size_t n);
+
 /* Text as one word of a POSIX shell, on stdout: quoted only if it has to be. */
 void result_print_shell_word(const char *text);
 

@@ -569,6 +569,32 @@ RAM_API int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_
                          void (*text)(void *user, const char *bytes, size_t n), void *user,
                          struct ram_err *err);
 
+/* ---- the model's own text ------------------------------------------------------------------ */
+
+struct ram_synthesize_opts {
+    /* 0: as many, and as long, as error curves and the encoder gptq take for this model. */
+    uint64_t sequences, length;
+    uint64_t seed; /* 0: 42, from which those are sampled */
+    bool ids;      /* token ids alone, which need no tokenizer */
+    uint64_t reserved[RAM_RESERVED];
+};
+
+/*
+ * The text that measurements run this model on: exact samples at temperature 1, each from the start
+ * of a document, a user's turn or a random token. Zeroed options, or NULL, give the tokens that
+ * ram_probe measures error curves on and the encoder gptq encodes by; another seed or shape gives
+ * others of their kind.
+ *
+ * *out, to be freed, has *size bytes and a 0 behind them: for each sequence a line that says what
+ * it begins with, and its text with special tokens as they are spelled and a line end; with ids
+ * one line of ids. RAM_JSON: one object with both. The bytes of a text need not be UTF-8, since a
+ * token may end inside a character; in JSON such bytes are U+FFFD. Without a tokenizer that can be
+ * read, text is refused before anything is sampled.
+ */
+RAM_API int ram_synthesize(const struct ram_ckpt *ckpt, const struct ram_synthesize_opts *opts,
+                           const struct ram_run *run, enum ram_markup markup, char **out,
+                           size_t *size, struct ram_err *err);
+
 /* ---- tokens -------------------------------------------------------------------------------- */
 
 struct ram_tokenizer;
@@ -590,6 +616,11 @@ RAM_API void ram_tokenizer_sizes(const struct ram_tokenizer *tokenizer, uint64_t
  * bytes that are not UTF-8. */
 RAM_API int ram_text_read(const char *path, const struct ram_run *run, char **text, size_t *size,
                           struct ram_err *err);
+
+/* Writes a text to a file, which appears only when it is complete. RAM_EEXIST if it is there and
+ * force is false. */
+RAM_API int ram_text_write(const char *path, const char *text, size_t size, bool force,
+                           struct ram_err *err);
 
 /* The ids of text, in an array to be freed. Special tokens that stand in the text are recognised;
  * special: what the model's post-processor puts around a text (a BOS) is put there too. Bytes that

@@ -143,12 +143,15 @@ int ram_starts_make(struct ram_starts *out, const struct ram_model *model, size_
     uint64_t index = 0;
 
     *out = (struct ram_starts){ram_calloc(n, sizeof *out->spans, err),
+                               ram_calloc(n, sizeof *out->kinds, err),
                                ram_calloc(n, MAX_TURN * sizeof *out->tokens, err)};
-    int status = out->spans && out->tokens ? find_kinds(&kinds, model, err) : RAM_ENOMEM;
+    int status =
+        out->spans && out->kinds && out->tokens ? find_kinds(&kinds, model, err) : RAM_ENOMEM;
     for (size_t i = 0; !status && i < n; i++) {
         uint32_t *to = out->tokens + i * MAX_TURN;
         const bool turn = i % 4 == 1 && kinds.has_turn && kinds.turn.n < longest;
         const bool document = i % 2 == 0 && kinds.has_document;
+        out->kinds[i] = turn ? RAM_START_TURN : document ? RAM_START_DOCUMENT : RAM_START_RANDOM;
         out->spans[i] = (struct ram_span){to, turn ? kinds.turn.n : 1, RAM_NO_PARENT};
         if (turn)
             memcpy(to, kinds.turn.items, kinds.turn.n * sizeof *to);
@@ -164,6 +167,7 @@ int ram_starts_make(struct ram_starts *out, const struct ram_model *model, size_
 void ram_starts_release(struct ram_starts *starts)
 {
     free(starts->spans);
+    free(starts->kinds);
     free(starts->tokens);
     *starts = (struct ram_starts){0};
 }

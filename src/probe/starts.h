@@ -10,8 +10,11 @@
 
 #include "infer/forward.h"
 
+enum ram_start { RAM_START_DOCUMENT, RAM_START_TURN, RAM_START_RANDOM };
+
 struct ram_starts {
     struct ram_span *spans; /* [n], of at most `longest` tokens */
+    enum ram_start *kinds;  /* [n] */
     uint32_t *tokens;       /* what spans point into */
 };
 

@@ -56,7 +56,7 @@ static size_t emit_special(struct ram_buf *buf, const char *s, size_t left)
     return half ? 3 : size ? size : 1;
 }
 
-static void emit_text(struct ram_buf *buf, const char *s, size_t n)
+void ram_emit_bytes(struct ram_buf *buf, const char *s, size_t n)
 {
     const char *const end = s + n;
 
@@ -77,7 +77,7 @@ static void emit_text(struct ram_buf *buf, const char *s, size_t n)
 void ram_emit_string(struct ram_buf *buf, const char *s)
 {
     if (s)
-        emit_text(buf, s, strlen(s));
+        ram_emit_bytes(buf, s, strlen(s));
     else
         ram_buf_puts(buf, "null");
 }
@@ -107,7 +107,7 @@ static void emit_scalar(struct ram_buf *buf, const json_t *value)
         if (ram_json_token(value))
             ram_buf_puts(buf, ram_json_token(value));
         else
-            emit_text(buf, json_string_value(value), json_string_length(value));
+            ram_emit_bytes(buf, json_string_value(value), json_string_length(value));
         break;
     case JSON_INTEGER:
         ram_buf_printf(buf, "%" JSON_INTEGER_FORMAT, json_integer_value(value));

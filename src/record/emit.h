@@ -22,6 +22,8 @@ void ram_c_locale_leave(struct ram_c_locale *locale);
 
 /* Quoted and escaped; bytes that are not UTF-8 become U+FFFD. NULL: null. */
 void ram_emit_string(struct ram_buf *buf, const char *s);
+/* The same of n bytes, which may hold NUL. */
+void ram_emit_bytes(struct ram_buf *buf, const char *s, size_t n);
 
 /* null if it is not finite. */
 void ram_emit_real(struct ram_buf *buf, double x);

@@ -78,6 +78,10 @@ expect 0 tokenize "$tiny" text --json
 as tokenize out
 expect 0 tokenize "$tiny" text --json --count
 as tokenize out
+expect 0 synthesize "$tiny" --sequences 2 --length 8 --json
+as synthesize out
+expect 0 synthesize "$tiny" --sequences 2 --length 8 --json --ids
+as synthesize out
 expect 0 generate "$tiny" --prompt 'The "sea"' --max-tokens 3 --json
 as generate out
 

@@ -116,11 +116,14 @@ static void unknown_members_are_refused(void **state)
     const struct ram_quantize_opts quantize = {.reserved = {1}};
     const struct ram_evaluate_opts evaluate = {.task = "text", .reserved = {1}};
     const struct ram_generate_opts generate = {.prompt = "a", .reserved = {1}};
+    const struct ram_synthesize_opts synthesize = {.ids = true, .reserved = {1}};
     struct ram_manifest *m = NULL;
     struct ram_plan *plan = NULL;
     struct ram_score *score = NULL;
     struct ram_err err = {0};
-    int statuses[9];
+    char *text = NULL;
+    size_t size;
+    int statuses[10];
     (void)state;
 
     assert_int_equal(ram_allocate(manifest, &allocate, &plan, &err), RAM_EUSAGE);
@@ -135,6 +138,7 @@ static void unknown_members_are_refused(void **state)
     statuses[6] = ram_quantize(ckpt, "/nowhere/out", &quantize, NULL, NULL, &err);
     statuses[7] = ram_evaluate(ckpt, NULL, &evaluate, NULL, &score, &err);
     statuses[8] = ram_generate(ckpt, &generate, NULL, NULL, NULL, &err);
+    statuses[9] = ram_synthesize(ckpt, &synthesize, NULL, RAM_TEXT, &text, &size, &err);
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
         if (statuses[i] != RAM_EUSAGE)
             fail_msg("call %zu: status %d", i, statuses[i]);

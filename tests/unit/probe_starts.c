@@ -83,6 +83,9 @@ static void documents_turns_and_anything(void **state)
         const struct ram_span *span = &s.starts.spans[i];
         assert_in_range(span->n, 1, LONGEST);
         assert_true(span->tokens[0] < MAKE_VOCAB);
+        assert_int_equal(s.starts.kinds[i], i % 2 == 0   ? RAM_START_DOCUMENT
+                                            : i % 4 == 1 ? RAM_START_TURN
+                                                         : RAM_START_RANDOM);
         if (i % 2 == 0)
             assert_true(span->n == 1 && span->tokens[0] == DOCUMENT);
         else if (i % 4 == 1)
