@@ -110,19 +110,17 @@ static void expect_stages(const struct work *w, const struct ram_quantized *q)
         bool there;
         const char *stage;
         double seconds;
-    } all[] = {
-        {true, "analyze", e->stages[RAM_STAGE_ANALYZE]},
-        {probes, "synthesize", e->stages[RAM_STAGE_TOKENS]},
-        {probes, "probe", e->stages[RAM_STAGE_PROBE]},
-        {curves, "synthesize", e->stages[RAM_STAGE_INPUTS]},
-        {curves, "curves", e->stages[RAM_STAGE_CURVES]},
-        {by_inputs && !curves, "synthesize", e->stages[RAM_STAGE_INPUTS]},
-        {by_inputs, "derive", e->stages[RAM_STAGE_DERIVE]},
-        {writes, "convert", e->stages[RAM_STAGE_CONVERT]},
-        {writes, "verify", e->stages[RAM_STAGE_VERIFY]},
-        /* The check makes as many tokens of its own. */
-        {writes && probes, "synthesize", e->stages[RAM_STAGE_TOKENS]},
-        {writes && probes, "check", e->stages[RAM_STAGE_CHECK] - e->stages[RAM_STAGE_TOKENS]}};
+    } all[] = {{true, "analyze", e->stages[RAM_STAGE_ANALYZE]},
+               {probes, "synthesize", e->stages[RAM_STAGE_TOKENS]},
+               {probes, "probe", e->stages[RAM_STAGE_PROBE]},
+               {curves, "synthesize", e->stages[RAM_STAGE_INPUTS]},
+               {curves, "curves", e->stages[RAM_STAGE_CURVES]},
+               {by_inputs && !curves, "synthesize", e->stages[RAM_STAGE_INPUTS]},
+               {by_inputs, "derive", e->stages[RAM_STAGE_DERIVE]},
+               {writes, "convert", e->stages[RAM_STAGE_CONVERT]},
+               {writes, "verify", e->stages[RAM_STAGE_VERIFY]},
+               {writes && probes, "synthesize", e->stages[RAM_STAGE_HELD_OUT]},
+               {writes && probes, "check", e->stages[RAM_STAGE_CHECK]}};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i].there)
@@ -150,6 +148,13 @@ static void on_step(void *user, enum ram_quantize_step step, const struct ram_qu
 
 /* ---- what is said at the end ---------------------------------------------------------------- */
 
+/* ', "kld_error": 0.001', unless it is not known. */
+static void print_figure_json(const char *key, double figure)
+{
+    if (isfinite(figure))
+        printf(", \"%s\": %.9g", key, figure);
+}
+
 static void print_check_json(const struct ram_quantized *q)
 {
     const struct ram_kld_check *c = &q->check;
@@ -158,13 +163,16 @@ static void print_check_json(const struct ram_quantized *q)
     if (!q->checked)
         return;
     ram_plan_totals(q->plan, &totals);
-    printf(",\n\"self_check\": {\"tokens\": %llu, \"kld\": %.9g", (unsigned long long)c->tokens,
-           c->kld);
-    if (isfinite(totals.predicted_kld))
-        printf(", \"predicted_kld\": %.9g", totals.predicted_kld);
+    printf(",\n\"self_check\": {\"tokens\": %llu, \"sequences\": %llu",
+           (unsigned long long)c->tokens, (unsigned long long)c->sequences);
+    print_figure_json("kld", c->kld);
+    print_figure_json("kld_error", c->kld_error);
+    print_figure_json("predicted_kld", totals.predicted_kld);
     if (isfinite(c->kld_uniform))
-        printf(", \"uniform\": \"%dg%d\", \"kld_uniform\": %.9g", c->uniform_bits, c->uniform_group,
-               c->kld_uniform);
+        printf(", \"uniform\": \"%dg%d\"", c->uniform_bits, c->uniform_group);
+    print_figure_json("kld_uniform", c->kld_uniform);
+    print_figure_json("kld_uniform_error", c->kld_uniform_error);
+    print_figure_json("difference_error", c->difference_error);
     printf(", \"fell_back\": %s}", q->fell_back ? "true" : "false");
 }
 
@@ -184,14 +192,26 @@ static void print_json(const struct work *w, const struct ram_quantized *q)
     printf("}\n");
 }
 
-/* "10x worse", "the same", "1.2x better" */
-static const char *against(double uniform, double ours, char text[32])
+/* "10x worse", "no significant difference", "1.2x better" */
+static const char *against(const struct ram_kld_check *c, char text[32])
 {
+    const double uniform = c->kld_uniform, ours = c->kld;
+
+    if (fabs(uniform - ours) <= 2 * c->difference_error)
+        return "no significant difference";
     if (!(ours > 0) || !(uniform > 0) || fabs(uniform / ours - 1) < 0.05)
         return "about the same";
     snprintf(text, 32, uniform > ours ? "%.2gx worse" : "%.2gx better",
              uniform > ours ? uniform / ours : ours / uniform);
     return text;
+}
+
+/* "0.0123 (0.0101 to 0.0145)": two standard errors either way. */
+static void print_interval(double mean, double error)
+{
+    printf("%.3g", mean);
+    if (isfinite(error))
+        printf(" (%.3g to %.3g)", fmax(0, mean - 2 * error), mean + 2 * error);
 }
 
 static void print_check(const struct ram_quantized *q)
@@ -203,15 +223,20 @@ static void print_check(const struct ram_quantized *q)
     if (!q->checked)
         return;
     ram_plan_totals(q->plan, &totals);
-    printf("\nKL divergence on %llu unseen tokens: %.3g nats/token", (unsigned long long)c->tokens,
-           c->kld);
+    printf("\nEstimate on the model's own text, %llu unseen tokens: KL divergence\n",
+           (unsigned long long)c->tokens);
+    print_interval(c->kld, c->kld_error);
+    printf(" nats/token");
     if (!q->fell_back && isfinite(totals.predicted_kld))
-        printf(" (predicted %.3g)", totals.predicted_kld);
-    if (isfinite(c->kld_uniform))
-        printf(".\nPlain %d-bit g%d, the best uniform option of this size: %.3g, %s",
-               c->uniform_bits, c->uniform_group, c->kld_uniform,
-               against(c->kld_uniform, c->kld, ratio));
-    printf(".%s\n", q->fell_back ? " Therefore the uniform option was written instead." : "");
+        printf(", predicted %.3g", totals.predicted_kld);
+    printf(".");
+    if (isfinite(c->kld_uniform)) {
+        printf("\nPlain %d-bit g%d, the best uniform option of this size: ", c->uniform_bits,
+               c->uniform_group);
+        print_interval(c->kld_uniform, c->kld_uniform_error);
+        printf(", %s.", against(c, ratio));
+    }
+    printf("%s\n", q->fell_back ? " Therefore the uniform option was written instead." : "");
 }
 
 static void print_outcome(const struct work *w, const struct ram_quantized *q)

@@ -271,7 +271,7 @@ enum ram_effort_level { RAM_EFFORT_FAST, RAM_EFFORT_NORMAL, RAM_EFFORT_BEST, RAM
 
 /* The stages of a run, for estimates of their time. RAM_STAGE_INPUTS: tokens for error curves, or
  * for an encoder that looks at a layer's inputs. RAM_STAGE_DERIVE: the backward pass of such an
- * encoder. */
+ * encoder. RAM_STAGE_HELD_OUT: tokens for the self-check. */
 enum ram_stage {
     RAM_STAGE_ANALYZE,
     RAM_STAGE_TOKENS,
@@ -281,6 +281,7 @@ enum ram_stage {
     RAM_STAGE_DERIVE,
     RAM_STAGE_CONVERT,
     RAM_STAGE_VERIFY,
+    RAM_STAGE_HELD_OUT,
     RAM_STAGE_CHECK,
     RAM_N_STAGES
 };
@@ -428,17 +429,25 @@ RAM_API int ram_verify(const char *dir, const struct ram_ckpt *source, const str
                        const struct ram_run *run, enum ram_markup markup, char **out,
                        struct ram_err *err);
 
-/* The divergence of a conversion from its source, measured on text that the model generates and
- * that was not used for any decision; in nats per token. */
+/*
+ * The divergence of a conversion from its source on text that the model generates and that was not
+ * used for any decision; in nats per token. It is an estimate on the model's own text, and other
+ * texts diverge more or less. Errors are standard errors of the means over the sequences; NAN of a
+ * single one.
+ */
 struct ram_kld_check {
-    uint64_t tokens;
-    double kld;         /* of the directory from its source */
+    uint64_t tokens, sequences;
+    double kld, kld_error; /* of the directory from its source */
     double kld_uniform; /* of the best uniform width that takes no more bytes; NAN: there is none */
+    double kld_uniform_error;
+    double difference_error; /* of kld - kld_uniform, in pairs on the same sequences */
     int uniform_bits, uniform_group;
+    bool uniform_is_better; /* by more than two of difference_error */
     uint64_t reserved[RAM_RESERVED];
 };
 
-/* manifest, plan: of the source, as dir was made by. opts: how many tokens; the seed is another.
+/* manifest, plan: of the source, as dir was made by. opts: sequences and length (0: 2,048 tokens,
+ * or 512 of a checkpoint above 8 GB), and the seed, to which another one belongs here.
  * RAM_EUNSUPPORTED for an architecture that cannot be run. */
 RAM_API int ram_self_check(const char *dir, const struct ram_ckpt *source,
                            const struct ram_manifest *manifest, const struct ram_plan *plan,
@@ -501,10 +510,10 @@ struct ram_quantized {
 /*
  * Does what `ram quantize` does: refuses what can be refused without measuring, measures, probes
  * (method budget), decides, converts into dir, verifies, and compares the result with the best
- * uniform width of no more bytes, which it writes instead if that is better. opts, run and out may
- * be NULL; zeroed options are the defaults of the command. dir is complete or absent. RAM_EBUDGET,
- * RAM_EUSAGE and RAM_EEXIST come before anything is measured where that is possible; after
- * RAM_EINTERRUPT and most other failures a run with resume continues.
+ * uniform width of no more bytes, which it writes instead if that is significantly better. opts,
+ * run and out may be NULL; zeroed options are the defaults of the command. dir is complete or
+ * absent. RAM_EBUDGET, RAM_EUSAGE and RAM_EEXIST come before anything is measured where that is
+ * possible; after RAM_EINTERRUPT and most other failures a run with resume continues.
  */
 RAM_API int ram_quantize(const struct ram_ckpt *ckpt, const char *dir,
                          const struct ram_quantize_opts *opts, const struct ram_run *run,

@@ -463,30 +463,39 @@ static int take_uniform(const struct work *w, struct ram_err *err)
     return status ? status : write_and_verify(w, true, err);
 }
 
-/* Compares what was written with the best uniform width of no more bytes. If that is the better one
- * it is written instead, unless the user set widths himself. */
-static int check(const struct work *w, struct ram_err *err)
+/* The uniform width is written instead, unless the user set widths himself. */
+static int fall_back(const struct work *w, struct ram_err *err)
 {
     const struct ram_allocate_opts *set = &w->opts->allocate;
-    struct ram_kld_check *c = &w->out->check;
+    const struct ram_kld_check *c = &w->out->check;
+    const bool own = set->n_set || set->n_protect || set->n_sensitive;
     char line[256];
 
-    if (!w->out->probed)
-        return RAM_OK;
-    const int status = ram_self_check(w->dir, w->ckpt, w->out->manifest, w->out->plan,
-                                      &chosen_effort(w)->probe, w->run, c, err);
-    w->out->checked = !status;
-    if (!status)
-        tell(w, RAM_STEP_CHECKED);
-    if (status || !(c->kld > c->kld_uniform))
-        return status;
-    const bool own = set->n_set || set->n_protect || set->n_sensitive;
     snprintf(line, sizeof line,
              "on held-out tokens uniform %d-bit g%d diverges less, %.3g against %.3g nats; %s",
              c->uniform_bits, c->uniform_group, c->kld_uniform, c->kld,
              own ? "kept all the same, since widths were set by hand" : "writing that instead");
     notice(w, line);
     return own ? RAM_OK : take_uniform(w, err);
+}
+
+/* Compares what was written with the best uniform width of no more bytes, which takes its place if
+ * it is better beyond chance, and tells in the card what was found. */
+static int check(const struct work *w, struct ram_err *err)
+{
+    const struct ram_probe_opts tokens = {.seed = chosen_effort(w)->probe.seed};
+    struct ram_kld_check *c = &w->out->check;
+
+    if (!w->out->probed)
+        return RAM_OK;
+    int status =
+        ram_self_check(w->dir, w->ckpt, w->out->manifest, w->out->plan, &tokens, w->run, c, err);
+    w->out->checked = !status;
+    if (!status)
+        tell(w, RAM_STEP_CHECKED);
+    if (!status && c->uniform_is_better)
+        status = fall_back(w, err);
+    return status ? status : ram_mlx_card_check(w->dir, c, w->out->fell_back, err);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------ */

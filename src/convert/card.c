@@ -266,6 +266,9 @@ static void add_command(struct ram_buf *buf, const struct ram_conversion *c)
     ram_buf_release(&command);
 }
 
+/* What the self-check tells stands in front of it. */
+static const char first_section[] = "## What was done\n\n";
+
 static void add_body(struct ram_buf *buf, const struct ram_conversion *c)
 {
     const struct ram_outline *o = c->outline;
@@ -284,7 +287,7 @@ static void add_body(struct ram_buf *buf, const struct ram_conversion *c)
     ram_buf_grouped(buf, o->parameters);
     ram_buf_puts(buf, " weights.\n\n");
     add_prediction(buf, c);
-    ram_buf_puts(buf, "## What was done\n\n");
+    ram_buf_puts(buf, first_section);
     add_table(buf, c);
     ram_buf_puts(buf, "\nThe relative error is RMS(quantised - original) / RMS(original), of the "
                       "quantised tensors only. `ram.json` holds the whole plan, and the error and "
@@ -311,4 +314,62 @@ int ram_mlx_card(const struct ram_conversion *conversion, char **out, struct ram
     add_body(&buf, conversion);
     ram_c_locale_leave(&locale);
     return ram_buf_take(&buf, out, err);
+}
+
+/* ---- the self-check ----------------------------------------------------------------------- */
+
+/* At the beginning of a line: lines that come from elsewhere begin otherwise. */
+static const char check_begins[] = "\nEstimated on the model's own text";
+
+/* Two digits: what instruction sets differ by must not show. */
+static void add_figure(struct ram_buf *buf, double mean, double error)
+{
+    ram_buf_printf(buf, "%.2g nats/token", mean);
+    if (isfinite(error))
+        ram_buf_printf(buf, " (%.2g to %.2g)", fmax(0, mean - 2 * error), mean + 2 * error);
+}
+
+/* The paragraph; after a fallback the directory holds the uniform width. */
+static void add_check(struct ram_buf *buf, const struct ram_kld_check *c, bool fell_back)
+{
+    ram_buf_printf(buf, "%s, ", check_begins + 1);
+    ram_buf_grouped(buf, c->tokens);
+    ram_buf_puts(buf, " tokens that decided nothing: KL divergence ");
+    add_figure(buf, fell_back ? c->kld_uniform : c->kld,
+               fell_back ? c->kld_uniform_error : c->kld_error);
+    if (!fell_back && isfinite(c->kld_uniform)) {
+        ram_buf_printf(buf, "; plain %d-bit g%d ", c->uniform_bits, c->uniform_group);
+        add_figure(buf, c->kld_uniform, c->kld_uniform_error);
+    }
+    ram_buf_puts(buf, ". Intervals are two standard errors either way.\n\n");
+}
+
+int ram_mlx_card_check(const char *dir, const struct ram_kld_check *check, bool fell_back,
+                       struct ram_err *err)
+{
+    char *text = NULL, *path = ram_path_join(dir, "README.md", err);
+    struct ram_c_locale locale;
+    struct ram_buf buf = {0};
+    size_t size = 0;
+
+    int status = path ? ram_file_read(path, MAX_CARD, &text, &size, err) : RAM_ENOMEM;
+    const char *section = status ? NULL : strstr(text, first_section);
+    if (!section)
+        goto done;
+    const char *earlier = strstr(text, check_begins);
+    earlier = earlier && earlier < section ? earlier + 1 : section;
+    ram_buf_add(&buf, text, (size_t)(earlier - text));
+    status = ram_c_locale_enter(&locale, err);
+    if (status)
+        goto done;
+    add_check(&buf, check, fell_back);
+    ram_c_locale_leave(&locale);
+    ram_buf_puts(&buf, section);
+    status = buf.failed ? ram_fail(err, RAM_ENOMEM, "no memory for the model card")
+                        : ram_file_write(path, buf.data, buf.size, true, err);
+done:
+    ram_buf_release(&buf);
+    free(text);
+    free(path);
+    return status;
 }

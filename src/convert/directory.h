@@ -76,6 +76,11 @@ int ram_mlx_index(const struct ram_outline *outline, char **out, struct ram_err 
 /* README.md, the model card (card.c). */
 int ram_mlx_card(const struct ram_conversion *conversion, char **out, struct ram_err *err);
 
+/* What a self-check found, into the card of a finished directory. A card that has it already, of a
+ * run that was interrupted behind this, gets it anew; one without sections stays as it is. */
+int ram_mlx_card_check(const char *dir, const struct ram_kld_check *check, bool fell_back,
+                       struct ram_err *err);
+
 /* How a directory can be made again. */
 enum ram_remade {
     RAM_REMADE,           /* by the commands, */

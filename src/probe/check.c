@@ -15,8 +15,15 @@ struct check {
     struct ram_forward *original; /* spans [0, n) clean, [n, 2n) as if */
     struct ram_forward *result;
     struct ram_logits logits;
-    double kld_written, kld_as_if;
+    double *kld_written, *kld_as_if; /* [on.n]; sums until all rows are compared */
 };
+
+struct ram_synthetic ram_check_tokens(uint64_t bytes)
+{
+    const bool small = bytes <= 1000000000, medium = bytes <= 8000000000;
+
+    return (struct ram_synthetic){.n = medium && !small ? 32 : 8, .length = small ? 256 : 64};
+}
 
 static int report(const struct check *c, size_t layer, struct ram_err *err)
 {
@@ -88,6 +95,13 @@ static int run_layers(struct check *c, struct ram_err *err)
     return status ? status : report(c, c->source->hp.n_layers, err);
 }
 
+/* Rows [row, row + n) of the last comparison, each to the sum of its sequence. */
+static void add(const struct check *c, size_t row, size_t n, double *sums)
+{
+    for (size_t i = 0; i < n; i++)
+        sums[(row + i) / c->on.length] += c->logits.divergence[i];
+}
+
 static int compare(struct check *c, struct ram_err *err)
 {
     const size_t n_rows = c->on.n * c->on.length;
@@ -97,10 +111,13 @@ static int compare(struct check *c, struct ram_err *err)
         n = n_rows - row < c->logits.block ? n_rows - row : c->logits.block;
         status = ram_logits_clean(&c->logits, c->original, row, n, err);
         if (!status)
-            status = ram_logits_diverge(&c->logits, c->result, row, NULL, &c->kld_written, err);
+            status = ram_logits_diverge(&c->logits, c->result, row, NULL, NULL, err);
+        if (!status)
+            add(c, row, n, c->kld_written);
         if (!status && c->as_if)
-            status = ram_logits_diverge(&c->logits, c->original, n_rows + row, c->as_if,
-                                        &c->kld_as_if, err);
+            status = ram_logits_diverge(&c->logits, c->original, n_rows + row, c->as_if, NULL, err);
+        if (!status && c->as_if)
+            add(c, row, n, c->kld_as_if);
     }
     return status;
 }
@@ -113,17 +130,26 @@ int ram_check(const struct ram_model *source, const struct ram_model *written,
 
     if (!c)
         return RAM_ENOMEM;
-    *c = (struct check){
-        .source = source, .written = written, .as_if = as_if, .exec = exec, .on = on};
+    *c = (struct check){.source = source,
+                        .written = written,
+                        .as_if = as_if,
+                        .exec = exec,
+                        .on = on,
+                        .kld_written = kld_written,
+                        .kld_as_if = kld_as_if};
+    for (size_t i = 0; i < on.n; i++)
+        kld_written[i] = 0;
+    for (size_t i = 0; as_if && i < on.n; i++)
+        kld_as_if[i] = 0;
     int status = start(c, err);
     if (!status)
         status = run_layers(c, err);
     if (!status)
         status = compare(c, err);
-    if (!status)
-        *kld_written = c->kld_written / (double)(on.n * on.length);
-    if (!status && as_if)
-        *kld_as_if = c->kld_as_if / (double)(on.n * on.length);
+    for (size_t i = 0; !status && i < on.n; i++)
+        kld_written[i] /= (double)on.length;
+    for (size_t i = 0; !status && as_if && i < on.n; i++)
+        kld_as_if[i] /= (double)on.length;
     ram_forward_free(c->original);
     ram_forward_free(c->result);
     ram_logits_release(&c->logits);

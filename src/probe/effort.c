@@ -7,6 +7,7 @@
 #include "arch/config.h"
 #include "arch/role.h"
 #include "kern/gemm.h"
+#include "probe/check.h"
 #include "probe/curve.h"
 #include "probe/gradients.h"
 
@@ -43,6 +44,7 @@ struct work {
     double experts;               /* of a layer; 0: dense */
     double hessian, steps;        /* tokens for Hessians, and those of a sequence */
     double derived;               /* tokens for derivatives */
+    double check, check_steps;    /* tokens of the self-check, and those of a sequence */
 };
 
 /* ---- the machine ------------------------------------------------------------------------ */
@@ -116,11 +118,14 @@ static void count_entry(struct work *work, const struct ram_entry *e, double sha
 static void count(struct work *work, const struct ram_manifest *m)
 {
     const struct ram_synthetic tokens = ram_hessian_tokens(m->bytes, NULL);
+    const struct ram_synthetic check = ram_check_tokens(m->bytes);
     const char *unit = "";
 
     *work = (struct work){.hessian = (double)(tokens.n * tokens.length),
                           .steps = (double)tokens.length,
-                          .derived = (double)ram_gradients_of(tokens.n * tokens.length, m->bytes)};
+                          .derived = (double)ram_gradients_of(tokens.n * tokens.length, m->bytes),
+                          .check = (double)(check.n * check.length),
+                          .check_steps = (double)check.length};
     const double share = expert_share(m, &work->experts);
     for (size_t i = 0; i < m->n_entries; i++) {
         const struct ram_entry *e = &m->entries[i];
@@ -152,12 +157,11 @@ static double estimate(const struct ram_effort *effort, const struct work *w, do
     /* Operations of a weight that is measured or coded; of the probes' tokens, which are sampled;
      * of all tokens that Hessians are of, which a conversion takes over from the curves. */
     const double ns = w->weights * 1e-9 * reference_f32;
-    const double made = tokens * w->forward + p->length * step_ns * ns;
     const double pass = w->hessian * w->forward;
     double sum = 0;
 
     stages[RAM_STAGE_ANALYZE] = error_ns * ns;
-    stages[RAM_STAGE_TOKENS] = made;
+    stages[RAM_STAGE_TOKENS] = tokens * w->forward + p->length * step_ns * ns;
     stages[RAM_STAGE_PROBE] = tokens * probes + as_if_ns * ns;
     stages[RAM_STAGE_INPUTS] = p->curves || gptq ? pass + w->steps * step_ns * ns : 0;
     stages[RAM_STAGE_CURVES] =
@@ -170,8 +174,8 @@ static double estimate(const struct ram_effort *effort, const struct work *w, do
     stages[RAM_STAGE_CONVERT] =
         write_ns * ns + (gptq ? pass + (w->gptq + w->factors) * reference_f32 : search_ns * ns);
     stages[RAM_STAGE_VERIFY] = verify_ns * ns;
-    /* Its tokens, and three models. */
-    stages[RAM_STAGE_CHECK] = made + tokens * 3 * w->forward + as_if_ns * ns;
+    stages[RAM_STAGE_HELD_OUT] = w->check * w->forward + w->check_steps * step_ns * ns;
+    stages[RAM_STAGE_CHECK] = w->check * 3 * w->forward + as_if_ns * ns; /* three models */
     for (size_t i = 0; i < RAM_N_STAGES; i++)
         sum += stages[i] /= rate;
     return sum;

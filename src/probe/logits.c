@@ -83,7 +83,7 @@ int ram_logits_diverge(struct ram_logits *l, struct ram_forward *forward, size_t
 
     if (!status)
         status = ram_pool_for(l->exec->pool, l->n, probed_row, l, err);
-    for (size_t i = 0; !status && i < l->n; i++)
+    for (size_t i = 0; !status && sum && i < l->n; i++)
         *sum += l->divergence[i];
     return status;
 }

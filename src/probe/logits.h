@@ -31,7 +31,8 @@ void ram_logits_release(struct ram_logits *logits);
 int ram_logits_clean(struct ram_logits *logits, struct ram_forward *forward, size_t first, size_t n,
                      struct ram_err *err);
 
-/* Adds to *sum what rows from `first` on diverge from the clean ones; as_if: of the head. */
+/* What rows from `first` on diverge from the clean ones, into logits->divergence, and added to *sum
+ * unless that is NULL; as_if: of the head. */
 int ram_logits_diverge(struct ram_logits *logits, struct ram_forward *forward, size_t first,
                        const struct ram_storage *as_if, double *sum, struct ram_err *err);
 

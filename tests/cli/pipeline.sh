@@ -134,6 +134,14 @@ absent small small.json
 expect 0 quantize "$tiny" -o small --size 3MB --effort fast --json --keep-manifest
 [ "$(cat small/*.safetensors | wc -c)" -le 3000000 ] || bad "more than 3 MB of weight files"
 is "$("$JSON_GET" out self_check fell_back)" false "whether a budget fell back"
+is "$("$JSON_GET" out self_check tokens)" 2048 "unseen tokens"
+is "$("$JSON_GET" out self_check sequences)" 8 "their sequences"
+for figure in kld_error kld_uniform_error difference_error; do
+    case $("$JSON_GET" out self_check $figure) in
+    0.*) good ;;
+    *) bad "self_check has no $figure" ;;
+    esac
+done
 # The stages are counted, in plain words.
 says err '\[1/7\] measuring the weights: '
 says err '\[2/7\] generating sample text: '
@@ -143,7 +151,11 @@ expect 0 allocate $kept -o small.json --size 3MB --encoder search
 expect 0 convert "$tiny" --plan small.json -o anew --encoder search
 cmp small/model.safetensors anew/model.safetensors || bad "a kept manifest gives another budget"
 # Without a size: 4.5 bits a weight of all 4,984,192.
-expect 0 quantize "$tiny" -o usual --effort normal -q
+expect 0 quantize "$tiny" -o usual --effort normal
+says out "^Estimate on the model's own text, 2048 unseen tokens: KL divergence"
+says out '^[0-9.e-]* ([0-9.e-]* to [0-9.e-]*) nats/token, predicted '
+is "$(grep -c "^Estimated on the model's own text, 2,048 tokens" usual/README.md)" 1 "estimates of the card"
+says out '^Plain .* of this size: [0-9.e-]* ([0-9.e-]* to [0-9.e-]*), .* worse'
 [ "$(cat usual/*.safetensors | wc -c)" -le 2803608 ] || bad "more than 4.5 bits a weight"
 expect 0 verify usual --against "$tiny"
 # Every width of the family fits, and costs less the more it takes.

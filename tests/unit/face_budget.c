@@ -5,6 +5,7 @@
  */
 #include "base/json.h"
 #include "ckpt_make.h"
+#include "probe/check.h"
 #include "ram.h"
 #include "record/plan.h"
 
@@ -274,6 +275,59 @@ static void the_check_tells(void **state)
         }
 }
 
+/* The uniform width is preferred beyond chance alone: never by one sequence, which has no error. */
+static void chance_decides_nothing(void **state)
+{
+    static const char *const bad[] = {"embed|head=2g32", ".=16"};
+    const struct ram_allocate_opts opts = {
+        .method = "uniform", .bits = 8, .group = 64, .set = bad, .n_set = 2};
+    const struct ram_probe_opts one = {.sequences = 1, .length = 64},
+                                many = {.sequences = 16, .length = 16};
+    const struct ram_run run = {.threads = 2};
+    struct ram_kld_check check;
+    struct ram_plan *plan = NULL;
+    struct ram_err err = {0};
+    struct subject s;
+
+    (void)state;
+    open_subject(&s, &subjects[3], false);
+    ok(ram_allocate(s.manifest, &opts, &plan, &err), &err);
+    convert(&s, plan);
+    ok(ram_self_check(s.dir, s.ckpt, s.manifest, plan, &one, &run, &check, &err), &err);
+    assert_int_equal(check.sequences, 1);
+    assert_true(check.kld > 2 * check.kld_uniform && !check.uniform_is_better);
+    assert_true(isnan(check.kld_error) && isnan(check.difference_error));
+    ok(ram_self_check(s.dir, s.ckpt, s.manifest, plan, &many, &run, &check, &err), &err);
+    assert_int_equal(check.sequences, 16);
+    assert_true(check.kld > 2 * check.kld_uniform && check.uniform_is_better);
+    /* Errors of means of like sequences, and of their differences. */
+    assert_true(check.kld_error > 0 && check.kld_error < check.kld);
+    assert_true(check.kld_uniform_error > 0 && check.kld_uniform_error < check.kld_uniform);
+    assert_true(check.difference_error < check.kld_error + check.kld_uniform_error);
+    assert_true(check.kld - check.kld_uniform > 2 * check.difference_error);
+    ram_plan_free(plan);
+    close_subject(&s);
+}
+
+static void the_check_is_long_enough(void **state)
+{
+    static const struct {
+        uint64_t bytes;
+        size_t n, length;
+    } cases[] = {{1, 8, 256},
+                 {1000000000, 8, 256},
+                 {1000000001, 32, 64},
+                 {8000000000, 32, 64},
+                 {8000000001, 8, 64}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct ram_synthetic what = ram_check_tokens(cases[i].bytes);
+        assert_int_equal(what.n, cases[i].n);
+        assert_int_equal(what.length, cases[i].length);
+    }
+}
+
 static void efforts_take_their_time(void **state)
 {
     struct ram_effort efforts[RAM_N_EFFORTS];
@@ -303,6 +357,8 @@ int main(void)
         cmocka_unit_test(equal_weights),
         cmocka_unit_test(experts_never_chosen),
         cmocka_unit_test(the_check_tells),
+        cmocka_unit_test(chance_decides_nothing),
+        cmocka_unit_test(the_check_is_long_enough),
         cmocka_unit_test(efforts_take_their_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
