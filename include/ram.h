@@ -447,8 +447,8 @@ struct ram_kld_check {
 };
 
 /* manifest, plan: of the source, as dir was made by. opts: sequences and length (0: 2,048 tokens,
- * or 512 of a checkpoint above 8 GB), and the seed, to which another one belongs here.
- * RAM_EUNSUPPORTED for an architecture that cannot be run. */
+ * or 256 of a checkpoint above 8 GB; an eighth of that for the local tier), and the seed, to which
+ * another one belongs here. RAM_EUNSUPPORTED for an architecture that cannot be run. */
 RAM_API int ram_self_check(const char *dir, const struct ram_ckpt *source,
                            const struct ram_manifest *manifest, const struct ram_plan *plan,
                            const struct ram_probe_opts *opts, const struct ram_run *run,

@@ -91,7 +91,7 @@ static int held_out(const struct ram_model *model, const struct ram_probe_opts *
                     const struct ram_exec *exec, struct ram_synthetic *what, uint32_t **tokens,
                     struct ram_err *err)
 {
-    *what = ram_check_tokens(ram_model_bytes(model));
+    *what = ram_check_tokens(ram_model_bytes(model), opts->tier);
     what->n = opts->sequences ? opts->sequences : what->n;
     what->length = opts->length ? opts->length : what->length;
     what->seed = ram_probe_tokens(opts, false).seed + HELD_OUT;

@@ -483,7 +483,8 @@ static int fall_back(const struct work *w, struct ram_err *err)
  * it is better beyond chance, and tells in the card what was found. */
 static int check(const struct work *w, struct ram_err *err)
 {
-    const struct ram_probe_opts tokens = {.seed = chosen_effort(w)->probe.seed};
+    const struct ram_probe_opts *probe = &chosen_effort(w)->probe;
+    const struct ram_probe_opts tokens = {.tier = probe->tier, .seed = probe->seed};
     struct ram_kld_check *c = &w->out->check;
 
     if (!w->out->probed)

@@ -18,11 +18,13 @@ struct check {
     double *kld_written, *kld_as_if; /* [on.n]; sums until all rows are compared */
 };
 
-struct ram_synthetic ram_check_tokens(uint64_t bytes)
+struct ram_synthetic ram_check_tokens(uint64_t bytes, enum ram_tier tier)
 {
     const bool small = bytes <= 1000000000, medium = bytes <= 8000000000;
+    const size_t length = small ? 256 : medium ? 64 : 32;
 
-    return (struct ram_synthetic){.n = medium && !small ? 32 : 8, .length = small ? 256 : 64};
+    return (struct ram_synthetic){.n = medium && !small ? 32 : 8,
+                                  .length = tier == RAM_TIER_LOCAL ? length / 8 : length};
 }
 
 static int report(const struct check *c, size_t layer, struct ram_err *err)

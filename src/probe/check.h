@@ -5,10 +5,11 @@
 
 #include "probe/tokens.h"
 
-/* The tokens of a self-check, of a checkpoint of so many bytes: 2,048 or more, so that their mean
- * says which of two conversions is the better one; fewer, in shorter sequences, of a large one,
- * since to sample and run them must not take longer than to decide and convert. */
-struct ram_synthetic ram_check_tokens(uint64_t bytes);
+/* The tokens of a self-check, of a checkpoint of so many bytes: 2,048, so that their mean says
+ * which of two conversions is the better one; fewer, in shorter sequences, of a large one, and an
+ * eighth where sensitivities are local, since to sample and run them must not take longer than to
+ * decide and convert. */
+struct ram_synthetic ram_check_tokens(uint64_t bytes, enum ram_tier tier);
 
 /*
  * Nats a token, a mean for each sequence, [on.n] each: written, of that model from the source;

@@ -44,7 +44,7 @@ struct work {
     double experts;               /* of a layer; 0: dense */
     double hessian, steps;        /* tokens for Hessians, and those of a sequence */
     double derived;               /* tokens for derivatives */
-    double check, check_steps;    /* tokens of the self-check, and those of a sequence */
+    uint64_t bytes;
 };
 
 /* ---- the machine ------------------------------------------------------------------------ */
@@ -118,14 +118,12 @@ static void count_entry(struct work *work, const struct ram_entry *e, double sha
 static void count(struct work *work, const struct ram_manifest *m)
 {
     const struct ram_synthetic tokens = ram_hessian_tokens(m->bytes, NULL);
-    const struct ram_synthetic check = ram_check_tokens(m->bytes);
     const char *unit = "";
 
     *work = (struct work){.hessian = (double)(tokens.n * tokens.length),
                           .steps = (double)tokens.length,
                           .derived = (double)ram_gradients_of(tokens.n * tokens.length, m->bytes),
-                          .check = (double)(check.n * check.length),
-                          .check_steps = (double)check.length};
+                          .bytes = m->bytes};
     const double share = expert_share(m, &work->experts);
     for (size_t i = 0; i < m->n_entries; i++) {
         const struct ram_entry *e = &m->entries[i];
@@ -158,6 +156,8 @@ static double estimate(const struct ram_effort *effort, const struct work *w, do
      * of all tokens that Hessians are of, which a conversion takes over from the curves. */
     const double ns = w->weights * 1e-9 * reference_f32;
     const double pass = w->hessian * w->forward;
+    const struct ram_synthetic held_out = ram_check_tokens(w->bytes, p->tier);
+    const double check = (double)(held_out.n * held_out.length);
     double sum = 0;
 
     stages[RAM_STAGE_ANALYZE] = error_ns * ns;
@@ -174,8 +174,8 @@ static double estimate(const struct ram_effort *effort, const struct work *w, do
     stages[RAM_STAGE_CONVERT] =
         write_ns * ns + (gptq ? pass + (w->gptq + w->factors) * reference_f32 : search_ns * ns);
     stages[RAM_STAGE_VERIFY] = verify_ns * ns;
-    stages[RAM_STAGE_HELD_OUT] = w->check * w->forward + w->check_steps * step_ns * ns;
-    stages[RAM_STAGE_CHECK] = w->check * 3 * w->forward + as_if_ns * ns; /* three models */
+    stages[RAM_STAGE_HELD_OUT] = check * w->forward + (double)held_out.length * step_ns * ns;
+    stages[RAM_STAGE_CHECK] = check * 3 * w->forward + as_if_ns * ns; /* three models */
     for (size_t i = 0; i < RAM_N_STAGES; i++)
         sum += stages[i] /= rate;
     return sum;

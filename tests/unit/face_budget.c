@@ -318,13 +318,15 @@ static void the_check_is_long_enough(void **state)
                  {1000000000, 8, 256},
                  {1000000001, 32, 64},
                  {8000000000, 32, 64},
-                 {8000000001, 8, 64}};
+                 {8000000001, 8, 32}};
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const struct ram_synthetic what = ram_check_tokens(cases[i].bytes);
+        const struct ram_synthetic what = ram_check_tokens(cases[i].bytes, RAM_TIER_KL);
+        const struct ram_synthetic fast = ram_check_tokens(cases[i].bytes, RAM_TIER_LOCAL);
         assert_int_equal(what.n, cases[i].n);
         assert_int_equal(what.length, cases[i].length);
+        assert_int_equal(fast.n * fast.length * 8, what.n * what.length);
     }
 }
 
