@@ -56,15 +56,28 @@ static bool is_converted(const char *path)
     return is;
 }
 
+/* What a model needs beside its weights. */
+static const char *const model_files[] = {"config.json",
+                                          "generation_config.json",
+                                          "model.safetensors.index.json",
+                                          "tokenizer.json",
+                                          "tokenizer_config.json",
+                                          "special_tokens_map.json",
+                                          "vocab.json",
+                                          "merges.txt",
+                                          "chat_template.jinja"};
+enum { N_MODEL_FILES = sizeof model_files / sizeof *model_files };
+
 /* The directory of the source and its files, which may be links to where the weights really are.
- * paths[0] is borrowed. */
+ * paths [1 + n_files + N_MODEL_FILES]; paths[0] is borrowed. */
 static int inputs_of(const struct ram_ckpt *ckpt, struct ram_inputs *inputs, const char **paths,
                      struct ram_err *err)
 {
     paths[0] = ckpt->dir;
     *inputs = (struct ram_inputs){paths, 1};
-    for (size_t i = 0; i < ckpt->n_files; i++) {
-        paths[inputs->n] = ram_path_join(ckpt->dir, ckpt->files[i].name, err);
+    for (size_t i = 0; i < ckpt->n_files + N_MODEL_FILES; i++) {
+        const char *name = i < ckpt->n_files ? ckpt->files[i].name : model_files[i - ckpt->n_files];
+        paths[inputs->n] = ram_path_join(ckpt->dir, name, err);
         if (!paths[inputs->n])
             return RAM_ENOMEM;
         inputs->n++;
@@ -75,7 +88,7 @@ static int inputs_of(const struct ram_ckpt *ckpt, struct ram_inputs *inputs, con
 static int check_against(const struct ram_ckpt *ckpt, const char *path, bool directory, bool force,
                          struct ram_err *err)
 {
-    const char **paths = ram_calloc(ckpt->n_files + 1, sizeof *paths, err);
+    const char **paths = ram_calloc(1 + ckpt->n_files + N_MODEL_FILES, sizeof *paths, err);
     struct ram_inputs inputs = {0};
 
     if (!paths)

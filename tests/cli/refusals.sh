@@ -64,6 +64,8 @@ refused 2 'does not exist' analyze src -o dangling --force
 refused 1 'no directory' analyze src -o no/such.json
 refused 2 'is what is being read' allocate m.json -o ./m.json --force
 refused 2 'is what is being read' analyze src -o link/model.safetensors --force
+refused 2 'is what is being read' analyze src -o src/config.json --force
+refused 2 'is what is being read' synthesize src -o link/tokenizer.json --force
 
 # ---- budgets -----------------------------------------------------------------------------------
 refused 4 'its smallest plan takes [0-9]' quantize src -o q --bpw 1
