@@ -134,7 +134,7 @@ absent small small.json
 expect 0 quantize "$tiny" -o small --size 3MB --effort fast --json --keep-manifest
 [ "$(cat small/*.safetensors | wc -c)" -le 3000000 ] || bad "more than 3 MB of weight files"
 is "$("$JSON_GET" out self_check fell_back)" false "whether a budget fell back"
-is "$("$JSON_GET" out self_check tokens)" 2048 "unseen tokens"
+is "$("$JSON_GET" out self_check tokens)" 256 "unseen tokens"
 is "$("$JSON_GET" out self_check sequences)" 8 "their sequences"
 for figure in kld_error kld_uniform_error difference_error; do
     case $("$JSON_GET" out self_check $figure) in
