@@ -16,6 +16,7 @@ struct inputs {
     const struct ram_manifest *measured; /* or NULL */
     struct ram_model *model;
     struct ram_hessians *hessians;
+    struct ram_sequences derived; /* what the gradients are of */
     struct ram_gradients *gradients;
 };
 
@@ -34,11 +35,10 @@ static int open_inputs(void *ctx, struct ram_err *err)
     const struct ram_exec most = ram_exec_share(in->exec, in->exec->max_memory / 4 * 3);
     const int opened = ram_hessians_open(&in->hessians, in->model, &what, RAM_HESSIAN_DAMP,
                                          RAM_HESSIAN_ENCODE, &most, err);
-    return opened
-               ? opened
-               : ram_gradients_open(&in->gradients, in->model,
-                                    ram_gradients_tokens(in->hessians, ram_model_bytes(in->model)),
-                                    in->exec, err);
+    if (opened)
+        return opened;
+    in->derived = ram_gradients_tokens(in->hessians, ram_model_bytes(in->model));
+    return ram_gradients_open(&in->gradients, in->model, in->derived, in->exec, err);
 }
 
 static int factor_of(void *ctx, const char *unit, size_t expert, bool turned,
@@ -66,11 +66,9 @@ static json_t *settings_of(void *ctx)
 {
     const struct inputs *in = ctx;
     const struct ram_synthetic *what = ram_hessians_tokens(in->hessians);
-    const struct ram_sequences derived =
-        ram_gradients_tokens(in->hessians, ram_model_bytes(in->model));
     return json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "tokens", in->text ? "text" : "synthetic",
-                     "sequences", (json_int_t)what->n, "derived", (json_int_t)derived.n, "length",
-                     (json_int_t)what->length, "seed", (json_int_t)what->seed, "damp",
+                     "sequences", (json_int_t)what->n, "derived", (json_int_t)in->derived.n,
+                     "length", (json_int_t)what->length, "seed", (json_int_t)what->seed, "damp",
                      RAM_HESSIAN_DAMP);
 }
 
@@ -78,8 +76,7 @@ static void identify(void *ctx, struct ram_buf *text)
 {
     const struct inputs *in = ctx;
     ram_hessians_settings(in->hessians, text);
-    ram_buf_printf(text, ", rows coupled by %zu sequences",
-                   ram_gradients_tokens(in->hessians, ram_model_bytes(in->model)).n);
+    ram_buf_printf(text, ", rows coupled by %zu sequences", in->derived.n);
 }
 
 int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const char *dir,

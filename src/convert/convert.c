@@ -56,50 +56,49 @@ static bool is_converted(const char *path)
     return is;
 }
 
-/* What a model needs beside its weights. */
-static const char *const model_files[] = {"config.json",
-                                          "generation_config.json",
-                                          "model.safetensors.index.json",
-                                          "tokenizer.json",
-                                          "tokenizer_config.json",
-                                          "special_tokens_map.json",
-                                          "vocab.json",
-                                          "merges.txt",
-                                          "chat_template.jinja"};
-enum { N_MODEL_FILES = sizeof model_files / sizeof *model_files };
+static int add_input(struct ram_inputs *inputs, const char **paths, const char *dir,
+                     const char *name, struct ram_err *err)
+{
+    paths[inputs->n] = ram_path_join(dir, name, err);
+    inputs->n += paths[inputs->n] != NULL;
+    return err->status;
+}
 
-/* The directory of the source and its files, which may be links to where the weights really are.
- * paths [1 + n_files + N_MODEL_FILES]; paths[0] is borrowed. */
-static int inputs_of(const struct ram_ckpt *ckpt, struct ram_inputs *inputs, const char **paths,
-                     struct ram_err *err)
+/* The directory of the source, its weights, which may be links to where they really are, and what a
+ * conversion takes over from it. paths[0] is borrowed. */
+static int inputs_of(const struct ram_ckpt *ckpt, const struct ram_carried_list *carried,
+                     struct ram_inputs *inputs, const char **paths, struct ram_err *err)
 {
     paths[0] = ckpt->dir;
     *inputs = (struct ram_inputs){paths, 1};
-    for (size_t i = 0; i < ckpt->n_files + N_MODEL_FILES; i++) {
-        const char *name = i < ckpt->n_files ? ckpt->files[i].name : model_files[i - ckpt->n_files];
-        paths[inputs->n] = ram_path_join(ckpt->dir, name, err);
-        if (!paths[inputs->n])
-            return RAM_ENOMEM;
-        inputs->n++;
-    }
-    return RAM_OK;
+    int status = add_input(inputs, paths, ckpt->dir, "config.json", err);
+    if (!status)
+        status = add_input(inputs, paths, ckpt->dir, "model.safetensors.index.json", err);
+    for (size_t i = 0; !status && i < ckpt->n_files; i++)
+        status = add_input(inputs, paths, ckpt->dir, ckpt->files[i].name, err);
+    for (size_t i = 0; !status && i < carried->n; i++)
+        status = add_input(inputs, paths, ckpt->dir, carried->files[i].name, err);
+    return status;
 }
 
 static int check_against(const struct ram_ckpt *ckpt, const char *path, bool directory, bool force,
                          struct ram_err *err)
 {
-    const char **paths = ram_calloc(1 + ckpt->n_files + N_MODEL_FILES, sizeof *paths, err);
+    struct ram_carried_list carried = {0};
     struct ram_inputs inputs = {0};
+    struct ram_err ignored = {0}; /* what cannot be taken over, a conversion says */
 
-    if (!paths)
-        return RAM_ENOMEM;
-    int status = inputs_of(ckpt, &inputs, paths, err);
+    if (ram_carried_find(&carried, ckpt->dir, &ignored))
+        carried = (struct ram_carried_list){0};
+    const char **paths = ram_calloc(3 + ckpt->n_files + carried.n, sizeof *paths, err);
+    int status = paths ? inputs_of(ckpt, &carried, &inputs, paths, err) : RAM_ENOMEM;
     if (!status)
         status = directory ? ram_output_check_dir(path, &inputs, force, is_converted, err)
                            : ram_output_check_file(path, &inputs, force, err);
     for (size_t i = 1; i < inputs.n; i++)
         free((char *)(uintptr_t)paths[i]);
     free(paths);
+    ram_carried_release(&carried);
     return status;
 }
 
