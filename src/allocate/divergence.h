@@ -1,10 +1,10 @@
 /*
  * divergence.h - what a plan is predicted to cost the model, in nats a token.
  *
- * Let e be the squared error of a unit relative to that of its probe, in the form that the record of
- * sensitivities names (3g64 as a rule). Most of the divergence that a unit causes is smooth: it is q e, and the
- * shares of the units add up, by the linearity theorem (Malinovskii et al., "Pushing the limits of
- * large language model quantization via the linearity theorem", 2024).
+ * Let e be the squared error of a unit relative to that of its probe, in the form that the record
+ * of sensitivities names (3g64 as a rule). Most of the divergence that a unit causes is smooth: it
+ * is q e, and the shares of the units add up, by the linearity theorem (Malinovskii et al.,
+ * "Pushing the limits of large language model quantization via the linearity theorem", 2024).
  *
  * A unit ahead of a router causes more than that. Experts with nearly equal scores change places
  * ("flips"). The probability of a flip grows with the size of the change of the router's logits,
@@ -14,9 +14,9 @@
  *
  *     D = sum q_i e_i + sqrt(sum (f_i)^2 e_i)
  *
- * q and f of a unit follow from two probes of the unit alone, a coarse and a fine one. docs/notebook.md,
- * "Routers", compares D with measurements. If there is no second probe, because the model has no
- * routers or was not probed so, f is 0.
+ * q and f of a unit follow from two probes of the unit alone, a coarse and a fine one.
+ * docs/notebook.md, "Routers", compares D with measurements. If there is no second probe, because
+ * the model has no routers or was not probed so, f is 0.
  */
 #ifndef RAM_ALLOCATE_DIVERGENCE_H
 #define RAM_ALLOCATE_DIVERGENCE_H

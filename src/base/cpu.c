@@ -59,8 +59,8 @@ static void detect(struct ram_cpu *c)
                 (b1 & bit_AVX512BW) && (b1 & bit_AVX512VL) && (b1 & bit_AVX512DQ);
     c->avx512_vnni = c->avx512 && (c1 >> 11 & 1);
     const unsigned tiles = 1u << 24 | 1u << 22; /* AMX-TILE, AMX-BF16 */
-    c->amx_bf16 = c->avx512 && (xcr & XCR_TILES) == XCR_TILES && (d1 & tiles) == tiles &&
-                  may_use_tiles();
+    c->amx_bf16 =
+        c->avx512 && (xcr & XCR_TILES) == XCR_TILES && (d1 & tiles) == tiles && may_use_tiles();
     if (__get_cpuid_count(7, 1, &a1, &b1, &c1, &d1))
         c->avx512_bf16 = c->avx512 && (a1 >> 5 & 1);
 }

@@ -48,8 +48,9 @@ int ram_exec_narrow(struct ram_exec *out, const struct ram_exec *exec, uint64_t 
 struct ram_exec ram_exec_part(const struct ram_exec *exec, size_t before, size_t size, size_t all);
 
 /*
- * From the thread that called the stage, which is worker 0 of a loop. An exec of NULL has no listener.
- * Progress is also when the user hears that finished work cannot be kept any more (store.h).
+ * From the thread that called the stage, which is worker 0 of a loop. An exec of NULL has no
+ * listener. Progress is also when the user hears that finished work cannot be kept any more
+ * (store.h).
  */
 void ram_exec_progress(const struct ram_exec *exec, const struct ram_progress *now);
 void ram_exec_notice(const struct ram_exec *exec, const char *fmt, ...) RAM_PRINTF(2, 3);

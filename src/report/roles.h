@@ -17,7 +17,7 @@ struct ram_roles {
 
 /* Finds or adds. NULL: no memory. */
 struct ram_role_row *ram_roles_at(struct ram_roles *roles, const char *role, bool stacked,
-                              struct ram_err *err);
+                                  struct ram_err *err);
 void ram_roles_sort(struct ram_roles *roles);
 void ram_roles_release(struct ram_roles *roles);
 

@@ -2,10 +2,10 @@
  * The small symmetric problems: matrices of known eigenvalues, bases that are nearly dependent,
  * and the same bits from every instruction set.
  */
-#include "kern/dense.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "kern/dense.h"
 
 #include <math.h>
 #include <setjmp.h>

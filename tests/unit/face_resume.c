@@ -190,8 +190,9 @@ static void stop_everywhere(const char *arch, const char *effort, int n_stops, c
 static void dense_stops_everywhere(void **state)
 {
     (void)state;
-    stop_everywhere("qwen3", "best", 7,
-                    "analyze synthesize probe synthesize curves derive convert verify synthesize check");
+    stop_everywhere(
+        "qwen3", "best", 7,
+        "analyze synthesize probe synthesize curves derive convert verify synthesize check");
 }
 
 static void a_mixture_stops_everywhere(void **state)

@@ -1,7 +1,7 @@
 /* Reports: tables line up, numbers read well, and the JSON form says what the plan says. */
+#include "base/table.h"
 #include "record/plan.h"
 #include "report/format.h"
-#include "base/table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
- * Tokenizers as a whole: every step of a tokenizer.json on small ones, and what is refused. Expected
- * pieces and ids were taken from Hugging Face `tokenizers` and its documentation.
+ * Tokenizers as a whole: every step of a tokenizer.json on small ones, and what is refused.
+ * Expected pieces and ids were taken from Hugging Face `tokenizers` and its documentation.
  */
 #include "text/tokenizer.h"
 
