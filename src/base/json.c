@@ -3,21 +3,50 @@
 
 #include "base/file.h"
 
-#include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Jansson reports memory that ran out as a mistake in the text, or without any text; malloc sets
- * errno. */
+/*
+ * Jansson may lose memory without a word: its lexer drops the rest of a string or number of more
+ * than 15 bytes if its buffer cannot grow, and the load succeeds. Elsewhere it reports a lack of
+ * memory as a mistake in the text. So its allocator is watched, whichever the process has set, and
+ * a thread knows whether one of its own allocations failed.
+ */
+static json_malloc_t process_malloc;
+static _Thread_local bool starved;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void *watched_malloc(size_t size)
+{
+    void *p = process_malloc(size);
+    starved = starved || !p;
+    return p;
+}
+
+static void watch(void)
+{
+    json_free_t process_free;
+
+    json_get_alloc_funcs(&process_malloc, &process_free);
+    json_set_alloc_funcs(watched_malloc, process_free);
+}
+
+static void begin_watching(void)
+{
+    pthread_once(&once, watch);
+    starved = false;
+}
+
 int ram_json_load(json_t **out, const char *text, size_t size, size_t flags, json_error_t *at)
 {
-    errno = 0;
+    begin_watching();
     *out = json_loadb(text, size, flags, at);
-    if (*out)
-        return RAM_OK;
-    if (errno != ENOMEM)
-        return RAM_EFORMAT;
+    if (!starved)
+        return *out ? RAM_OK : RAM_EFORMAT;
+    json_decref(*out);
+    *out = NULL;
     snprintf(at->text, sizeof at->text, "no memory for a JSON value");
     return RAM_ENOMEM;
 }
@@ -130,12 +159,12 @@ int ram_json_text(const json_t *value, size_t indent, bool sorted, char **out, s
     const size_t flags = JSON_ENCODE_ANY | JSON_INDENT(indent) | JSON_REAL_PRECISION(17) |
                          (sorted ? JSON_SORT_KEYS : 0) | (indent ? 0 : JSON_COMPACT);
 
-    errno = 0;
+    begin_watching();
     if (!value || json_dump_callback(value, append, &buf, flags)) {
-        const bool starved = !value || errno == ENOMEM;
+        const bool memory = !value || starved;
         ram_buf_release(&buf);
-        return ram_fail(err, starved ? RAM_ENOMEM : RAM_EINTERNAL, "cannot write a value as JSON%s",
-                        starved ? ": no memory" : "");
+        return ram_fail(err, memory ? RAM_ENOMEM : RAM_EINTERNAL, "cannot write a value as JSON%s",
+                        memory ? ": no memory" : "");
     }
     return ram_buf_take(&buf, out, err);
 }

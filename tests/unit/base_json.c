@@ -1,0 +1,101 @@
+/* JSON when memory runs out: a document is read whole, or the reader says that there was no memory.
+ */
+#include "base/json.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* The process's own allocator, set before the library reads JSON for the first time. */
+static size_t countdown; /* the allocation of which number fails; 0: none */
+
+static void *failing_malloc(size_t size)
+{
+    if (!countdown || --countdown)
+        return malloc(size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+static int set_allocator(void **state)
+{
+    (void)state;
+    json_set_alloc_funcs(failing_malloc, free);
+    return 0;
+}
+
+typedef int reader(json_t **, const char *, size_t, const char *, struct ram_err *);
+
+/* Lets every allocation of a load fail in turn; returns how many there are. */
+static size_t read_with_failures(reader *read, const char *text)
+{
+    for (size_t nth = 1; nth < 1000; nth++) {
+        struct ram_err err = {0};
+        json_t *value = NULL;
+        char *again = NULL;
+
+        countdown = nth;
+        const int status = read(&value, text, strlen(text), "here", &err);
+        if (countdown) {
+            countdown = 0;
+            assert_int_equal(status, RAM_OK);
+            assert_int_equal(ram_json_text(value, 0, false, &again, &err), RAM_OK);
+            assert_string_equal(again, text);
+            free(again);
+            json_decref(value);
+            return nth - 1;
+        }
+        assert_int_equal(status, RAM_ENOMEM);
+        assert_null(value);
+    }
+    fail_msg("no load of \"%s\" without a failure", text);
+    return 0;
+}
+
+/* Jansson's lexer has 16 bytes at first, and doubles them without looking whether it could. */
+static void no_long_token_loses_its_end(void **state)
+{
+    static const char text[] = "{\"a_key_of_more_than_fifteen_bytes\":"
+                               "\"a text of more than thirty-two bytes, which takes more\","
+                               "\"real\":0.12345678901234568,\"next\":[1,true,null]}";
+    (void)state;
+    assert_true(read_with_failures(ram_json_parse, text) > 10);
+    assert_true(read_with_failures(ram_json_parse_python, text) > 5);
+}
+
+static void a_text_is_written_whole_or_not_at_all(void **state)
+{
+    struct ram_err err = {0};
+    json_t *value = json_pack("{s:[i, s], s:f}", "b", 1, "x", "a", 0.5);
+    char *text = NULL;
+    size_t nth = 1;
+
+    (void)state;
+    for (; nth < 1000; nth++) {
+        countdown = nth;
+        const int status = ram_json_text(value, 0, true, &text, &err);
+        if (countdown)
+            break;
+        assert_int_equal(status, RAM_ENOMEM);
+        err = (struct ram_err){0};
+    }
+    countdown = 0;
+    assert_true(nth > 1);
+    assert_string_equal(text, "{\"a\":0.5,\"b\":[1,\"x\"]}");
+    free(text);
+    json_decref(value);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_long_token_loses_its_end),
+        cmocka_unit_test(a_text_is_written_whole_or_not_at_all),
+    };
+    return cmocka_run_group_tests(tests, set_allocator, NULL);
+}
