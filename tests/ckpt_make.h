@@ -41,9 +41,10 @@ struct make_opts {
     bool split_kv;       /* embed_q and unembed_out instead of kv_b_proj */
     bool new_spelling;   /* config.json as transformers 5 writes it */
     bool inv_freq;       /* rotary buffers, as old checkpoints have them */
+    int times;           /* 0: 1; so much larger than the sizes below, but for heads and experts */
 };
 
-/* Every architecture has these sizes. */
+/* Every architecture has these sizes, the first of them multiplied by `times`. */
 enum {
     MAKE_VOCAB = 160,
     MAKE_HIDDEN = 64,
@@ -274,6 +275,11 @@ static inline void make_stack(struct make_set *set, long n, long rows, long cols
 /* ---- the architectures ------------------------------------------------------------------------
  */
 
+static inline int make_size(const struct make_set *set, int size)
+{
+    return size * (set->opts->times ? set->opts->times : 1);
+}
+
 static inline bool make_is(const struct make_set *set, const char *arch)
 {
     return !strcmp(set->opts->arch, arch);
@@ -292,7 +298,8 @@ static inline bool make_has_experts(const struct make_set *set, int layer)
 static inline void make_attention(struct make_set *set, int l)
 {
     static const char p[] = "model.layers";
-    const int q = MAKE_HEADS * MAKE_HEAD, kv = MAKE_KV_HEADS * MAKE_HEAD, h = MAKE_HIDDEN;
+    const int q = MAKE_HEADS * MAKE_HEAD, kv = MAKE_KV_HEADS * MAKE_HEAD;
+    const int h = make_size(set, MAKE_HIDDEN);
     const bool bias = make_is(set, "qwen2") || set->opts->bias;
     /* transformers takes qwen2's head size from the hidden size. */
     const int scale = make_is(set, "qwen2") ? 2 : 1;
@@ -319,12 +326,12 @@ static inline void make_attention(struct make_set *set, int l)
 static inline void make_mla(struct make_set *set, int l)
 {
     static const char p[] = "model.layers";
-    const int heads = MAKE_HEADS, h = MAKE_HIDDEN, r = MAKE_KV_LORA;
+    const int heads = MAKE_HEADS, h = make_size(set, MAKE_HIDDEN), r = make_size(set, MAKE_KV_LORA);
     char name[160];
 
-    make_matrix(set, MAKE_Q_LORA, h, "%s.%d.self_attn.q_a_proj.weight", p, l);
-    make_matrix(set, MAKE_Q_LORA, 0, "%s.%d.self_attn.q_a_layernorm.weight", p, l);
-    make_matrix(set, heads * (MAKE_NOPE + MAKE_ROPE), MAKE_Q_LORA,
+    make_matrix(set, make_size(set, MAKE_Q_LORA), h, "%s.%d.self_attn.q_a_proj.weight", p, l);
+    make_matrix(set, make_size(set, MAKE_Q_LORA), 0, "%s.%d.self_attn.q_a_layernorm.weight", p, l);
+    make_matrix(set, heads * (MAKE_NOPE + MAKE_ROPE), make_size(set, MAKE_Q_LORA),
                 "%s.%d.self_attn.q_b_proj.weight", p, l);
     make_matrix(set, r + MAKE_ROPE, h, "%s.%d.self_attn.kv_a_proj_with_mqa.weight", p, l);
     make_matrix(set, r, 0, "%s.%d.self_attn.kv_a_layernorm.weight", p, l);
@@ -341,15 +348,15 @@ static inline void make_mla(struct make_set *set, int l)
 
 static inline void make_mlp(struct make_set *set, const char *prefix, int width)
 {
-    make_matrix(set, width, MAKE_HIDDEN, "%s.gate_proj.weight", prefix);
-    make_matrix(set, width, MAKE_HIDDEN, "%s.up_proj.weight", prefix);
-    make_matrix(set, MAKE_HIDDEN, width, "%s.down_proj.weight", prefix);
+    make_matrix(set, width, make_size(set, MAKE_HIDDEN), "%s.gate_proj.weight", prefix);
+    make_matrix(set, width, make_size(set, MAKE_HIDDEN), "%s.up_proj.weight", prefix);
+    make_matrix(set, make_size(set, MAKE_HIDDEN), width, "%s.down_proj.weight", prefix);
 }
 
 static inline void make_moe(struct make_set *set, int l)
 {
     static const char *const projections[] = {"gate_proj", "up_proj", "down_proj"};
-    const int e = MAKE_EXPERTS, h = MAKE_HIDDEN, m = MAKE_MOE;
+    const int e = MAKE_EXPERTS, h = make_size(set, MAKE_HIDDEN), m = make_size(set, MAKE_MOE);
     char name[160];
 
     make_matrix(set, e, h, "model.layers.%d.mlp.gate.weight", l);
@@ -389,21 +396,22 @@ static inline void make_layer(struct make_set *set, int l)
     if (make_has_experts(set, l))
         make_moe(set, l);
     else
-        make_mlp(set, mlp, MAKE_INTER);
-    make_matrix(set, MAKE_HIDDEN, 0, "model.layers.%d.input_layernorm.weight", l);
-    make_matrix(set, MAKE_HIDDEN, 0, "model.layers.%d.post_attention_layernorm.weight", l);
+        make_mlp(set, mlp, make_size(set, MAKE_INTER));
+    make_matrix(set, make_size(set, MAKE_HIDDEN), 0, "model.layers.%d.input_layernorm.weight", l);
+    make_matrix(set, make_size(set, MAKE_HIDDEN), 0,
+                "model.layers.%d.post_attention_layernorm.weight", l);
 }
 
 static inline void make_mtp(struct make_set *set, int l)
 {
-    const int h = MAKE_HIDDEN;
+    const int h = make_size(set, MAKE_HIDDEN);
 
     make_layer(set, l);
     make_matrix(set, h, 2 * h, "model.layers.%d.eh_proj.weight", l);
     make_matrix(set, h, 0, "model.layers.%d.enorm.weight", l);
     make_matrix(set, h, 0, "model.layers.%d.hnorm.weight", l);
-    make_matrix(set, MAKE_VOCAB, h, "model.layers.%d.embed_tokens.weight", l);
-    make_matrix(set, MAKE_VOCAB, h, "model.layers.%d.shared_head.head.weight", l);
+    make_matrix(set, make_size(set, MAKE_VOCAB), h, "model.layers.%d.embed_tokens.weight", l);
+    make_matrix(set, make_size(set, MAKE_VOCAB), h, "model.layers.%d.shared_head.head.weight", l);
     make_matrix(set, h, 0, "model.layers.%d.shared_head.norm.weight", l);
 }
 
@@ -497,14 +505,15 @@ static inline void make_config_moe(const struct make_set *set, FILE *f)
         fprintf(f,
                 "  \"num_experts_per_tok\": 2,\n  \"moe_intermediate_size\": %d,\n"
                 "  \"norm_topk_prob\": true,\n",
-                MAKE_MOE);
+                make_size(set, MAKE_MOE));
     if (make_is(set, "glm4_moe"))
         fprintf(f, "  \"use_qk_norm\": true,\n");
     if (make_is(set, "glm4_moe_lite"))
         fprintf(f,
                 "  \"q_lora_rank\": %d,\n  \"kv_lora_rank\": %d,\n  \"qk_nope_head_dim\": %d,\n"
                 "  \"qk_rope_head_dim\": %d,\n  \"v_head_dim\": %d,\n",
-                MAKE_Q_LORA, MAKE_KV_LORA, MAKE_NOPE, MAKE_ROPE, MAKE_V);
+                make_size(set, MAKE_Q_LORA), make_size(set, MAKE_KV_LORA), MAKE_NOPE, MAKE_ROPE,
+                MAKE_V);
 }
 
 static inline void make_config(const struct make_set *set, const char *dir)
@@ -520,8 +529,8 @@ static inline void make_config(const struct make_set *set, const char *dir)
             "  \"vocab_size\": %d,\n  \"hidden_size\": %d,\n  \"intermediate_size\": %d,\n"
             "  \"num_hidden_layers\": %d,\n  \"num_attention_heads\": %d,\n"
             "  \"num_key_value_heads\": %d,\n",
-            MAKE_VOCAB, MAKE_HIDDEN, MAKE_INTER, opts->layers ? opts->layers : 3, MAKE_HEADS,
-            kv_heads);
+            make_size(set, MAKE_VOCAB), make_size(set, MAKE_HIDDEN), make_size(set, MAKE_INTER),
+            opts->layers ? opts->layers : 3, MAKE_HEADS, kv_heads);
     if (!make_is(set, "qwen2") && !make_is(set, "glm4_moe_lite"))
         fprintf(f, "  \"head_dim\": %d,\n", MAKE_HEAD);
     make_config_moe(set, f);
@@ -556,14 +565,16 @@ static inline struct make_set make_tensors(const struct make_opts *opts)
     struct make_set set = {.opts = opts, .state = opts->seed};
     const int layers = opts->layers ? opts->layers : 3;
 
-    make_matrix(&set, MAKE_VOCAB, MAKE_HIDDEN, "model.embed_tokens.weight");
+    make_matrix(&set, make_size(&set, MAKE_VOCAB), make_size(&set, MAKE_HIDDEN),
+                "model.embed_tokens.weight");
     for (int l = 0; l < layers; l++)
         make_layer(&set, l);
     if (opts->mtp)
         make_mtp(&set, layers);
-    make_matrix(&set, MAKE_HIDDEN, 0, "model.norm.weight");
+    make_matrix(&set, make_size(&set, MAKE_HIDDEN), 0, "model.norm.weight");
     if (!opts->tied || opts->spare_head || opts->other_head)
-        make_matrix(&set, MAKE_VOCAB, MAKE_HIDDEN, "lm_head.weight");
+        make_matrix(&set, make_size(&set, MAKE_VOCAB), make_size(&set, MAKE_HIDDEN),
+                    "lm_head.weight");
     if (opts->spare_head)
         make_copy(&set, "model.embed_tokens.weight", "lm_head.weight");
     for (size_t i = 0; opts->prefix && i < set.n; i++)

@@ -66,25 +66,25 @@ struct sweep {
 
 /* ---- settings ------------------------------------------------------------------------------ */
 
+static json_t *svd_settings(const struct ram_analyze_opts *opts)
+{
+    if (opts->no_svd)
+        return json_null();
+    return json_pack("{si si si ss ss}", "rank", RAM_SPECTRUM_RANK, "powers", RAM_SPECTRUM_POWERS,
+                     "exact_up_to", RAM_SPECTRUM_EXACT, "test_matrix", "signs", "product",
+                     ram_coarse_pays() ? "avx512+int8" : ram_cpu()->level);
+}
+
 static int write_settings(const struct sweep *sweep, struct ram_err *err)
 {
     const struct ram_analyze_opts *opts = &sweep->opts;
-    json_t *const svd =
-        opts->no_svd
-            ? json_null()
-            : json_pack("{si si si ss ss}", "rank", RAM_SPECTRUM_RANK, "powers",
-                        RAM_SPECTRUM_POWERS, "exact_up_to", RAM_SPECTRUM_EXACT, "test_matrix",
-                        "signs", "product", ram_coarse_pays() ? "avx512+int8" : ram_cpu()->level);
+    json_t *const settings = sweep->manifest->settings;
 
-    if (!svd ||
-        json_object_set_new(sweep->manifest->settings, "seed",
-                            json_integer((json_int_t)opts->seed)) ||
-        json_object_set_new(sweep->manifest->settings, "expert_sample",
-                            json_integer(opts->expert_sample)) ||
-        json_object_set_new(sweep->manifest->settings, "output_probes",
-                            json_integer(opts->output_probes)) ||
-        json_object_set_new(sweep->manifest->settings, "svd", svd) ||
-        json_object_set_new(sweep->manifest->settings, "errors",
+    if (json_object_set_new(settings, "seed", json_integer((json_int_t)opts->seed)) ||
+        json_object_set_new(settings, "expert_sample", json_integer(opts->expert_sample)) ||
+        json_object_set_new(settings, "output_probes", json_integer(opts->output_probes)) ||
+        json_object_set_new(settings, "svd", svd_settings(opts)) ||
+        json_object_set_new(settings, "errors",
                             json_pack("{ss ss}", "encoder", "rtn", "profile", "gpu")))
         return ram_fail(err, RAM_ENOMEM, "no memory for the settings");
     return RAM_OK;

@@ -7,7 +7,6 @@
 
 check_model() {
     model=$1
-    rm -rf ./*
     for level in amx avx512 avx2 ref; do
         for threads in 1 2 7; do
             RAM_CPU=$level expect 0 analyze "$model" -o m-$level-$threads.json --threads $threads
@@ -42,11 +41,10 @@ check_budget() {
 
 check_model "$tiny"
 check_budget "$tiny" normal
-if [ -d "$shared/models/ref-glm4-moe-lite" ]; then
-    check_model "$shared/models/ref-glm4-moe-lite"
-    check_budget "$shared/models/ref-glm4-moe-lite" fast
-fi
-if [ -d "$shared/models/ref-qwen3-moe" ]; then
-    check_budget "$shared/models/ref-qwen3-moe" fast
-fi
+rm -rf ./*
+find_model ref-glm4-moe-lite
+check_model "$model"
+check_budget "$model" fast
+find_model ref-qwen3-moe
+check_budget "$model" fast
 finish

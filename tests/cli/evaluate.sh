@@ -1,5 +1,5 @@
-# evaluate.sh - scores, comparisons, generation and budgets, on the shipped model and, where they
-# are, the shared ones. The text is this project's own documentation.
+# evaluate.sh - scores, comparisons, generation and budgets, on the shipped model and on mixtures of
+# experts. The text is this project's own documentation.
 . "$RAM_SOURCE/tests/cli/tools/harness.sh"
 
 cat "$RAM_SOURCE"/README.md "$RAM_SOURCE"/ARCHITECTURE.md "$RAM_SOURCE"/CONTRIBUTING.md >text
@@ -39,11 +39,10 @@ expect 3 evaluate "$tiny" --task text --data short
 says err 'a window needs'
 
 # Kept at 16 bits, a model is itself in another container: stacked experts, split projections.
-models=$tiny
-for name in ref-qwen3-moe ref-glm4-moe-lite; do
-    if [ -d "$shared/models/$name" ]; then models="$models $shared/models/$name"; fi
-done
-for model in $models; do
+find_model ref-qwen3-moe
+sparse=$model
+find_model ref-glm4-moe-lite
+for model in "$tiny" "$sparse" "$model"; do
     name=$(basename "$model")
     expect 0 quantize "$model" -o "$name-16" --method uniform --bits 16 -q
     score "$name-16" --reference "$model" -o "$name-16.json"

@@ -195,6 +195,7 @@ static void a_lost_tokenizer_is_told(void **state)
     assert_int_equal(ram_carried_find(&list, dir, &err), RAM_OK);
     assert_int_equal(list.n, 0);
     ram_carried_notice(&list, &exec);
+    assert_true(notes.size && !notes.failed);
     assert_null(strstr(notes.data, "the source has no tokenizer"));
     assert_non_null(strstr(notes.data, "the output has no tokenizer"));
     assert_non_null(strstr(notes.data, "tokenizer.json is not copied: it is a link"));

@@ -135,36 +135,47 @@ static void check_form(const struct make_opts *form, unsigned salt, enum ram_pro
     case_close(&c);
 }
 
-/* Matrices of many blocks, in a trained model: only the shared models have those. */
+static void convert_and_check(struct test_case *c, unsigned *salt)
+{
+    const struct ram_convert_opts opts = {.profile = RAM_PROFILE_CPU, .force = true};
+    size_t size = 0;
+
+    if (case_convert(c, &opts, 3, NULL))
+        fail_msg("%s: %s", c->model, c->err.message);
+    char *file = slurp(c->out, "model.safetensors", &size);
+    check_targets(c, file, *salt, RAM_PROFILE_CPU);
+    free(file);
+    case_close(c);
+}
+
+/* Matrices of many blocks, in the trained model of examples/ ... */
 static void matrices_of_many_blocks(void **state)
 {
-    static const char *const models[] = {"tiny-qwen3", "ref-glm4-moe-lite"};
-    const char *shared = getenv("RAM_SHARED"), *source = getenv("RAM_SOURCE");
-    const struct ram_convert_opts opts = {.profile = RAM_PROFILE_CPU, .force = true};
+    const char *source = getenv("RAM_SOURCE");
+    struct test_case c = {.layout = NULL};
     unsigned salt = 9;
 
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        struct test_case c = {.layout = NULL};
-        size_t size = 0;
-        snprintf(c.model, sizeof c.model, "%s/%smodels/%s",
-                 shared   ? shared
-                 : source ? source
-                          : ".",
-                 shared ? "" : "../shared/", models[i]);
-        if (access(c.model, R_OK))
-            skip();
-        snprintf(c.dir, sizeof c.dir, "%s", make_temp_dir());
-        snprintf(c.out, sizeof c.out, "%s/out", c.dir);
-        assert_int_equal(ram_ckpt_open(&c.ckpt, c.model, &c.err), RAM_OK);
-        assert_int_equal(ram_layout_new(&c.layout, c.ckpt, &c.err), RAM_OK);
-        c.plan = plan_for(c.layout, mixed_width, &salt);
-        assert_int_equal(case_convert(&c, &opts, 3, NULL), RAM_OK);
-        char *file = slurp(c.out, "model.safetensors", &size);
-        check_targets(&c, file, salt, RAM_PROFILE_CPU);
-        free(file);
-        case_close(&c);
-    }
+    snprintf(c.model, sizeof c.model, "%s/examples/tiny-qwen3", source ? source : ".");
+    snprintf(c.dir, sizeof c.dir, "%s", make_temp_dir());
+    snprintf(c.out, sizeof c.out, "%s/out", c.dir);
+    assert_int_equal(ram_ckpt_open(&c.ckpt, c.model, &c.err), RAM_OK);
+    assert_int_equal(ram_layout_new(&c.layout, c.ckpt, &c.err), RAM_OK);
+    c.plan = plan_for(c.layout, mixed_width, &salt);
+    convert_and_check(&c, &salt);
+}
+
+/* ... and in stacks of experts and projections that are split. */
+static void stacks_of_many_blocks(void **state)
+{
+    const struct make_opts large = {.arch = "glm4_moe_lite", .times = 8};
+    struct test_case c;
+    unsigned salt = 9;
+
+    (void)state;
+    case_open(&c, &large, mixed_width, &salt);
+    assert_true(c.layout->n_targets > 30);
+    convert_and_check(&c, &salt);
 }
 
 static void every_tensor(void **state)
@@ -353,6 +364,7 @@ int main(void)
         cmocka_unit_test(every_tensor),           cmocka_unit_test(files_as_announced),
         cmocka_unit_test(index_lists_everything), cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(errors_are_true),        cmocka_unit_test(matrices_of_many_blocks),
+        cmocka_unit_test(stacks_of_many_blocks),
     };
     return cmocka_run_group_tests_name("convert/write", tests, NULL, NULL);
 }

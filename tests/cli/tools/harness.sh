@@ -4,7 +4,6 @@
 # goes when it ends. A failed expectation is counted and told; finish gives the exit code.
 
 : "${RAM:?the command to test}" "${RAM_SOURCE:?the source root}"
-shared=${RAM_SHARED:-$RAM_SOURCE/../shared}
 tiny=$RAM_SOURCE/examples/tiny-qwen3
 failures=0 checks=0
 
@@ -48,6 +47,22 @@ is() { if [ "$1" = "$2" ]; then good; else bad "$3: '$1', expected '$2'"; fi; }
 absent() { for p in "$@"; do if [ -e "$p" ]; then bad "$p is there"; else good; fi; done; }
 present() { for p in "$@"; do if [ -e "$p" ]; then good; else bad "$p is not there"; fi; done; }
 json() { if "$JSON_GET" "$@" >/dev/null; then good; else bad "$1 is not JSON, or lacks: $*"; fi; }
+
+# find_model NAME: $model becomes the directory of that model: a trained one of ../shared or, where that
+# is not, one of the same inventory with random weights, with the tokenizer of $tiny.
+find_model() {
+    model=${RAM_SHARED:-$RAM_SOURCE/../shared}/models/$1
+    [ ! -d "$model" ] || return 0
+    model=$tmp/models/$1
+    [ ! -d "$model" ] || return 0
+    mkdir -p "$tmp/models"
+    if "$MAKE_CHECKPOINT" "$RAM_SOURCE/tests/data/configs/$1.config.json" "$model" --mtp 0 >"$tmp/out" &&
+        cp "$tiny"/tokenizer*.json "$model"; then
+        good
+    else
+        bad "$1 could not be made"
+    fi
+}
 
 skip() { echo "SKIP: $*"; exit 77; }
 
