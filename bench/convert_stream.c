@@ -242,7 +242,7 @@ int main(int argc, char **argv)
         write_model(model);
     }
     stop_if(ram_ckpt_open(&ckpt, argc > 2 ? argv[2] : model, &err), &err);
-    stop_if(ram_layout_new(&layout, ckpt, &err), &err);
+    stop_if(ram_layout_new(&layout, ckpt, &err), ram_format_at(0), &err);
     stop_if(ram_pool_new(&pool, run.threads, &err), &err);
     for (size_t i = 0; i < ckpt->n_files; i++)
         bytes += ckpt->files[i].map.size;

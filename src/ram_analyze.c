@@ -1,12 +1,13 @@
 /* ram_analyze.c - the first stage, as ram.h offers it. */
 #include "analyze/analyze.h"
 #include "base/opts.h"
+#include "ckpt/coding.h"
 
 int ram_survey(const struct ram_ckpt *ckpt, struct ram_manifest **out, struct ram_err *err)
 {
     struct ram_layout *layout = NULL;
 
-    int status = ram_layout_look(&layout, ckpt, err);
+    int status = ram_layout_look(&layout, ckpt, ram_format_at(0), err);
     if (!status)
         status = ram_survey_layout(ckpt, layout, out, err);
     ram_layout_free(layout);
@@ -27,12 +28,11 @@ int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts
     if (!status)
         status = ram_ckpt_check_coding(ckpt, err);
     if (!status)
-        status = ram_layout_new(&layout, ckpt, err);
+        status = ram_layout_new(&layout, ckpt, ram_format_at(0), err);
     if (!status && layout->quantized)
         status = ram_fail(err, RAM_EUNSUPPORTED,
-                          "%s: its weights are MLX codes already; analyse the checkpoint that it "
-                          "was made from",
-                          ckpt->dir);
+                          "%s: %s already; analyse the checkpoint that it was made from", ckpt->dir,
+                          ram_coding_quantized(ckpt));
     if (!status)
         status = ram_survey_layout(ckpt, layout, &manifest, err);
     if (!status)

@@ -50,13 +50,21 @@ static const char *family(size_t i, const char **what)
     return found ? found->model_type : NULL;
 }
 
+static const char *format(size_t i, const char **what)
+{
+    const struct ram_format *const found = ram_format_at(i);
+
+    *what = found ? found->what : "";
+    return found ? found->id : NULL;
+}
+
 const char *ram_list_item(enum ram_list list, size_t i, const char **what)
 {
     static const char *(*const lists[])(size_t i, const char **what) = {
         [RAM_LIST_METHODS] = method,
         [RAM_LIST_ENCODERS] = encoder,
         [RAM_LIST_PROFILES] = ram_profile_at,
-        [RAM_LIST_FORMATS] = ram_format_at,
+        [RAM_LIST_FORMATS] = format,
         [RAM_LIST_FORMS] = form,
         [RAM_LIST_EFFORTS] = ram_effort_at,
         [RAM_LIST_TASKS] = ram_task_at,

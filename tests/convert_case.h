@@ -45,7 +45,8 @@ static inline void case_open(struct test_case *c, const struct make_opts *opts,
     snprintf(c->model, sizeof c->model, "%s/model", c->dir);
     snprintf(c->out, sizeof c->out, "%s/out", c->dir);
     make_ckpt(c->model, opts);
-    if (ram_ckpt_open(&c->ckpt, c->model, &c->err) || ram_layout_new(&c->layout, c->ckpt, &c->err))
+    if (ram_ckpt_open(&c->ckpt, c->model, &c->err) ||
+        ram_layout_new(&c->layout, c->ckpt, ram_format_at(0), &c->err))
         fail_msg("%s", c->err.message);
     c->plan = plan_for(c->layout, choose, user);
     assert_non_null(c->plan);

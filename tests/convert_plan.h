@@ -2,7 +2,7 @@
 #ifndef TESTS_CONVERT_PLAN_H
 #define TESTS_CONVERT_PLAN_H
 
-#include "ckpt/layout.h"
+#include "format/layout.h"
 #include "record/plan.h"
 
 #include <stdlib.h>

@@ -12,12 +12,13 @@ kern: base
 codec: base kern
 arch: base
 ckpt: base arch kern codec
+format: base arch codec ckpt
 record: base codec
 text: base arch
-infer: base arch kern codec ckpt
-analyze: base arch kern codec ckpt record
+infer: base arch kern codec ckpt format
+analyze: base arch kern codec ckpt format record
 allocate: base arch codec record
-convert: base arch codec ckpt record
+convert: base arch codec ckpt format record
 evaluate: base infer record text
 probe: base arch kern codec ckpt infer record text
 report: base arch codec record

@@ -11,7 +11,7 @@
 #define RAM_ANALYZE_ANALYZE_H
 
 #include "base/exec.h"
-#include "ckpt/layout.h"
+#include "format/layout.h"
 #include "record/manifest.h"
 
 /* A manifest with every entry and nothing measured. */

@@ -9,7 +9,7 @@
 #define RAM_ANALYZE_MEASURE_H
 
 #include "base/pool.h"
-#include "ckpt/layout.h"
+#include "format/layout.h"
 #include "record/manifest.h"
 
 struct ram_measure {

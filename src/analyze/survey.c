@@ -66,7 +66,7 @@ static void fill_source(const struct ram_ckpt *ckpt, const struct ram_source *so
     entry->source.bits = coded.bits;
     entry->source.group = coded.group;
     entry->source.bytes = share * (uint64_t)ram_dtypes[t->dtype].bits / 8;
-    if (ckpt->coding.mlx || ckpt->coding.problem)
+    if (ckpt->coding.coded || ckpt->coding.problem)
         entry->parameters = entry->source.part || !t->n ? 0
                                                         : coded.weights / t->n * share +
                                                               coded.weights % t->n * share / t->n;
@@ -140,7 +140,7 @@ static int fill_model(const struct ram_ckpt *ckpt, const struct ram_layout *layo
         m->bytes += file->map.size;
     }
     m->n_files = ckpt->n_files;
-    m->coded = ckpt->coding.mlx || ckpt->coding.problem;
+    m->coded = ckpt->coding.coded || ckpt->coding.problem;
     if (ckpt->coding.name)
         m->coding = ram_arena_strdup(&m->arena, ckpt->coding.name, err);
     if (layout->obstacle)

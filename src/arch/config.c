@@ -77,9 +77,6 @@ static void read_act(struct ram_config_reader *r, const char *key, const json_t 
     for (size_t i = 0; name && i < sizeof acts / sizeof *acts; i++)
         if (!strcmp(acts[i].name, name)) {
             *out = acts[i].act;
-            if (*out != RAM_ACT_SILU)
-                ram_config_obstacle(r, "\"%s\" is \"%s\", and mlx_lm's class knows silu only", key,
-                                    name);
             return;
         }
     if (!name)
@@ -198,16 +195,6 @@ const char *ram_config_unsaid(const struct ram_config *config, char text[RAM_UNS
     return text;
 }
 
-const char *ram_config_mlx_lacks(const struct ram_config *config, const json_t *json)
-{
-    for (size_t i = 0; config->family && i < config->family->n_params; i++) {
-        const struct ram_param *p = &config->family->params[i];
-        if (p->mlx == RAM_MLX_NEEDS && !json_object_get(json, p->key))
-            return p->key;
-    }
-    return NULL;
-}
-
 static void derive(struct ram_config *config)
 {
     if (!config->n_kv_heads)
@@ -219,8 +206,8 @@ static void derive(struct ram_config *config)
 /* ---- keys of every family ----------------------------------------------------------------- */
 
 /*
- * mlx_lm.convert casts to config["torch_dtype"], else to text_config["dtype"], and not at all if
- * that is no type it knows; a "dtype" at the top level it does not read. load() has no say in it.
+ * As mlx_lm.convert reads it: torch_dtype, else the dtype of text_config, and no cast if that is no
+ * type it knows; a "dtype" at the top level it does not read.
  */
 static enum ram_cast read_cast(const struct ram_config_reader *r)
 {
@@ -264,7 +251,7 @@ static uint64_t read_mtp(const struct ram_config_reader *r)
 }
 
 /* Keys that the base class of all configurations reads in transformers 5, that change what is
- * computed, and that neither we nor mlx_lm know. */
+ * computed, and that we do not know. */
 static void refuse_unknown(struct ram_config_reader *r)
 {
     const json_t *causal = json_object_get(r->top, "is_causal");
@@ -275,13 +262,11 @@ static void refuse_unknown(struct ram_config_reader *r)
         key = "is_causal";
     else if (is_said(layers) && (!json_is_object(layers) || json_object_size(layers)))
         key = "per_layer_config";
-    if (!key)
-        return;
-    ram_fail(&r->config->refusal, RAM_EUNSUPPORTED,
-             "%s: \"%s\" changes what the model computes, and is not supported", r->config->where,
-             key);
-    ram_config_obstacle(r, "\"%s\" changes what the model computes, and mlx_lm does not read it",
-                        key);
+    r->config->strange_key = key;
+    if (key)
+        ram_fail(&r->config->refusal, RAM_EUNSUPPORTED,
+                 "%s: \"%s\" changes what the model computes, and is not supported",
+                 r->config->where, key);
 }
 
 /* Numbers that are senseless together. */
@@ -308,43 +293,6 @@ static const char *string_or(const json_t *value, const char *otherwise)
     return json_is_string(value) && !ram_json_token(value) ? json_string_value(value) : otherwise;
 }
 
-int ram_config_obstacle(struct ram_config_reader *r, const char *fmt, ...)
-{
-    char text[512];
-    va_list args;
-
-    if (r->config->mlx_obstacle)
-        return RAM_OK;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    r->config->mlx_obstacle = ram_arena_strdup(r->arena, text, r->err);
-    return r->config->mlx_obstacle ? RAM_OK : RAM_ENOMEM;
-}
-
-/* Keys that mlx_lm's class does not read must say what it computes. */
-static void check_fixed(struct ram_config_reader *r, const struct ram_family *family)
-{
-    const struct ram_config *config = r->config;
-
-    for (size_t i = 0; i < family->n_params; i++) {
-        const struct ram_param *p = &family->params[i];
-        const double fixed = p->mlx_value != RAM_DERIVED ? p->mlx_value
-                             : config->n_heads ? (double)(config->hidden / config->n_heads)
-                                               : 0;
-        if (p->mlx != RAM_MLX_FIXED || p->value == RAM_VALUE_ACT ||
-            ram_param_value(config, p) == fixed)
-            continue;
-        if (p->value == RAM_VALUE_FLAG)
-            ram_config_obstacle(r, "\"%s\" is %s, and mlx_lm's class computes only as for %s",
-                                p->key, fixed != 0 ? "false" : "true",
-                                fixed != 0 ? "true" : "false");
-        else
-            ram_config_obstacle(r, "\"%s\" is %.15g, and mlx_lm's class computes only as for %.15g",
-                                p->key, ram_param_value(config, p), fixed);
-    }
-}
-
 int ram_config_read(struct ram_config *config, const json_t *json, const char *where,
                     struct ram_arena *arena, struct ram_err *err)
 {
@@ -360,7 +308,6 @@ int ram_config_read(struct ram_config *config, const json_t *json, const char *w
         .where = where,
         .model_type = string_or(ram_config_value(json, "model_type"), ""),
         .architecture = string_or(json_array_get(ram_config_value(json, "architectures"), 0), ""),
-        .has_mlx_quantization = json_is_object(ram_config_value(json, "quantization")),
         .quant_method = string_or(json_object_get(quantization, "quant_method"), NULL),
         .n_mtp = read_mtp(&r),
         .cast = read_cast(&r),
@@ -373,7 +320,7 @@ int ram_config_read(struct ram_config *config, const json_t *json, const char *w
     config->family = ram_family_find(config->model_type);
     const struct ram_family *family = config->family ? config->family : &ram_family_unknown;
     for (size_t i = 0; i < family->n_params; i++)
-        if (family->params[i].mlx != RAM_MLX_ALONE)
+        if (family->params[i].loader != RAM_LOADER_ALONE)
             read_param(&r, &family->params[i], i);
     config->tied = read_tied(&r);
     derive(config);
@@ -383,13 +330,9 @@ int ram_config_read(struct ram_config *config, const json_t *json, const char *w
     if (!err->status)
         check_together(config, family);
     refuse_unknown(&r);
-    check_fixed(&r, family);
-    if (config->refusal.status)
-        ram_config_obstacle(&r, "%s", config->refusal.message);
+    const bool refused = config->refusal.status != RAM_OK;
     ram_config_read_rope(&r, family);
-    /* A rotary embedding of another kind is passed on to mlx_lm, if that knows it. */
-    if (config->refusal.status && config->rope.kind != RAM_ROPE_OTHER)
-        ram_config_obstacle(&r, "%s", config->refusal.message);
+    config->rope_refused = !refused && config->refusal.status;
     return err->status;
 }
 

@@ -3,9 +3,9 @@
  * embedding and what its layers are, with the defaults of the model's own class.
  *
  * A family's table (family.h) says which keys its class reads, what an absent or null key means
- * there, and what mlx_lm makes of the same key. Keys may be in the published spelling or in that of
- * transformers 5 (num_local_experts, rope_parameters, dtype); those of "text_config" count where
- * the top level has none.
+ * there, and what the loader of outputs makes of the same key. Keys may be in the published
+ * spelling or in that of transformers 5 (num_local_experts, rope_parameters, dtype); those of
+ * "text_config" count where the top level has none.
  */
 #ifndef RAM_ARCH_CONFIG_H
 #define RAM_ARCH_CONFIG_H
@@ -21,11 +21,10 @@ enum {
 
 enum ram_tied { RAM_TIED_UNSAID, RAM_TIED_NO, RAM_TIED_YES };
 
-/* The function of the gate in an MLP. mlx_lm's classes of these families compute silu, whatever
- * config.json says, so a model with another function is not converted. */
+/* The function of the gate in an MLP. */
 enum ram_act { RAM_ACT_SILU, RAM_ACT_RELU, RAM_ACT_RELU2, RAM_ACT_GELU, RAM_ACT_GELU_TANH };
 
-/* A type that mlx_lm.convert casts weights to. */
+/* The type that config.json asks weights to be cast to. */
 enum ram_cast { RAM_CAST_NONE, RAM_CAST_F16, RAM_CAST_BF16, RAM_CAST_F32 };
 
 enum ram_rope_kind {
@@ -34,7 +33,7 @@ enum ram_rope_kind {
     RAM_ROPE_LLAMA3,
     RAM_ROPE_YARN,
     RAM_ROPE_ALPHA, /* "dynamic" with a fixed alpha, which stretches theta */
-    RAM_ROPE_OTHER  /* not computed here; mlx_lm may know it */
+    RAM_ROPE_OTHER  /* not computed here; loaders may know it */
 };
 
 /* Rotary embedding, with every default filled in. */
@@ -83,14 +82,12 @@ struct ram_config {
     bool *slides;            /* n_layers: the layer sees the last sliding_window positions only */
     bool *turns;             /* n_layers: queries and keys are turned by position */
     enum ram_cast cast;
-    bool has_mlx_quantization; /* "quantization": MLX wrote this checkpoint */
-    const char *quant_method;  /* quantization_config.quant_method, or NULL */
+    const char *quant_method; /* quantization_config.quant_method, or NULL */
     /* Why the model cannot be computed although its shapes are known: a key that we do not
      * implement, or a value that makes no sense. status RAM_OK: it can. */
     struct ram_err refusal;
-    /* What mlx_lm's class of this family would compute otherwise, whatever config.json says: one
-     * sentence; NULL: nothing. In the arena. */
-    const char *mlx_obstacle;
+    bool rope_refused;       /* the reason is the rotary embedding, and all else is supported */
+    const char *strange_key; /* the reason is this key, which no family's class reads; or NULL */
 };
 
 /*
@@ -101,17 +98,13 @@ struct ram_config {
 int ram_config_read(struct ram_config *config, const json_t *json, const char *where,
                     struct ram_arena *arena, struct ram_err *err);
 
-/* Do the layers of mlx_lm's class see the windows that these do? Only if it is told which layers
- * do, and some layer has none. */
-bool ram_config_mlx_slides(const struct ram_config *config);
+/* Are there layers with a window and layers without? */
+bool ram_config_has_both_kinds(const struct ram_config *config);
 
 /* Of a known family: the sizes that json does not say, with what the class takes them for, as
  * ' (not said, so taken as usual: "vocab_size" 32000)'; "" if all are said. Returns text. */
 enum { RAM_UNSAID_TEXT = 256 };
 const char *ram_config_unsaid(const struct ram_config *config, char text[RAM_UNSAID_TEXT]);
-
-/* A key that mlx_lm's class cannot do without and that json, as mlx_lm reads it, lacks; or NULL. */
-const char *ram_config_mlx_lacks(const struct ram_config *config, const json_t *json);
 
 /* A key's value: the top level's, else that of "text_config" (null counts as absent). */
 const json_t *ram_config_value(const json_t *json, const char *key);

@@ -1,15 +1,19 @@
 /*
  * family.h - a model family as data: the keys of config.json that its class reads in transformers
- * 5, what they mean where they are absent or null, and what mlx_lm's class does with them; its
- * tensors (slot.h); and of its block what neither keys nor slots say.
+ * 5, what they mean where they are absent or null, and what the loader does with them; its tensors
+ * (slot.h); and of its block what neither keys nor slots say.
+ *
+ * The loader is the program that reads config.json and tensors of outputs (src/format), and has a
+ * class of its own for the family: mlx_lm 0.32. What it does with a key stands in the row of the
+ * key, so that a family is one file; what follows from that for outputs, the format works out.
  *
  * Where the norms of a block stand, whether queries and keys are normed and over what, and whether
  * attention has a latent, the slots say: a norm that is not in the list is not computed.
  *
  * A family is one file, family_<model_type>.c, which defines ram_family_<model_type>. The build
  * collects the files (CMakeLists.txt), so that adding or deleting the file adds or deletes the
- * family. Read against transformers 5.24 and mlx_lm 0.32; tests/unit/arch_config.c holds the same
- * figures a second time.
+ * family. Read against transformers 5.24 and mlx_lm 0.32; tests/unit/arch_config.c and
+ * format_mlx.c hold the same figures a second time.
  */
 #ifndef RAM_ARCH_FAMILY_H
 #define RAM_ARCH_FAMILY_H
@@ -31,15 +35,15 @@ enum ram_null {
     RAM_NULL_ZERO     /* none: 0 or false, and null is how 0 is written */
 };
 
-/* What mlx_lm's class does with the key. */
-enum ram_mlx_use {
-    RAM_MLX_NEEDS,    /* cannot do without it */
-    RAM_MLX_WRITTEN,  /* reads it; it is always written, whatever an absent key means */
-    RAM_MLX_DEFAULTS, /* reads it, and takes mlx_value if it is absent */
-    RAM_MLX_FIXED,    /* does not read it and computes as for mlx_value */
-    RAM_MLX_FREE,     /* has no use for it */
-    RAM_MLX_ALONE     /* reads it although the class of transformers does not: where it stands,
-                       * mlx_value is written, which is what we compute */
+/* What the loader's class does with the key. */
+enum ram_loader_use {
+    RAM_LOADER_NEEDS,    /* cannot do without it */
+    RAM_LOADER_WRITTEN,  /* reads it; it is always written, whatever an absent key means */
+    RAM_LOADER_DEFAULTS, /* reads it, and takes loader_value if it is absent */
+    RAM_LOADER_FIXED,    /* does not read it and computes as for loader_value */
+    RAM_LOADER_FREE,     /* has no use for it */
+    RAM_LOADER_ALONE     /* reads it although the class of transformers does not: where it stands,
+                          * loader_value is written, which is what we compute */
 };
 
 /* An absent key whose value follows from others: n_kv_heads = n_heads, head_dim = hidden / heads.
@@ -53,8 +57,8 @@ struct ram_param {
     double min, max;
     double absent; /* what the class of transformers takes */
     enum ram_null null;
-    enum ram_mlx_use mlx;
-    double mlx_value;
+    enum ram_loader_use loader;
+    double loader_value;
 };
 
 /* What says which layers are without experts. */
@@ -76,13 +80,21 @@ enum ram_window_by {
     RAM_WINDOW_UNTURNED  /* by layer_types, else, if use_sliding_window, layers without rotation */
 };
 
-/* What mlx_lm's class reads of windows. */
-enum ram_mlx_windows {
-    RAM_MLX_WINDOWS_NONE,
-    RAM_MLX_WINDOWS_TYPES,  /* layer_types and sliding_window */
-    RAM_MLX_WINDOWS_BOTH,   /* the same; it fails unless there are layers of both kinds */
-    RAM_MLX_WINDOWS_PATTERN /* sliding_window_pattern as letters, L for a window and G for none; the
-                             * same failure where there is a pattern */
+/* What the loader's class reads of windows. */
+enum ram_loader_windows {
+    RAM_LOADER_WINDOWS_NONE,
+    RAM_LOADER_WINDOWS_TYPES,  /* layer_types and sliding_window */
+    RAM_LOADER_WINDOWS_BOTH,   /* the same; it fails unless there are layers of both kinds */
+    RAM_LOADER_WINDOWS_PATTERN /* sliding_window_pattern as letters, L for a window and G for none;
+                                * the same failure where there is a pattern */
+};
+
+/* What else is to be known of the loader's class. */
+struct ram_loader_class {
+    bool own_head;    /* it has a head even where the embedding is the head */
+    bool partial;     /* it reads partial_rotary_factor, from the top level */
+    bool scales_rope; /* it reads rope_scaling beyond the plain embedding */
+    enum ram_loader_windows windows;
 };
 
 /* How experts are chosen. */
@@ -99,7 +111,7 @@ struct ram_family {
     const char *model_type;
     const struct ram_param *params; /* at most 64 rows */
     size_t n_params;
-    const struct ram_slot *slots; /* of a decoder layer, in the order of mlx_lm's module tree */
+    const struct ram_slot *slots; /* of a decoder layer, in the order of outputs */
     size_t n_slots;
     const struct ram_slot *embed, *norm, *head; /* before and behind the layers */
     const char *layer_prefix;                   /* "model.layers." */
@@ -107,21 +119,21 @@ struct ram_family {
     enum ram_window_by windows;
     enum ram_router router;
     enum ram_turns_by turns;
-    bool turns_first;     /* queries and keys are turned before their norms, not after */
-    bool has_mtp;         /* layers behind the counted ones predict several tokens */
-    bool own_head;        /* mlx_lm has an lm_head even where the embedding is the head */
-    bool ties;            /* the head is the embedding if config.json does not say */
-    double theta;         /* of the rotary embedding if nothing is said; 0: 10000 */
-    bool two_ropes;       /* layers with a window have a rotary embedding of their own */
-    bool rope_alpha;      /* knows RAM_ROPE_ALPHA; so does mlx_lm's class, and no other scaling */
-    double partial;       /* part of the dimensions that is rotated if nothing is said ... */
-    bool reads_partial;   /* ... and whether partial_rotary_factor is read at all */
-    bool mlx_partial;     /* mlx_lm's class reads it, from the top level */
-    bool mlx_scales_rope; /* mlx_lm's class reads rope_scaling beyond the plain embedding */
-    enum ram_mlx_windows mlx_windows;
-    int router_bits, router_group; /* what mlx_lm.convert gives a router that it quantises; 0: no
+    bool turns_first;   /* queries and keys are turned before their norms, not after */
+    bool has_mtp;       /* layers behind the counted ones predict several tokens */
+    bool ties;          /* the head is the embedding if config.json does not say */
+    double theta;       /* of the rotary embedding if nothing is said; 0: 10000 */
+    bool two_ropes;     /* layers with a window have a rotary embedding of their own */
+    bool rope_alpha;    /* knows RAM_ROPE_ALPHA; so does the loader's class, and no other scaling */
+    double partial;     /* part of the dimensions that is rotated if nothing is said ... */
+    bool reads_partial; /* ... and whether partial_rotary_factor is read at all */
+    struct ram_loader_class loader;
+    int router_bits, router_group; /* what stock converters give a router that they quantise; 0: no
                                     * width of its own */
 };
+
+/* What a row's field holds. */
+double ram_param_value(const struct ram_config *config, const struct ram_param *param);
 
 const struct ram_family *ram_family_find(const char *model_type);
 
@@ -160,9 +172,9 @@ const struct ram_slot *ram_family_slot(const struct ram_config *config, const ch
 /* What config.json must say before any of this makes sense: RAM_EFORMAT names the key. */
 int ram_family_check(const struct ram_config *config, const char *where, struct ram_err *err);
 
-/* What stock mlx_lm.convert does with a router when everything else becomes uniform: bits and group
- * of its own, or 16 and 0 where loaders hold it as a plain array. false: it is a matrix like
- * others, or the model_type is unknown. */
+/* What stock converters do with a router when everything else becomes uniform: bits and group of
+ * its own, or 16 and 0 where loaders hold it as a plain array. false: it is a matrix like others,
+ * or the model_type is unknown. */
 bool ram_family_router(const char *model_type, int *bits, int *group);
 
 #endif

@@ -23,6 +23,5 @@ const struct ram_family ram_family_exaone4 = {
     .windows = RAM_WINDOW_PATTERN,
     .turns = RAM_TURNS_SLIDING,
     .partial = 1,
-    .mlx_scales_rope = true,
-    .mlx_windows = RAM_MLX_WINDOWS_PATTERN,
+    .loader = {.scales_rope = true, .windows = RAM_LOADER_WINDOWS_PATTERN},
 };

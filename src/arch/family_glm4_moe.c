@@ -27,8 +27,7 @@ const struct ram_family ram_family_glm4_moe = {
     .layers = RAM_LAYERS_LEADING,
     .router = RAM_ROUTER_SIGMOID,
     .has_mtp = true,
-    .own_head = true,
     .partial = 0.5,
     .reads_partial = true,
-    .mlx_partial = true,
+    .loader = {.own_head = true, .partial = true},
 };

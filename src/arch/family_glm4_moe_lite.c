@@ -3,7 +3,7 @@
 #include "arch/family_rows.h"
 
 /* Every head has keys and values of its own, whatever num_key_value_heads says; head_dim is another
- * name of qk_rope_head_dim. mlx_lm's class turns pairs of neighbours only. */
+ * name of qk_rope_head_dim. The loader's class turns pairs of neighbours only. */
 static const struct ram_param params[] = {
     SIZES(WRITTEN, 154880, 2048, 10240, 47, 20),
     POSITIONS(202752, DEFAULTS, 202752),
@@ -41,8 +41,7 @@ const struct ram_family ram_family_glm4_moe_lite = {
     .layers = RAM_LAYERS_NAMED,
     .router = RAM_ROUTER_SIGMOID,
     .has_mtp = true,
-    .own_head = true,
     .partial = 1,
     .reads_partial = true,
-    .mlx_scales_rope = true,
+    .loader = {.own_head = true, .scales_rope = true},
 };

@@ -21,6 +21,5 @@ const struct ram_family ram_family_mistral = {
     SLOTS(slots),
     .windows = RAM_WINDOW_ALWAYS,
     .partial = 1,
-    .mlx_scales_rope = true,
-    .mlx_windows = RAM_MLX_WINDOWS_TYPES,
+    .loader = {.scales_rope = true, .windows = RAM_LOADER_WINDOWS_TYPES},
 };

@@ -20,5 +20,5 @@ const struct ram_family ram_family_olmo2 = {
     PARAMS(params),
     SLOTS(slots),
     .partial = 1,
-    .mlx_scales_rope = true,
+    .loader = {.scales_rope = true},
 };

@@ -21,6 +21,5 @@ const struct ram_family ram_family_olmo3 = {
     .theta = 5e5,
     .two_ropes = true,
     .partial = 1,
-    .mlx_scales_rope = true,
-    .mlx_windows = RAM_MLX_WINDOWS_BOTH,
+    .loader = {.scales_rope = true, .windows = RAM_LOADER_WINDOWS_BOTH},
 };

@@ -1,7 +1,7 @@
 /* family_qwen2.c - Qwen 2 and 2.5; see family.h. */
 #include "arch/family_rows.h"
 
-/* The class of transformers reads a head_dim that stands there; mlx_lm's divides. */
+/* The class of transformers reads a head_dim that stands there; the loader's divides. */
 static const struct ram_param params[] = {
     SIZES(NEEDS, 151936, 4096, 22016, 32, 32),
     POSITIONS(32768, DEFAULTS, 32768),
@@ -24,5 +24,5 @@ const struct ram_family ram_family_qwen2 = {
     SLOTS(slots),
     .windows = RAM_WINDOW_LAYERED,
     .partial = 1,
-    .mlx_scales_rope = true,
+    .loader = {.scales_rope = true},
 };

@@ -18,5 +18,5 @@ const struct ram_family ram_family_qwen3 = {
     SLOTS(slots),
     .windows = RAM_WINDOW_LAYERED,
     .partial = 1,
-    .mlx_scales_rope = true,
+    .loader = {.scales_rope = true},
 };

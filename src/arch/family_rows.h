@@ -15,57 +15,58 @@ enum { MAX_POSITIONS = 1 << 28 };
 
 #define AT(field) offsetof(struct ram_config, field)
 
-/* key, field, least value, what absence means, what null means, mlx_lm's use and its default */
-#define COUNT(key, field, min, absent, null, mlx, mlx_value)                                       \
+/* key, field, least value, what absence means, what null means, the loader's use and its default */
+#define COUNT(key, field, min, absent, null, loader, loader_value)                                 \
     {                                                                                              \
         key, NULL, AT(field), RAM_VALUE_COUNT, min, RAM_CONFIG_MAX_WIDTH, absent, RAM_NULL_##null, \
-            RAM_MLX_##mlx, mlx_value                                                               \
+            RAM_LOADER_##loader, loader_value                                                      \
     }
-#define REAL(key, field, min, absent, mlx, mlx_value)                                              \
+#define REAL(key, field, min, absent, loader, loader_value)                                        \
     {                                                                                              \
-        key, NULL, AT(field), RAM_VALUE_REAL, min, 1e9, absent, RAM_NULL_REFUSED, RAM_MLX_##mlx,   \
-            mlx_value                                                                              \
+        key, NULL, AT(field), RAM_VALUE_REAL, min, 1e9, absent, RAM_NULL_REFUSED,                  \
+            RAM_LOADER_##loader, loader_value                                                      \
     }
-#define FLAG(key, field, absent, null, mlx, mlx_value)                                             \
+#define FLAG(key, field, absent, null, loader, loader_value)                                       \
     {                                                                                              \
-        key, NULL, AT(field), RAM_VALUE_FLAG, 0, 1, absent, RAM_NULL_##null, RAM_MLX_##mlx,        \
-            mlx_value                                                                              \
+        key, NULL, AT(field), RAM_VALUE_FLAG, 0, 1, absent, RAM_NULL_##null, RAM_LOADER_##loader,  \
+            loader_value                                                                           \
     }
 
-/* A flag that mlx_lm's class alone reads, and that has to be false there, or true. */
+/* A flag that the loader's class alone reads, and that has to be false there, or true. */
 #define ALONE(key)                                                                                 \
     {                                                                                              \
-        key, NULL, 0, RAM_VALUE_FLAG, 0, 1, 0, RAM_NULL_ABSENT, RAM_MLX_ALONE, 0                   \
+        key, NULL, 0, RAM_VALUE_FLAG, 0, 1, 0, RAM_NULL_ABSENT, RAM_LOADER_ALONE, 0                \
     }
 
 #define ALONE_TRUE(key)                                                                            \
     {                                                                                              \
-        key, NULL, 0, RAM_VALUE_FLAG, 0, 1, 0, RAM_NULL_ABSENT, RAM_MLX_ALONE, 1                   \
+        key, NULL, 0, RAM_VALUE_FLAG, 0, 1, 0, RAM_NULL_ABSENT, RAM_LOADER_ALONE, 1                \
     }
 
-/* Sizes that every class has and mlx_lm's needs: a family's defaults of vocabulary, width, width of
- * the MLP, layers and heads. */
+/* Sizes that every class has and the loader's needs: a family's defaults of vocabulary, width,
+ * width of the MLP, layers and heads. */
 #define SIZES(use, vocab_size, hidden_size, mlp_size, layers, heads)                               \
     COUNT("vocab_size", vocab, 1, vocab_size, REFUSED, use, 0),                                    \
         COUNT("hidden_size", hidden, 1, hidden_size, REFUSED, use, 0),                             \
         COUNT("intermediate_size", intermediate, 1, mlp_size, REFUSED, use, 0),                    \
-        {"num_hidden_layers",   NULL,   AT(n_layers),     RAM_VALUE_COUNT, 1,                      \
-         RAM_CONFIG_MAX_LAYERS, layers, RAM_NULL_REFUSED, RAM_MLX_##use,   0},                     \
+        {"num_hidden_layers",   NULL,   AT(n_layers),     RAM_VALUE_COUNT,  1,                     \
+         RAM_CONFIG_MAX_LAYERS, layers, RAM_NULL_REFUSED, RAM_LOADER_##use, 0},                    \
         COUNT("num_attention_heads", n_heads, 1, heads, REFUSED, use, 0),                          \
     {                                                                                              \
         "hidden_act", NULL, AT(act), RAM_VALUE_ACT, 0, 0, RAM_ACT_SILU, RAM_NULL_REFUSED,          \
-            RAM_MLX_FIXED, RAM_ACT_SILU                                                            \
+            RAM_LOADER_FIXED, RAM_ACT_SILU                                                         \
     }
-/* Positions bound no computation of ours; a class of mlx_lm may take null or nothing for them. */
-#define POSITIONS(n, mlx, mlx_value)                                                               \
+/* Positions bound no computation of ours; a class of the loader may take null or nothing for them.
+ */
+#define POSITIONS(n, loader, loader_value)                                                         \
     {                                                                                              \
         "max_position_embeddings", NULL, AT(max_positions), RAM_VALUE_COUNT, 1, MAX_POSITIONS, n,  \
-            RAM_NULL_ABSENT, RAM_MLX_##mlx, mlx_value                                              \
+            RAM_NULL_ABSENT, RAM_LOADER_##loader, loader_value                                     \
     }
 #define EXPERTS(use, key, also, n)                                                                 \
     {                                                                                              \
         key, also, AT(n_experts), RAM_VALUE_COUNT, 1, RAM_CONFIG_MAX_EXPERTS, n, RAM_NULL_REFUSED, \
-            RAM_MLX_##use, 0                                                                       \
+            RAM_LOADER_##use, 0                                                                    \
     }
 
 /* Both GLM classes: their router and shared experts, and the norms' epsilon. */
@@ -101,7 +102,7 @@ enum { MAX_POSITIONS = 1 << 28 };
             RAM_ROLE_##role, RAM_INPUT_##input, RAM_PLACE_STACKED                                  \
     }
 
-/* The norms stand before or after the MLP, as mlx_lm's module creates them. */
+/* The norms stand before or after the MLP, as the loader's module creates them. */
 #define NORMS_BEFORE                                                                               \
     NORM(BEFORE_ATTENTION, "input_layernorm", HIDDEN, ALWAYS),                                     \
         NORM(BEFORE_MLP, "post_attention_layernorm", HIDDEN, ALWAYS)
@@ -154,10 +155,10 @@ enum { MAX_POSITIONS = 1 << 28 };
     ATTENTION(IF_ATTENTION_BIAS, IF_ATTENTION_BIAS), WIDE_NORMS, MLP_GATE_DOWN_UP(ALWAYS),         \
         NORMS_AFTER
 
-/* mlx_lm's classes have no biases here, so a model with any can be run but not converted. */
+/* The loader's classes have no biases here, so a model with any can be run but not converted. */
 #define QWEN3_ATTENTION ATTENTION(IF_ATTENTION_BIAS, IF_ATTENTION_BIAS), HEAD_NORMS(ALWAYS)
 
-/* The routers of GLM are raw arrays in mlx_lm, and their bias keeps its type. */
+/* The routers of GLM are raw arrays in the loader, and their bias keeps its type. */
 #define GLM_MLP                                                                                    \
     MATRIX(GATE, "mlp.gate_proj", INTERMEDIATE, HIDDEN, IF_DENSE, MLP),                            \
         MATRIX(UP, "mlp.up_proj", INTERMEDIATE, HIDDEN, IF_DENSE, MLP),                            \

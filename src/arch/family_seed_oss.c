@@ -25,5 +25,5 @@ const struct ram_family ram_family_seed_oss = {
     PARAMS(params),
     SLOTS(slots),
     .partial = 1,
-    .mlx_scales_rope = true,
+    .loader = {.scales_rope = true},
 };

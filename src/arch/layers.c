@@ -95,26 +95,6 @@ static void read_leading(struct ram_config_reader *r, bool named)
         config->dense[i] = types ? says(types, i, "dense") : i < first || i % every != 0;
 }
 
-/* mlx_lm's class knows no list of names, but what its two numbers say. */
-static void check_named(struct ram_config_reader *r)
-{
-    const struct ram_config *config = r->config;
-    uint64_t first = 0;
-
-    if (!ram_config_find(r, "mlp_layer_types"))
-        return;
-    while (first < config->n_layers && config->dense[first])
-        first++;
-    for (uint64_t i = first; i < config->n_layers; i++)
-        if (config->dense[i]) {
-            ram_config_obstacle(r,
-                                "\"mlp_layer_types\" has a layer without experts behind one with "
-                                "experts (%llu), which mlx_lm's class cannot be told",
-                                (unsigned long long)i);
-            return;
-        }
-}
-
 /* ---- windows ------------------------------------------------------------------------------ */
 
 static bool is_switched_on(struct ram_config_reader *r)
@@ -192,7 +172,7 @@ static void read_windows(struct ram_config_reader *r, enum ram_window_by by)
     }
 }
 
-static bool has_both_kinds(const struct ram_config *config)
+bool ram_config_has_both_kinds(const struct ram_config *config)
 {
     bool some = false, all = true;
 
@@ -201,24 +181,6 @@ static bool has_both_kinds(const struct ram_config *config)
         all = all && config->slides[i];
     }
     return some && !all;
-}
-
-bool ram_config_mlx_slides(const struct ram_config *config)
-{
-    const enum ram_mlx_windows windows = ram_family_of(config)->mlx_windows;
-
-    return windows != RAM_MLX_WINDOWS_NONE && has_both_kinds(config) &&
-           (config->has_layer_types || ram_family_of(config)->windows >= RAM_WINDOW_FOURTH);
-}
-
-static void check_mlx_windows(struct ram_config_reader *r, enum ram_mlx_windows windows)
-{
-    const bool needs_both = windows == RAM_MLX_WINDOWS_BOTH ||
-                            (windows == RAM_MLX_WINDOWS_PATTERN && r->config->may_slide);
-
-    if (needs_both && !has_both_kinds(r->config))
-        ram_config_obstacle(r, "mlx_lm's class needs layers with a window and layers without, and "
-                               "this model has layers of one kind only");
 }
 
 /* ---- rotation ----------------------------------------------------------------------------- */
@@ -261,8 +223,6 @@ void ram_config_read_layers(struct ram_config_reader *r, const struct ram_family
         config->dense[i] = config->dense[i] || !config->n_experts;
     if (!config->family)
         return;
-    if (family->layers == RAM_LAYERS_NAMED)
-        check_named(r);
     struct ram_err *const hard = r->err;
     r->err = &config->refusal; /* shapes do not depend on windows */
     if (family->turns == RAM_TURNS_LISTED)
@@ -271,5 +231,4 @@ void ram_config_read_layers(struct ram_config_reader *r, const struct ram_family
     for (size_t i = 0; i < n && family->turns == RAM_TURNS_SLIDING && config->may_slide; i++)
         config->turns[i] = config->slides[i];
     r->err = hard;
-    check_mlx_windows(r, family->mlx_windows);
 }

@@ -121,7 +121,10 @@ struct ram_name ram_name_parse(const char *name)
             out.expert_at = (size_t)(parts[i + 1].at - name);
             out.expert_end = out.expert_at + parts[i + 1].size;
         }
-        stacked = stacked || is(parts[i], "switch_mlp") || (is(parts[i], "experts") && next < 0);
+        if (is(parts[i], "switch_mlp") || (is(parts[i], "experts") && next < 0)) {
+            out.stack_at = (size_t)(parts[i].at - name);
+            stacked = true;
+        }
         shared = shared || is_one_of(parts[i], shared_words);
         tower = tower || is_one_of(parts[i], towers);
     }

@@ -1,6 +1,6 @@
 /*
  * name.h - what a tensor's name says where no family's table knows it: names of unknown
- * architectures, and the forms in which quantisers and MLX store tensors of known ones.
+ * architectures, and those under which quantisers and formats keep tensors of known ones.
  */
 #ifndef RAM_ARCH_NAME_H
 #define RAM_ARCH_NAME_H
@@ -16,6 +16,7 @@ struct ram_name {
     bool is_bias;
     enum { RAM_STACK_NONE, RAM_STACK_ONE, RAM_STACK_GATE_UP } stack; /* experts in one tensor */
     size_t expert_at, expert_end; /* where the expert's number stands in the name */
+    size_t stack_at;              /* where the part stands that means all experts; 0: nowhere */
 };
 
 struct ram_name ram_name_parse(const char *name);

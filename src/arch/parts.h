@@ -1,4 +1,4 @@
-/* parts.h - the parts of reading a configuration; private to src/arch but for ram_param_value. */
+/* parts.h - the parts of reading a configuration; private to src/arch. */
 #ifndef RAM_ARCH_PARTS_H
 #define RAM_ARCH_PARTS_H
 
@@ -25,15 +25,9 @@ int ram_config_wrong(struct ram_config_reader *r, const char *key, const json_t 
 bool ram_config_number(struct ram_config_reader *r, const char *key, const json_t *value,
                        double *out);
 
-/* Notes what mlx_lm cannot be made to compute; the first counts. */
-int ram_config_obstacle(struct ram_config_reader *r, const char *fmt, ...) RAM_PRINTF(2, 3);
-
 /* Which layers have no experts, and which see a window only. */
 void ram_config_read_layers(struct ram_config_reader *r, const struct ram_family *family);
 
 void ram_config_read_rope(struct ram_config_reader *r, const struct ram_family *family);
-
-/* What a row's field holds. */
-double ram_param_value(const struct ram_config *config, const struct ram_param *param);
 
 #endif

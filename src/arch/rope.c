@@ -179,55 +179,6 @@ static enum ram_rope_kind find_kind(struct ram_config_reader *r, const struct ra
     return RAM_ROPE_OTHER;
 }
 
-/* Kinds that mlx_lm has and we have not; what they need is passed on as it stands. */
-static bool is_known_to_mlx(const char *name)
-{
-    static const char *const names[] = {"dynamic", "longrope"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(name, names[i]))
-            return true;
-    return false;
-}
-
-/* Does mlx_lm's range of corrected dimensions, always in whole numbers, equal ours? */
-static bool is_whole(const struct ram_rope_config *rope, double dim)
-{
-    const double turn = 6.283185307179586476925;
-    const double low = dim * log(rope->context / (rope->beta_fast * turn)) / (2 * log(rope->theta));
-    const double high =
-        dim * log(rope->context / (rope->beta_slow * turn)) / (2 * log(rope->theta));
-
-    return fmax(low, 0) == fmax(floor(low), 0) && fmin(high, dim - 1) == fmin(ceil(high), dim - 1);
-}
-
-static void check_mlx(struct ram_config_reader *r, const struct ram_family *family, double dim)
-{
-    const struct ram_rope_config *rope = &r->config->rope;
-
-    if (rope->kind == RAM_ROPE_OTHER && !is_known_to_mlx(rope->name))
-        ram_config_obstacle(r, "mlx_lm knows no rotary scaling \"%.40s\"", rope->name);
-    else if (rope->kind != RAM_ROPE_DEFAULT && rope->kind != RAM_ROPE_ALPHA &&
-             !family->mlx_scales_rope)
-        ram_config_obstacle(r,
-                            "rotary scaling is \"%.40s\", and mlx_lm's class does not read "
-                            "\"rope_scaling\"",
-                            rope->name);
-    else if (rope->kind == RAM_ROPE_YARN && !rope->truncate && !is_whole(rope, dim * rope->partial))
-        ram_config_obstacle(r, "\"truncate\" of the rotary embedding is false, and mlx_lm's class "
-                               "computes only as for true");
-    else if (rope->kind == RAM_ROPE_YARN && rope->factor <= 1 && rope->attention_factor != 1)
-        ram_config_obstacle(r,
-                            "\"attention_factor\" of the rotary embedding is %g at a factor of "
-                            "%g, which mlx_lm's class cannot be told",
-                            rope->attention_factor, rope->factor);
-    else if (rope->partial != 1 && !family->mlx_partial)
-        ram_config_obstacle(r,
-                            "\"partial_rotary_factor\" is %g, and mlx_lm's class computes only "
-                            "as for 1",
-                            rope->partial);
-}
-
 /* One embedding. p: its object, or NULL; outside: rope_theta and the like may stand beside p. */
 static void read_rope(struct ram_config_reader *r, const struct ram_family *family, const json_t *p,
                       bool outside, struct ram_rope_config *rope)
@@ -277,27 +228,10 @@ static void read_two_ropes(struct ram_config_reader *r, const struct ram_family 
     json_decref(full);
 }
 
-static void check_mlx_sliding(struct ram_config_reader *r)
-{
-    const struct ram_rope_config *full = &r->config->rope, *sliding = &r->config->sliding_rope;
-
-    if (sliding->kind != RAM_ROPE_DEFAULT)
-        ram_config_obstacle(r,
-                            "rotary scaling of layers with a window is \"%.40s\", and mlx_lm's "
-                            "class computes only as for \"default\"",
-                            sliding->name);
-    else if (sliding->theta != full->theta)
-        ram_config_obstacle(r,
-                            "\"rope_theta\" is %g for layers with a window and %g for others, and "
-                            "mlx_lm's class knows one only",
-                            sliding->theta, full->theta);
-}
-
 void ram_config_read_rope(struct ram_config_reader *r, const struct ram_family *family)
 {
     struct ram_config *config = r->config;
     struct ram_err *const hard = r->err;
-    const double dim = (double)(ram_family_is_latent(family) ? config->qk_rope : config->head_dim);
 
     r->err = &config->refusal;
     const json_t *scaling = object_of(r, "rope_scaling");
@@ -307,9 +241,4 @@ void ram_config_read_rope(struct ram_config_reader *r, const struct ram_family *
     else
         read_rope(r, family, scaling ? scaling : parameters, true, &config->rope);
     r->err = hard;
-    if (config->refusal.status == RAM_EFORMAT || config->refusal.status == RAM_ERANGE)
-        return;
-    check_mlx(r, family, dim);
-    if (config->has_sliding_rope)
-        check_mlx_sliding(r);
 }

@@ -90,6 +90,28 @@ bool ram_slot_is_quantizable(const struct ram_slot *slot)
     return slot->placement != RAM_PLACE_PLAIN && slot->placement != RAM_PLACE_EXACT;
 }
 
+/* ---- all of a model ------------------------------------------------------------------------ */
+
+/* walk->next counts all places of all layers, those that a layer does not have included. */
+bool ram_slot_next(struct ram_slot_walk *walk, const struct ram_config *config)
+{
+    const struct ram_family *family = ram_family_of(config);
+    const size_t n = family->n_slots, n_inside = n * (size_t)config->n_layers;
+
+    for (size_t at; (at = walk->next) < n_inside + 3;) {
+        walk->next++;
+        walk->layer = RAM_NO_LAYER;
+        walk->slot = at == 0 ? family->embed : at == n_inside + 1 ? family->norm : family->head;
+        if (at == 0 || at > n_inside)
+            return true;
+        walk->layer = (int)((at - 1) / n);
+        walk->slot = &family->slots[(at - 1) % n];
+        if (ram_slot_exists(config, walk->slot, (uint64_t)walk->layer))
+            return true;
+    }
+    return false;
+}
+
 /* ---- names -------------------------------------------------------------------------------- */
 
 /* "model.layers.3." or "". */
@@ -150,35 +172,24 @@ const char *ram_slot_unit(char out[RAM_SLOT_NAME], const struct ram_config *conf
     return put_suffix(out, slot);
 }
 
-bool ram_slot_stack(struct ram_stack_name *out, const struct ram_config *config,
+const char *ram_slot_in_layer(char out[RAM_SLOT_NAME], const struct ram_config *config, int layer,
+                              const char *module)
+{
+    put_prefix(out, config, layer);
+    return put_all(out, module);
+}
+
+bool ram_slot_fused(struct ram_stack_name *out, const struct ram_config *config,
                     const struct ram_slot *slot, int layer, size_t i)
 {
-    static const struct {
-        const char *stack;
-        bool is_module;
-    } forms[] = {{"switch_mlp.", true}, {"experts.", false}, {"experts.", true}};
-    const size_t n_forms = sizeof forms / sizeof *forms;
-    const char *const own = strstr(slot->module, "experts.*.");
-    const bool both = i >= n_forms;
+    static const char star[] = "*.";
+    const char *const own = strstr(slot->module, star);
 
-    if (!own || i >= 2 * n_forms || (both && slot->role == RAM_ROLE_DOWN))
+    *out = (struct ram_stack_name){.is_module = i % 2 != 0, .both = i >= 2};
+    if (!own || i >= 4 || (out->both && slot->role == RAM_ROLE_DOWN))
         return false;
     put_prefix(out->name, config, layer);
     put(out->name, slot->module, (size_t)(own - slot->module));
-    put_all(out->name, forms[i % n_forms].stack);
-    put_all(out->name, both ? "gate_up_proj" : own + strlen("experts.*."));
-    out->is_module = forms[i % n_forms].is_module;
-    out->both = both;
+    put_all(out->name, out->both ? "gate_up_proj" : own + strlen(star));
     return true;
-}
-
-const char *ram_slot_half(char out[RAM_SLOT_NAME], const struct ram_config *config,
-                          const struct ram_slot *slot, int layer, int half)
-{
-    static const char *const halves[] = {"embed_q", "unembed_out"};
-    const char *const dot = strrchr(slot->module, '.');
-
-    put_prefix(out, config, layer);
-    put(out, slot->module, dot ? (size_t)(dot + 1 - slot->module) : 0);
-    return put_all(out, halves[half]);
 }

@@ -62,7 +62,7 @@ enum ram_input {
     RAM_N_INPUTS
 };
 
-/* Where outputs put it. Formats choose names; the shape is the same for all of them. */
+/* Where outputs put it. Formats choose names (format/placed.h); the shape is the same for all. */
 enum ram_placement {
     RAM_PLACE_MATRIX,  /* as it is: a matrix that can be quantised */
     RAM_PLACE_PLAIN,   /* as it is: a norm, a bias, an array that loaders hold unquantised */
@@ -91,6 +91,17 @@ enum ram_role ram_slot_recorded_role(const struct ram_slot *slot);
 
 bool ram_slot_is_quantizable(const struct ram_slot *slot);
 
+/* ---- all of a model ------------------------------------------------------------------------ */
+
+/* The slots that a model has, in the order of outputs: the embedding, those of one layer after the
+ * other, the last norm, the head. Begins with {0}; false: there are no more. */
+struct ram_slot_walk {
+    const struct ram_slot *slot;
+    int layer; /* RAM_NO_LAYER outside of layers */
+    size_t next;
+};
+bool ram_slot_next(struct ram_slot_walk *walk, const struct ram_config *config);
+
 /* ---- names -------------------------------------------------------------------------------- */
 
 enum { RAM_SLOT_NAME = 256, RAM_NO_LAYER = -1 };
@@ -104,24 +115,24 @@ const char *ram_slot_name(char out[RAM_SLOT_NAME], const struct ram_config *conf
 const char *ram_slot_module(char out[RAM_SLOT_NAME], const struct ram_config *config,
                             const struct ram_slot *slot, int layer, long expert);
 
+/* Any module of the layer, by its name within it. */
+const char *ram_slot_in_layer(char out[RAM_SLOT_NAME], const struct ram_config *config, int layer,
+                              const char *module);
+
 /* The name of what a plan decides: all experts are one. */
 const char *ram_slot_unit(char out[RAM_SLOT_NAME], const struct ram_config *config,
                           const struct ram_slot *slot, int layer);
 
 /*
- * Name number i under which a stack of the slot's experts may stand, the usual one first: as MLX
- * writes it, or fused as transformers 5 does; *both: with the rows of gate and up of each expert in
- * one tensor. false: there are no more names. is_module: name.weight is the tensor.
+ * Name number i under which the slot's experts may stand in one tensor, as transformers 5 fuses
+ * them; *both: with the rows of gate and up of each expert. false: there are no more names.
+ * is_module: name.weight is the tensor. Formats have names of their own (format/placed.h).
  */
 struct ram_stack_name {
     char name[RAM_SLOT_NAME];
     bool is_module, both;
 };
-bool ram_slot_stack(struct ram_stack_name *out, const struct ram_config *config,
+bool ram_slot_fused(struct ram_stack_name *out, const struct ram_config *config,
                     const struct ram_slot *slot, int layer, size_t i);
-
-/* The module of half 0 (K's) or 1 (V's) of a slot that is split by heads, as MLX names it. */
-const char *ram_slot_half(char out[RAM_SLOT_NAME], const struct ram_config *config,
-                          const struct ram_slot *slot, int layer, int half);
 
 #endif

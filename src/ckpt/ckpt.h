@@ -84,7 +84,7 @@ struct ram_tensor {
 /* How the weights are coded, and whether they can be read (coding.h). */
 struct ram_coding {
     const char *name;    /* "FP8 (...)", "MLX affine", "GPTQ", ...; NULL: plain floats */
-    bool mlx;            /* MLX affine codes: read, but not converted again */
+    bool coded;          /* codes of forms that we have: read, but not converted again */
     int bits;            /* of a foreign code; 0: not known */
     const char *problem; /* why they cannot be read: one sentence; NULL: they can */
     int status;          /* of that problem: RAM_EUNSUPPORTED or RAM_EFORMAT */

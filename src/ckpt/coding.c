@@ -320,10 +320,11 @@ int ram_coding_find(struct ram_ckpt *ckpt, struct ram_err *err)
             coding->bits = bits_of_config(config);
         return refuse_foreign(ckpt, foreign, example, err);
     }
-    for (size_t i = 0; i < ckpt->n_tensors && !coding->mlx; i++)
-        coding->mlx = ckpt->tensors[i].dtype == RAM_U32 && ends(ckpt->tensors[i].name, ".weight") &&
-                      beside(ckpt, &ckpt->tensors[i], ".weight", ".scales");
-    if (coding->mlx) {
+    for (size_t i = 0; i < ckpt->n_tensors && !coding->coded; i++)
+        coding->coded = ckpt->tensors[i].dtype == RAM_U32 &&
+                        ends(ckpt->tensors[i].name, ".weight") &&
+                        beside(ckpt, &ckpt->tensors[i], ".weight", ".scales");
+    if (coding->coded) {
         coding->name = "MLX affine";
         return RAM_OK;
     }
@@ -331,6 +332,18 @@ int ram_coding_find(struct ram_ckpt *ckpt, struct ram_err *err)
     if (!status && !coding->name && !coding->problem && config && !allows_floats(config))
         return refuse_claim(ckpt, config, err);
     return status;
+}
+
+const char *ram_coding_quantized(const struct ram_ckpt *ckpt)
+{
+    const json_t *const places[] = {ckpt->config, json_object_get(ckpt->config, "text_config")};
+
+    if (ckpt->coding.coded)
+        return "its weights are MLX codes";
+    for (size_t i = 0; i < 2; i++)
+        if (json_is_object(json_object_get(places[i], "quantization")))
+            return "config.json has an MLX quantization block";
+    return NULL;
 }
 
 bool ram_coding_is_activation(const char *name)
@@ -377,7 +390,7 @@ bool ram_coding_weights(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
     char module[MAX_NAME];
 
     *out = (struct ram_coded){.weights = t->n, .bits = ram_dtypes[t->dtype].bits};
-    if (!ckpt->coding.mlx && !ckpt->coding.problem)
+    if (!ckpt->coding.coded && !ckpt->coding.problem)
         return !codes && !ram_coding_is_activation(t->name);
     if (!holds_weights(t))
         return false;
@@ -385,7 +398,7 @@ bool ram_coding_weights(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
         out->bits = ckpt->coding.bits;
         out->weights = t->size / (size_t)out->bits * 8;
     }
-    if (t->dtype != RAM_U32 || !ckpt->coding.mlx || !ends(t->name, own) ||
+    if (t->dtype != RAM_U32 || !ckpt->coding.coded || !ends(t->name, own) ||
         strlen(t->name) >= sizeof module)
         return true;
     snprintf(module, sizeof module, "%.*s", (int)(strlen(t->name) - strlen(own)), t->name);

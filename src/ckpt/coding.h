@@ -14,6 +14,11 @@
  * what cannot be read is told by coding.problem. ram_ckpt_seal calls it. */
 int ram_coding_find(struct ram_ckpt *ckpt, struct ram_err *err);
 
+/* Why a checkpoint whose weights are read all the same is neither analysed nor converted, because
+ * it was quantised before: "its weights are MLX codes", "config.json has an MLX quantization
+ * block"; NULL: it was not. */
+const char *ram_coding_quantized(const struct ram_ckpt *ckpt);
+
 /* "quantization_config" of config.json, at the top level or in "text_config"; NULL: none. */
 const json_t *ram_coding_config(const json_t *config);
 

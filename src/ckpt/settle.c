@@ -2,6 +2,7 @@
 #include "ckpt/settle.h"
 
 #include "arch/family.h"
+#include "ckpt/fp8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -104,4 +105,14 @@ int ram_config_settle(struct ram_config *config, const struct ram_ckpt *ckpt,
     if (settle_head(config, ckpt, arena, notes, err))
         return err->status;
     return status ? ram_fail(err, status, "%s", found.message) : RAM_OK;
+}
+
+enum ram_dtype ram_config_dtype(const struct ram_config *config, enum ram_dtype dtype)
+{
+    static const enum ram_dtype casts[] = {
+        [RAM_CAST_F16] = RAM_F16, [RAM_CAST_BF16] = RAM_BF16, [RAM_CAST_F32] = RAM_F32};
+
+    if (ram_dtypes[dtype].is_weight && config->cast != RAM_CAST_NONE)
+        return casts[config->cast];
+    return dtype == RAM_F64 ? RAM_F32 : ram_is_fp8(dtype) ? RAM_BF16 : dtype;
 }

@@ -17,4 +17,8 @@
 int ram_config_settle(struct ram_config *config, const struct ram_ckpt *ckpt,
                       struct ram_arena *arena, struct ram_notes *notes, struct ram_err *err);
 
+/* The type of weights in the model when they are floats: config.json's, if it names one; else
+ * dtype, but for F64, which is held as F32, and FP8, as BF16. */
+enum ram_dtype ram_config_dtype(const struct ram_config *config, enum ram_dtype dtype);
+
 #endif

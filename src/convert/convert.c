@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/output.h"
+#include "ckpt/coding.h"
 #include "convert/directory.h"
 #include "convert/journal.h"
 #include "record/calibration.h"
@@ -23,17 +24,13 @@
 /* FP8 is read as the floats it means; every other coding has lost what we would need. */
 static int check_source(const struct ram_ckpt *ckpt, struct ram_err *err)
 {
-    const json_t *mlx = json_object_get(ckpt->config, "quantization");
+    const char *quantized = ram_coding_quantized(ckpt);
 
-    if (ram_ckpt_check_coding(ckpt, err)) /* names MLX's modes without biases, too */
+    if (ram_ckpt_check_coding(ckpt, err) || !quantized)
         return err->status;
-    if (ckpt->coding.mlx || json_is_object(mlx))
-        return ram_fail(err, RAM_EUNSUPPORTED,
-                        "%s: is already quantised (%s); convert the original checkpoint instead",
-                        ckpt->dir,
-                        ckpt->coding.mlx ? "its weights are MLX codes"
-                                         : "config.json has an MLX quantization block");
-    return RAM_OK;
+    return ram_fail(err, RAM_EUNSUPPORTED,
+                    "%s: is already quantised (%s); convert the original checkpoint instead",
+                    ckpt->dir, quantized);
 }
 
 /* Is path a directory that was made by a conversion, ours or another to MLX? */
@@ -271,12 +268,6 @@ static int find_written(struct ram_conversion *c, struct ram_store *store, struc
     return RAM_OK;
 }
 
-const char *ram_format_at(size_t i, const char **what)
-{
-    *what = "safetensors with MLX affine codes, for mlx_lm";
-    return i == 0 ? "mlx" : NULL;
-}
-
 /* Everything that can be refused before a byte is written. */
 static int prepare(struct ram_conversion *c, struct ram_store *store, struct ram_err *err)
 {
@@ -302,7 +293,7 @@ static int prepare(struct ram_conversion *c, struct ram_store *store, struct ram
     if (!status)
         status = check_source(c->ckpt, err);
     if (!status)
-        status = ram_layout_new(&c->layout, c->ckpt, err);
+        status = ram_layout_new(&c->layout, c->ckpt, ram_format_at(0), err);
     if (!status)
         status = ram_outline_new(&c->outline, c->layout, c->plan, opts, err);
     if (!status)

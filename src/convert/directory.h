@@ -52,9 +52,6 @@ const json_t *ram_plan_calibration(const struct ram_plan *plan);
 const char *ram_profile_at(size_t i, const char **what);
 const char *ram_profile_name(enum ram_profile profile);
 
-/* Output formats; NULL behind the last. */
-const char *ram_format_at(size_t i, const char **what);
-
 /*
  * config.json: every key of the source's, in the spelling that mlx_lm reads what was computed where
  * that is another or does not stand there (mlxpublish.c), and the two quantization blocks

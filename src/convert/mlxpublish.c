@@ -8,7 +8,8 @@
  */
 #include "convert/directory.h"
 
-#include "arch/parts.h"
+#include "arch/family.h"
+#include "format/mlx.h"
 
 #include <math.h>
 #include <string.h>
@@ -83,20 +84,21 @@ static bool means(const struct ram_param *p, const json_t *present, double value
 static double mlx_default(const struct publisher *pub, const struct ram_param *p)
 {
     /* Only num_key_value_heads: as many as there are heads. */
-    return p->mlx_value == RAM_DERIVED ? (double)pub->config->n_heads : p->mlx_value;
+    return p->loader_value == RAM_DERIVED ? (double)pub->config->n_heads : p->loader_value;
 }
 
 static void publish_param(struct publisher *pub, const struct ram_param *p)
 {
     const json_t *present = json_object_get(pub->json, p->key);
-    const double value = p->mlx == RAM_MLX_ALONE ? p->mlx_value : ram_param_value(pub->config, p);
+    const double value =
+        p->loader == RAM_LOADER_ALONE ? p->loader_value : ram_param_value(pub->config, p);
     bool write = false;
 
-    if (p->mlx == RAM_MLX_NEEDS || p->mlx == RAM_MLX_WRITTEN)
+    if (p->loader == RAM_LOADER_NEEDS || p->loader == RAM_LOADER_WRITTEN)
         write = !present || !means(p, present, value);
-    else if (p->mlx == RAM_MLX_DEFAULTS)
+    else if (p->loader == RAM_LOADER_DEFAULTS)
         write = present ? !means(p, present, value) : mlx_default(pub, p) != value;
-    else if (p->mlx == RAM_MLX_ALONE)
+    else if (p->loader == RAM_LOADER_ALONE)
         write = present && !means(p, present, value);
     if (write)
         json_object_set_new(pub->json, p->key, value_of(p, value));
@@ -227,7 +229,7 @@ static void publish_rope(struct publisher *pub)
     }
     set_absent(json, "rope_theta", json_object_get(from, "rope_theta"));
     set_number(json, "rope_theta", rope->theta);
-    if (pub->family->mlx_partial)
+    if (pub->family->loader.partial)
         set_number(json, "partial_rotary_factor", rope->partial);
     if (holds_anything(scaling))
         state_scaling(pub, scaling);
@@ -322,18 +324,18 @@ static void publish_windows(struct publisher *pub)
     const struct ram_config *config = pub->config;
     const json_t *types = json_object_get(pub->json, "layer_types");
 
-    if (pub->family->mlx_windows == RAM_MLX_WINDOWS_PATTERN) {
+    if (pub->family->loader.windows == RAM_LOADER_WINDOWS_PATTERN) {
         publish_pattern(pub);
         return;
     }
-    if (ram_config_mlx_slides(config)) {
+    if (ram_mlx_slides(config)) {
         set_absent(pub->json, "layer_types",
                    (json_t *)(uintptr_t)ram_config_value(pub->json, "layer_types"));
         set_absent_new(pub->json, "layer_types", types_of(config, false));
         set_integer(pub->json, "sliding_window", config->sliding_window);
         return;
     }
-    if (pub->family->mlx_windows == RAM_MLX_WINDOWS_NONE || !json_is_array(types))
+    if (pub->family->loader.windows == RAM_LOADER_WINDOWS_NONE || !json_is_array(types))
         return;
     json_t *plain = types_of(config, true);
     if (!json_equal(types, plain))
@@ -376,7 +378,7 @@ static bool has_head(const struct ram_outline *outline)
 static void publish_head(struct publisher *pub, const struct ram_outline *outline)
 {
     const json_t *present = json_object_get(pub->json, "tie_word_embeddings");
-    const bool tied = pub->family->own_head
+    const bool tied = pub->family->loader.own_head
                           ? json_is_true(present) && pub->config->tied == RAM_TIED_YES
                           : !has_head(outline);
 

@@ -10,7 +10,7 @@
 #ifndef RAM_CONVERT_OUTLINE_H
 #define RAM_CONVERT_OUTLINE_H
 
-#include "ckpt/layout.h"
+#include "format/layout.h"
 #include "record/plan.h"
 
 /* A tensor of the output. */

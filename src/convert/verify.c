@@ -120,7 +120,7 @@ static int expect(struct verify *v, struct ram_err *err)
         if (strcmp(ours, theirs))
             ram_findings_add(&v->findings, RAM_CHECK_SOURCE, "config.json",
                              "model_type is \"%s\", the source's is \"%s\"", ours, theirs);
-        status = ram_layout_new(&v->layout, v->source, err);
+        status = ram_layout_new(&v->layout, v->source, ram_format_at(0), err);
         if (status)
             return status;
         if (comparable(v))

@@ -3,6 +3,7 @@
 #include "convert/verify_expected.h"
 
 #include "arch/family.h"
+#include "format/mlx.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,77 +23,41 @@ static int add(struct ram_expectation *e, const struct ram_expected *item, const
     return e->items[e->n++].name ? RAM_OK : RAM_ENOMEM;
 }
 
-/* A slot of a layer, or outside of layers. */
-struct at {
-    const struct ram_config *config;
-    const struct ram_slot *slot;
-    int layer;
-};
-
-/* kv_b_proj [heads * (nope + v), r] becomes K's half [heads, r, nope], V's [heads, v, r]. */
-static int add_halves(struct ram_expectation *e, const struct at *at, const char *unit,
-                      struct ram_err *err)
+static int add_slot(struct ram_expectation *e, const struct ram_format *format,
+                    const struct ram_config *c, const struct ram_slot_walk *at, struct ram_err *err)
 {
-    const struct ram_config *c = at->config;
-    const uint64_t shapes[2][3] = {{c->n_heads, c->kv_lora, c->qk_nope},
-                                   {c->n_heads, c->v_head, c->kv_lora}};
+    struct ram_placed places[RAM_MAX_PLACED];
+    char text[RAM_SLOT_NAME];
     int status = RAM_OK;
 
-    for (int i = 0; i < 2 && !status; i++) {
-        char module[RAM_SLOT_NAME];
-        ram_slot_half(module, c, at->slot, at->layer, i);
-        struct ram_expected half = {.module = ram_arena_strdup(&e->arena, module, err),
+    const char *unit =
+        ram_arena_strdup(&e->arena, ram_slot_unit(text, c, at->slot, at->layer), err);
+    const size_t n = ram_placed_find(places, format, c, at->slot, at->layer);
+    for (size_t i = 0; i < n && !status; i++) {
+        struct ram_expected item = {.module = ram_arena_strdup(&e->arena, places[i].module, err),
                                     .unit = unit,
-                                    .n_dims = 3,
-                                    .quantizable = true};
-        memcpy(half.shape, shapes[i], sizeof shapes[i]);
-        status = add(e, &half, "weight", err);
+                                    .n_dims = places[i].n_dims,
+                                    .quantizable = places[i].quantizable};
+        memcpy(item.shape, places[i].shape, sizeof places[i].shape);
+        status = add(e, &item, places[i].suffix, err);
     }
     return status;
 }
 
-static int add_slot(struct ram_expectation *e, const struct at *at, struct ram_err *err)
+static int add_model(struct ram_expectation *e, const struct ram_format *format,
+                     const struct ram_config *c, struct ram_err *err)
 {
-    const struct ram_config *c = at->config;
-    const struct ram_slot *slot = at->slot;
-    struct ram_stack_name stack;
-    char text[RAM_SLOT_NAME];
+    struct ram_slot_walk walk = {0};
+    int status = RAM_OK;
 
-    const char *unit = ram_arena_strdup(&e->arena, ram_slot_unit(text, c, slot, at->layer), err);
-    if (!unit)
-        return RAM_ENOMEM;
-    if (slot->placement == RAM_PLACE_HEADS)
-        return add_halves(e, at, unit, err);
-
-    struct ram_expected item = {.unit = unit, .quantizable = ram_slot_is_quantizable(slot)};
-    const char *module = ram_slot_module(text, c, slot, at->layer, 0);
-    if (slot->placement == RAM_PLACE_STACKED && ram_slot_stack(&stack, c, slot, at->layer, 0)) {
-        item.shape[item.n_dims++] = c->n_experts;
-        module = stack.name;
+    while (!status && ram_slot_next(&walk, c)) {
+        if (!ram_placed_is_used(format, c, walk.slot))
+            continue;
+        status = add_slot(e, format, c, &walk, err);
+        if (!status && walk.slot == c->family->head)
+            e->items[e->n - 1].optional =
+                c->tied == RAM_TIED_UNSAID && !format->has_own_head(c->family);
     }
-    item.shape[item.n_dims++] = ram_slot_dim(c, slot->rows);
-    if (slot->cols != RAM_DIM_NONE)
-        item.shape[item.n_dims++] = ram_slot_dim(c, slot->cols);
-    item.module = ram_arena_strdup(&e->arena, module, err);
-    return add(e, &item, slot->suffix, err);
-}
-
-static int add_model(struct ram_expectation *e, const struct ram_config *c, struct ram_err *err)
-{
-    const struct ram_family *family = c->family;
-    int status = add_slot(e, &(struct at){c, family->embed, RAM_NO_LAYER}, err);
-
-    for (int layer = 0; layer < (int)c->n_layers && !status; layer++)
-        for (size_t i = 0; i < family->n_slots && !status; i++)
-            if (ram_slot_exists(c, &family->slots[i], (uint64_t)layer))
-                status = add_slot(e, &(struct at){c, &family->slots[i], layer}, err);
-    if (!status)
-        status = add_slot(e, &(struct at){c, family->norm, RAM_NO_LAYER}, err);
-    if (status || (c->tied == RAM_TIED_YES && !family->own_head))
-        return status;
-    status = add_slot(e, &(struct at){c, family->head, RAM_NO_LAYER}, err);
-    if (!status)
-        e->items[e->n - 1].optional = c->tied == RAM_TIED_UNSAID && !family->own_head;
     return status;
 }
 
@@ -107,13 +72,13 @@ int ram_expect_config(struct ram_expectation *out, const json_t *config, const c
         return RAM_OK;
     out->known = true;
     int status = ram_config_read(&c, config, where, &out->arena, err);
-    if (!status && ram_config_mlx_lacks(&c, config))
+    if (!status && ram_mlx_lacks(&c, config))
         status = ram_fail(err, RAM_EFORMAT, "%s: \"%s\" is missing, which mlx_lm needs", where,
-                          ram_config_mlx_lacks(&c, config));
+                          ram_mlx_lacks(&c, config));
     if (!status)
         status = ram_family_check(&c, where, err);
     if (!status)
-        status = add_model(out, &c, err);
+        status = add_model(out, ram_format_at(0), &c, err);
     if (status)
         ram_expect_release(out);
     return status;

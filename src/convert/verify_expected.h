@@ -5,7 +5,7 @@
 #ifndef RAM_CONVERT_VERIFY_EXPECTED_H
 #define RAM_CONVERT_VERIFY_EXPECTED_H
 
-#include "ckpt/layout.h"
+#include "format/layout.h"
 
 struct ram_expected {
     const char *name;   /* of the tensor when it is not quantised; first: ram_names finds by it */

@@ -2,14 +2,15 @@
  * model.c - see model.h.
  *
  * The slots of the family (arch/slot.h) say which tensors a layer has. A matrix is looked for under
- * its published name and under the one that mlx_lm gives it: experts one by one, fused, or stacked;
- * a matrix of heads whole, or split into halves of which the first is turned.
+ * its published name and under those that formats give it: experts one by one, fused, or stacked; a
+ * matrix of heads whole, or split into halves of which the first is turned.
  */
 #include "infer/model.h"
 
-#include "ckpt/build.h"
 #include "ckpt/fp8.h"
 #include "ckpt/prefix.h"
+#include "ckpt/settle.h"
+#include "format/placed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,7 +135,7 @@ static void round_fp8(const struct finder *f, struct ram_weight *weight)
 {
     const struct ram_tensor *t = weight->view.tensor;
     if (t && ram_is_fp8(t->dtype))
-        weight->rounded = ram_build_dtype(&f->model->config, t->dtype);
+        weight->rounded = ram_config_dtype(&f->model->config, t->dtype);
 }
 
 static int find_weight(struct finder *f, const char *module, struct ram_weight *out)
@@ -240,7 +241,7 @@ static int find_stack(struct finder *f, const struct ram_slot *slot, struct ram_
 
     *out = (struct ram_weight){0};
     for (size_t i = 0;
-         !status && !is_present(out) && ram_slot_stack(stack, &model->config, slot, f->layer, i);
+         !status && !is_present(out) && ram_placed_stack(stack, &model->config, slot, f->layer, i);
          i++) {
         const struct ram_tensor *t =
             stack->is_module ? NULL : ram_ckpt_find(model->ckpt, stack->name);
@@ -303,6 +304,24 @@ static int find_experts(struct finder *f, const struct ram_slot *slot, size_t at
 
 /* ---- attention -------------------------------------------------------------------------- */
 
+/* One of the two, as a format keeps it. */
+static int find_half(struct finder *f, const struct ram_slot *slot, int half,
+                     struct ram_weight *weight, char module[RAM_SLOT_NAME])
+{
+    const struct ram_config *config = &f->model->config;
+    char name[RAM_SLOT_NAME];
+    int status = RAM_OK;
+
+    *weight = (struct ram_weight){0};
+    for (size_t i = 0;
+         !status && !is_present(weight) && ram_placed_half(module, config, slot, f->layer, half, i);
+         i++)
+        status = find_weight(f, module, weight);
+    if (status || is_present(weight))
+        return status;
+    return missing(f, ram_slot_name(name, config, slot, f->layer, 0));
+}
+
 /* kv_b_proj, whole or split: latent to keys (without their rotary part) and values of a head. */
 static int find_heads(struct finder *f, const struct ram_slot *slot,
                       struct ram_attention_weights *a)
@@ -333,12 +352,8 @@ static int find_heads(struct finder *f, const struct ram_slot *slot,
         }
         return status;
     }
-    for (int i = 0; i < 2 && !status; i++) {
-        ram_slot_half(halves[i], config, slot, f->layer, i);
-        status = find_weight(f, halves[i], &half[i]);
-        if (!status && !is_present(&half[i]))
-            status = missing(f, name);
-    }
+    for (int i = 0; i < 2 && !status; i++)
+        status = find_half(f, slot, i, &half[i], halves[i]);
     if (status || (status = expect_shape(f, halves[0], &half[0], n, rank, nope)) ||
         (status = expect_shape(f, halves[1], &half[1], n, v_dim, rank)))
         return status;

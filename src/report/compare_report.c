@@ -4,7 +4,7 @@
  */
 #include "base/table.h"
 #include "report/compare_layout.h"
-#include "report/format.h"
+#include "report/numbers.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -129,7 +129,7 @@ static size_t write_table(struct ram_compare_layout *layout, size_t group, enum 
     for (size_t r = 0; r < layout->n_rows; r++) {
         const struct ram_score_model *model = &all->scores[layout->rows[r].first]->model;
         ram_table_cell(&table, "%s", layout->rows[r].label);
-        ram_table_cell(&table, "%s", model->bytes ? ram_format_binary(model->bytes).s : "");
+        ram_table_cell(&table, "%s", model->bytes ? ram_number_binary(model->bytes).s : "");
         if (model->bytes)
             ram_table_cell(&table, "%.3f", model->effective_bits);
         else

@@ -1,7 +1,7 @@
 /* family_report.c - plans of one model at many budgets, with the predicted divergence of each. */
 #include "base/table.h"
 #include "record/emit.h"
-#include "report/format.h"
+#include "report/numbers.h"
 #include "report/report.h"
 
 #include <math.h>
@@ -26,7 +26,7 @@ static void put_row(struct ram_table *table, const struct ram_candidate *c, cons
     const double other = ram_plan_predicted(c->plan, uniform);
     ram_table_cell(table, "%s", c->label);
     ram_table_cell(table, "%s",
-                   ram_format_count((uint64_t)ram_plan_predicted(c->plan, "file_bytes")).s);
+                   ram_number_count((uint64_t)ram_plan_predicted(c->plan, "file_bytes")).s);
     ram_table_cell(table, isnan(error) ? "" : "%.2f", 100 * error);
     ram_table_cell(table, "%.3g", cost);
     ram_table_cell(table, "%s", name ? name : "none");

@@ -1,7 +1,7 @@
 /* inspect.c - what a checkpoint holds and what sizes it could have. */
 #include "base/table.h"
 #include "record/emit.h"
-#include "report/format.h"
+#include "report/numbers.h"
 #include "report/report.h"
 #include "report/roles.h"
 
@@ -93,7 +93,7 @@ static void put_widths(const struct ram_role_row *role, struct ram_buf *out)
             continue;
         ram_buf_printf(out, "%s%d", n++ ? ", " : "", b);
         if (own != all)
-            ram_buf_printf(out, " (%s %%)", ram_format_percent((double)own, (double)all).s);
+            ram_buf_printf(out, " (%s %%)", ram_number_percent((double)own, (double)all).s);
     }
 }
 
@@ -119,8 +119,8 @@ static void put_facts(const struct ram_manifest *m, const struct digest *digest,
     ram_table_cell(&table, "architecture");
     ram_table_cell(&table, "%s%s%s", m->model_type, *m->architecture ? ", " : "", m->architecture);
     ram_table_cell(&table, "parameters");
-    ram_table_cell(&table, "%s (%s)", ram_format_count(m->parameters).s,
-                   ram_format_short(m->parameters).s);
+    ram_table_cell(&table, "%s (%s)", ram_number_count(m->parameters).s,
+                   ram_number_short(m->parameters).s);
     if (m->coding) {
         ram_table_cell(&table, "coding");
         ram_table_cell(&table, "%s", m->coding);
@@ -130,14 +130,14 @@ static void put_facts(const struct ram_manifest *m, const struct digest *digest,
         ram_table_cell(&table, "%.2f", bits_per_weight(m, digest));
     }
     ram_table_cell(&table, "weight files");
-    ram_table_cell(&table, "%s (%s), %s bytes in %zu file%s", ram_format_binary(m->bytes).s,
-                   ram_format_decimal(m->bytes).s, ram_format_count(m->bytes).s, m->n_files,
+    ram_table_cell(&table, "%s (%s), %s bytes in %zu file%s", ram_number_binary(m->bytes).s,
+                   ram_number_decimal(m->bytes).s, ram_number_count(m->bytes).s, m->n_files,
                    m->n_files == 1 ? "" : "s");
     for (size_t i = 0; i < digest->n_dtypes; i++)
         ram_buf_printf(&dtypes, "%s%s %s", i ? ", " : "", digest->dtypes[i],
-                       ram_format_count(digest->by_dtype[i].tensors).s);
+                       ram_number_count(digest->by_dtype[i].tensors).s);
     ram_table_cell(&table, "tensors");
-    ram_table_cell(&table, "%s: %s", ram_format_count(m->n_entries).s,
+    ram_table_cell(&table, "%s: %s", ram_number_count(m->n_entries).s,
                    dtypes.data ? dtypes.data : "none");
     ram_buf_release(&dtypes);
     ram_table_cell(&table, "layers");
@@ -146,23 +146,23 @@ static void put_facts(const struct ram_manifest *m, const struct digest *digest,
         ram_table_cell(&table, "experts");
         ram_table_cell(
             &table, "%d, %s %% of all parameters", digest->experts,
-            ram_format_percent((double)digest->expert_parameters, (double)m->parameters).s);
+            ram_number_percent((double)digest->expert_parameters, (double)m->parameters).s);
     }
     if (digest->scales.tensors) {
         ram_table_cell(&table, "scales");
         ram_table_cell(&table, "%s tensors: scales of FP8 weights; applied when read",
-                       ram_format_count(digest->scales.tensors).s);
+                       ram_number_count(digest->scales.tensors).s);
     }
     if (digest->dropped.tensors) {
         ram_table_cell(&table, "left out");
         ram_table_cell(&table, "%s tensors, %s parameters: the output has no place for them",
-                       ram_format_count(digest->dropped.tensors).s,
-                       ram_format_short(digest->dropped.parameters).s);
+                       ram_number_count(digest->dropped.tensors).s,
+                       ram_number_short(digest->dropped.parameters).s);
     }
     if (digest->n_measured) { /* a survey measures nothing, and that is no finding */
         ram_table_cell(&table, "measured");
-        ram_table_cell(&table, "%s of %s matrices", ram_format_count(digest->n_measured).s,
-                       ram_format_count(digest->n_scored).s);
+        ram_table_cell(&table, "%s of %s matrices", ram_number_count(digest->n_measured).s,
+                       ram_number_count(digest->n_scored).s);
     }
     ram_table_print(&table, markup, out);
     ram_table_release(&table);
@@ -184,7 +184,7 @@ static void put_roles(const struct digest *digest, bool coded, enum ram_markup m
         for (int k = 0; k <= RAM_MAX_BITS; k++)
             all.shares[k].parameters += digest->roles.items[i].shares[k].parameters;
     }
-    snprintf(size, sizeof size, ">%s", ram_format_unit(all.bytes));
+    snprintf(size, sizeof size, ">%s", ram_number_unit(all.bytes));
     heads[4] = size;
     for (size_t i = 0; i < sizeof heads / sizeof *heads - !coded; i++)
         ram_table_column(&table, heads[i]);
@@ -193,11 +193,11 @@ static void put_roles(const struct digest *digest, bool coded, enum ram_markup m
         if (r == &all)
             ram_table_rule(&table);
         ram_table_cell(&table, "%s", r->name);
-        ram_table_cell(&table, "%s", ram_format_count(r->tensors).s);
-        ram_table_cell(&table, "%s", ram_format_count(r->parameters).s);
+        ram_table_cell(&table, "%s", ram_number_count(r->tensors).s);
+        ram_table_cell(&table, "%s", ram_number_count(r->parameters).s);
         ram_table_cell(&table, "%s",
-                       ram_format_percent((double)r->parameters, (double)all.parameters).s);
-        ram_table_cell(&table, "%s", ram_format_in_unit(r->bytes, all.bytes).s);
+                       ram_number_percent((double)r->parameters, (double)all.parameters).s);
+        ram_table_cell(&table, "%s", ram_number_in_unit(r->bytes, all.bytes).s);
         if (coded) {
             struct ram_buf widths = {0};
             put_widths(r, &widths);
@@ -224,7 +224,7 @@ static void put_sizes(const struct ram_candidate *candidates, size_t n, enum ram
             ram_table_rule(&table);
         ram_table_cell(&table, "%s", candidates[i].label);
         ram_table_cell(&table, "%.2f", t->effective_bits);
-        ram_table_cell(&table, "%s", ram_format_binary(t->bytes).s);
+        ram_table_cell(&table, "%s", ram_number_binary(t->bytes).s);
         ram_table_cell(&table, "%.2f x", t->compression);
     }
     ram_table_heading(out, markup, "Sizes it could have");

@@ -7,7 +7,7 @@
  */
 #include "base/table.h"
 #include "record/emit.h"
-#include "report/format.h"
+#include "report/numbers.h"
 #include "report/report.h"
 
 #include <math.h>
@@ -101,10 +101,10 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
         if (!c->uniform && width_occurs(candidates, n, b))
             ram_table_cell(
                 table, "%s",
-                ram_format_percent((double)c->plan->shares[b].parameters, (double)t->parameters).s);
+                ram_number_percent((double)c->plan->shares[b].parameters, (double)t->parameters).s);
     ram_table_cell(table, "%.2f", t->nominal_bits);
     ram_table_cell(table, "%.2f", t->effective_bits);
-    ram_table_cell(table, "%s", ram_format_binary(t->bytes).s);
+    ram_table_cell(table, "%s", ram_number_binary(t->bytes).s);
     ram_table_cell(table, "%.2f", t->compression);
     put_figure(table, 100 * ram_plan_predicted(c->plan, "relative_error"), 2);
     put_divergence(table, c->plan);
@@ -118,7 +118,7 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
         ram_table_cell(table, "%s", "");
         return;
     }
-    ram_table_cell(table, "%s, %s", r->label, ram_format_binary(r->plan->totals.bytes).s);
+    ram_table_cell(table, "%s, %s", r->label, ram_number_binary(r->plan->totals.bytes).s);
     put_figure(table, 100 * ram_plan_predicted(r->plan, "relative_error"), 2);
     put_divergence(table, r->plan);
 }

@@ -2,7 +2,7 @@
 #include "base/output.h"
 #include "base/table.h"
 #include "record/emit.h"
-#include "report/format.h"
+#include "report/numbers.h"
 #include "report/report.h"
 #include "report/roles.h"
 #include "report/search_report.h"
@@ -94,19 +94,19 @@ static void put_bit_cells(struct ram_table *table, const bool *used, const struc
     for (int b = 0; b <= RAM_MAX_BITS; b++)
         if (used[b])
             ram_table_cell(table, "%s",
-                           ram_format_percent((double)shares[b].parameters, (double)parameters).s);
+                           ram_number_percent((double)shares[b].parameters, (double)parameters).s);
 }
 
 static void put_role(struct ram_table *table, const struct digest *digest, const char *name,
                      const struct ram_role_row *role, uint64_t all_bytes)
 {
     ram_table_cell(table, "%s", name);
-    ram_table_cell(table, "%s", ram_format_count(role->tensors).s);
-    ram_table_cell(table, "%s", ram_format_count(role->parameters).s);
+    ram_table_cell(table, "%s", ram_number_count(role->tensors).s);
+    ram_table_cell(table, "%s", ram_number_count(role->parameters).s);
     put_bit_cells(table, digest->used, role->shares, role->parameters);
     ram_table_cell(table, "%.2f",
                    role->parameters ? (double)role->bytes * 8 / (double)role->parameters : 0.0);
-    ram_table_cell(table, "%s", ram_format_in_unit(role->bytes, all_bytes).s);
+    ram_table_cell(table, "%s", ram_number_in_unit(role->bytes, all_bytes).s);
 }
 
 static void put_roles(const struct ram_plan *plan, const struct digest *digest,
@@ -116,7 +116,7 @@ static void put_roles(const struct ram_plan *plan, const struct digest *digest,
     struct ram_role_row all = {.parameters = plan->totals.parameters, .bytes = plan->totals.bytes};
     char size[8];
 
-    snprintf(size, sizeof size, ">%s", ram_format_unit(all.bytes));
+    snprintf(size, sizeof size, ">%s", ram_number_unit(all.bytes));
     ram_table_column(&table, "role");
     ram_table_column(&table, ">tensors");
     ram_table_column(&table, ">parameters");
@@ -192,12 +192,12 @@ static void put_reasons(const struct ram_plan *plan, const struct digest *digest
     for (size_t i = 0; i < digest->n_reasons; i++) {
         const struct reason *const r = &digest->reasons[i];
         ram_table_cell(&table, "%s", r->name);
-        ram_table_cell(&table, "%s", ram_format_count(r->units).s);
-        ram_table_cell(&table, "%s", ram_format_count(r->tensors).s);
-        ram_table_cell(&table, "%s", ram_format_count(r->parameters).s);
+        ram_table_cell(&table, "%s", ram_number_count(r->units).s);
+        ram_table_cell(&table, "%s", ram_number_count(r->tensors).s);
+        ram_table_cell(&table, "%s", ram_number_count(r->parameters).s);
         ram_table_cell(
             &table, "%s",
-            ram_format_percent((double)r->parameters, (double)plan->totals.parameters).s);
+            ram_number_percent((double)r->parameters, (double)plan->totals.parameters).s);
         put_meaning(&table, plan, r->name);
     }
     ram_table_heading(out, markup, "Why");
@@ -223,11 +223,11 @@ static void put_experts(const struct ram_plan *plan, const struct digest *digest
     ram_table_cell(&table, "as stored: one width for a stack");
     put_bit_cells(&table, digest->used_by, plan->shares, plan->totals.parameters);
     ram_table_cell(&table, "%.2f", plan->totals.nominal_bits);
-    ram_table_cell(&table, "%s", ram_format_binary(plan->totals.bytes).s);
+    ram_table_cell(&table, "%s", ram_number_binary(plan->totals.bytes).s);
     ram_table_cell(&table, "one width per expert (not storable)");
     put_bit_cells(&table, digest->used_by, plan->expert_shares, plan->totals.parameters);
     ram_table_cell(&table, "%.2f", json_number_value(bits));
-    ram_table_cell(&table, "%s", ram_format_binary((uint64_t)json_integer_value(bytes)).s);
+    ram_table_cell(&table, "%s", ram_number_binary((uint64_t)json_integer_value(bytes)).s);
     ram_table_heading(out, markup, "Experts, in % of all parameters");
     ram_table_print(&table, markup, out);
     ram_table_release(&table);
@@ -244,8 +244,8 @@ static void put_units(const struct ram_plan *plan, enum ram_markup markup, struc
     for (size_t i = 0; i < plan->n_units; i++) {
         const struct ram_unit *const unit = &plan->units[i];
         ram_table_cell(&table, "%s", unit->name);
-        ram_table_cell(&table, "%s", ram_format_count(unit->members).s);
-        ram_table_cell(&table, "%s", ram_format_count(unit->parameters).s);
+        ram_table_cell(&table, "%s", ram_number_count(unit->members).s);
+        ram_table_cell(&table, "%s", ram_number_count(unit->parameters).s);
         ram_table_cell(&table, "%d", unit->form->bits);
         if (unit->form->group)
             ram_table_cell(&table, "%d", unit->form->group);
@@ -256,7 +256,7 @@ static void put_units(const struct ram_plan *plan, enum ram_markup markup, struc
         else
             ram_table_cell(&table, "%s", "");
         ram_table_cell(&table, "%s", unit->reason);
-        ram_table_cell(&table, "%s", ram_format_binary(unit->bytes).s);
+        ram_table_cell(&table, "%s", ram_number_binary(unit->bytes).s);
     }
     ram_table_heading(out, markup, "Units");
     ram_table_print(&table, markup, out);
@@ -342,11 +342,11 @@ static void put_facts(const struct ram_plan *plan, enum ram_markup markup, struc
         put_thresholds(&table, thresholds);
     put_fit(&table, plan);
     put_fact(&table, "size");
-    ram_table_cell(&table, "%s (%s), %s bytes", ram_format_binary(t->bytes).s,
-                   ram_format_decimal(t->bytes).s, ram_format_count(t->bytes).s);
+    ram_table_cell(&table, "%s (%s), %s bytes", ram_number_binary(t->bytes).s,
+                   ram_number_decimal(t->bytes).s, ram_number_count(t->bytes).s);
     put_fact(&table, "parameters");
-    ram_table_cell(&table, "%s (%s)", ram_format_count(t->parameters).s,
-                   ram_format_short(t->parameters).s);
+    ram_table_cell(&table, "%s (%s)", ram_number_count(t->parameters).s,
+                   ram_number_short(t->parameters).s);
     put_fact(&table, "effective bits");
     ram_table_cell(&table, "%.3f   including scales, biases and 16-bit tensors", t->effective_bits);
     put_fact(&table, "nominal bits");

@@ -6,7 +6,7 @@
 #include "report/score_report.h"
 
 #include "report/compare_report.h"
-#include "report/format.h"
+#include "report/numbers.h"
 
 #include <math.h>
 
@@ -63,7 +63,7 @@ static void tell(const struct ram_score *score, const char *name, struct ram_buf
 {
     ram_buf_printf(out, "%s, %s\n\n", name, score->task);
     ram_buf_printf(out, "  size        %s, %.3f bits per weight\n",
-                   ram_format_binary(score->model.bytes).s, score->model.effective_bits);
+                   ram_number_binary(score->model.bytes).s, score->model.effective_bits);
     if (!isnan(ram_score_result(score, "ppl_mean")))
         tell_perplexity(score, out);
     if (!isnan(ram_score_result(score, "kld_mean")))
@@ -78,7 +78,7 @@ static void tell(const struct ram_score *score, const char *name, struct ram_buf
                        100 * ram_score_result(score, "acc_norm"),
                        100 * ram_score_result(score, "acc_norm_stderr"));
     ram_buf_printf(out, "  run         %.1f s, %.0f tokens/s, peak memory %s\n", score->seconds,
-                   score->tokens_per_second, ram_format_binary(score->peak_memory_bytes).s);
+                   score->tokens_per_second, ram_number_binary(score->peak_memory_bytes).s);
 }
 
 int ram_report_scores(const struct ram_score *const *scores, const char *const *names,

@@ -49,7 +49,7 @@ static void put_trial(struct ram_table *table, const char *what, const struct tr
     ram_table_cell(table, "%s", ram_threshold_text(trial->line, "t2").s);
     ram_table_cell(table, "%s", ram_threshold_text(trial->line, "t8").s);
     ram_table_cell(table, "%s", ram_threshold_text(trial->line, "t16").s);
-    ram_table_cell(table, "%s", ram_format_count(trial->bytes).s);
+    ram_table_cell(table, "%s", ram_number_count(trial->bytes).s);
     ram_table_cell(table, "%+.3f", from->error > 0 ? 100 * (trial->error / from->error - 1) : 0.0);
 }
 

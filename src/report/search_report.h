@@ -3,7 +3,7 @@
 #define RAM_REPORT_SEARCH_REPORT_H
 
 #include "record/plan.h"
-#include "report/format.h"
+#include "report/numbers.h"
 
 /* "0.75", or "never", of a plan's settings. */
 struct ram_text ram_threshold_text(const json_t *thresholds, const char *key);

@@ -94,7 +94,7 @@ static int sweep(struct stage *stage, const struct ram_analyze_opts *opts,
     if (!status)
         status = ram_ckpt_open(&stage->ckpt, dir, err);
     if (!status)
-        status = ram_layout_new(&stage->layout, stage->ckpt, err);
+        status = ram_layout_new(&stage->layout, stage->ckpt, ram_format_at(0), err);
     if (!status)
         status = ram_survey_layout(stage->ckpt, stage->layout, &stage->manifest, err);
     if (!status)

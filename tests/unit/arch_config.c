@@ -183,8 +183,7 @@ static void hostile_values(void **state)
         const char *said = r.err.status ? r.err.message : r.config.refusal.message;
         if (!strstr(said, key))
             fail_msg("%s: '%s'", wrong[i], said);
-        /* Whatever cannot be computed cannot be converted either. */
-        assert_true(r.err.status || r.config.mlx_obstacle);
+        assert_true(r.err.status || r.config.refusal.status);
         done(&r);
     }
 }
@@ -200,7 +199,6 @@ static void ignored_keys(void **state)
     read_config(&r, "llama", more);
     assert_int_equal(r.err.status, RAM_OK);
     assert_int_equal(r.config.refusal.status, RAM_OK);
-    assert_null(r.config.mlx_obstacle);
     assert_true(r.config.rope.partial == 1);
     assert_int_equal(r.config.sliding_window, 0);
     done(&r);
@@ -241,7 +239,7 @@ static void rope_in_two_places(void **state)
         struct read r;
         read_config(&r, "llama", cases[i].more);
         const struct ram_rope_config *rope = &r.config.rope;
-        if (r.config.refusal.status || r.config.mlx_obstacle)
+        if (r.config.refusal.status)
             fail_msg("%s: %s", cases[i].more, r.config.refusal.message);
         if (rope->kind != cases[i].kind || rope->theta != cases[i].theta ||
             rope->factor != cases[i].factor ||
@@ -252,60 +250,12 @@ static void rope_in_two_places(void **state)
     }
 }
 
-static void what_mlx_cannot_be_told(void **state)
-{
-    static const struct {
-        const char *family, *more, *key;
-    } cases[] = {
-        {"llama", "\"hidden_act\": \"relu\"", "hidden_act"},
-        {"llama", "\"hidden_act\": \"swish\"", NULL},
-        {"qwen2", "\"head_dim\": 64", "head_dim"},
-        {"qwen3", "\"attention_bias\": true", "attention_bias"},
-        {"qwen3_moe", "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}", "rope_scaling"},
-        {"glm4_moe", "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}", "rope_scaling"},
-        {"glm4_moe", "\"partial_rotary_factor\": 0.25", NULL},
-        {"glm4_moe_lite", "\"partial_rotary_factor\": 0.5", "partial_rotary_factor"},
-        {"glm4_moe_lite", "\"rope_interleave\": false", "rope_interleave"},
-        {"llama", "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}", NULL},
-        {"llama", "\"rope_scaling\": {\"type\": \"su\", \"factor\": 2}", "su"},
-        {"qwen3_moe", "\"num_experts\": 4", "num_experts_per_tok"},
-        {"glm4_moe", "\"n_group\": 3", "n_group"},
-    };
-    (void)state;
-
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct read r;
-        read_config(&r, cases[i].family, cases[i].more);
-        const char *said = r.config.mlx_obstacle;
-        if (cases[i].key ? !said || !strstr(said, cases[i].key) : said != NULL)
-            fail_msg("%s, %s: %s", cases[i].family, cases[i].more, said ? said : "nothing");
-        done(&r);
-    }
-}
-
-/* No default without a row for it: all that mlx_lm needs can be told from what is missing. */
-static void what_mlx_needs(void **state)
-{
-    struct read r;
-    (void)state;
-
-    read_config(&r, "qwen3_moe",
-                "\"vocab_size\": 1, \"hidden_size\": 1, \"intermediate_size\": 1, "
-                "\"num_hidden_layers\": 1, \"num_attention_heads\": 1");
-    assert_string_equal(ram_config_mlx_lacks(&r.config, r.json), "max_position_embeddings");
-    done(&r);
-    read_config(&r, "glm4_moe_lite", "");
-    assert_null(ram_config_mlx_lacks(&r.config, r.json));
-    done(&r);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(absent_keys),        cmocka_unit_test(null_keys),
         cmocka_unit_test(hostile_values),     cmocka_unit_test(ignored_keys),
-        cmocka_unit_test(rope_in_two_places), cmocka_unit_test(what_mlx_cannot_be_told),
-        cmocka_unit_test(what_mlx_needs),
+        cmocka_unit_test(rope_in_two_places),
     };
     return cmocka_run_group_tests_name("arch/config", tests, NULL, NULL);
 }

@@ -74,7 +74,7 @@ static void roles_are_filled_once(void **state)
     }
 }
 
-static void experts_and_halves_have_names(void **state)
+static void experts_have_names(void **state)
 {
     const struct ram_config config = rich(ram_family_find("glm4_moe_lite"));
     const struct ram_slot *up = ram_family_matrix(&config, RAM_ROLE_UP, 1);
@@ -87,16 +87,46 @@ static void experts_and_halves_have_names(void **state)
                         "model.layers.1.mlp.experts.3.up_proj.weight");
     assert_string_equal(ram_slot_unit(name, &config, up, 1),
                         "model.layers.1.mlp.experts.*.up_proj.weight");
-    assert_true(ram_slot_stack(&stack, &config, up, 1, 0));
-    assert_string_equal(stack.name, "model.layers.1.mlp.switch_mlp.up_proj");
-    assert_true(ram_slot_stack(&stack, &config, up, 1, 4) && stack.both && !stack.is_module);
+    assert_true(ram_slot_fused(&stack, &config, up, 1, 1) && !stack.both && stack.is_module);
+    assert_string_equal(stack.name, "model.layers.1.mlp.experts.up_proj");
+    assert_true(ram_slot_fused(&stack, &config, up, 1, 2) && stack.both && !stack.is_module);
     assert_string_equal(stack.name, "model.layers.1.mlp.experts.gate_up_proj");
-    assert_false(ram_slot_stack(&stack, &config, up, 1, 6));
-    assert_false(ram_slot_stack(&stack, &config, kv_b, 1, 0));
-    assert_string_equal(ram_slot_half(name, &config, kv_b, 1, 0),
-                        "model.layers.1.self_attn.embed_q");
-    assert_string_equal(ram_slot_half(name, &config, kv_b, 1, 1),
-                        "model.layers.1.self_attn.unembed_out");
+    assert_false(ram_slot_fused(&stack, &config, up, 1, 4));
+    assert_false(ram_slot_fused(&stack, &config, kv_b, 1, 0));
+    assert_string_equal(ram_slot_in_layer(name, &config, 1, "mlp.x"), "model.layers.1.mlp.x");
+}
+
+/* Every slot that a model has, once, the ends at the ends. */
+static void slots_are_walked_in_order(void **state)
+{
+    const struct ram_config config = rich(ram_family_find("glm4_moe_lite"));
+    const struct ram_family *family = config.family;
+    struct ram_slot_walk walk = {0};
+    size_t n = 0, expected = 3;
+    int last = 0;
+    (void)state;
+
+    for (int layer = 0; layer < (int)config.n_layers; layer++)
+        for (size_t i = 0; i < family->n_slots; i++)
+            expected += ram_slot_exists(&config, &family->slots[i], (uint64_t)layer);
+    for (; ram_slot_next(&walk, &config); n++) {
+        const struct ram_slot *end = n == 0              ? family->embed
+                                     : n + 2 == expected ? family->norm
+                                     : n + 1 == expected ? family->head
+                                                         : NULL;
+        assert_int_equal(walk.layer == RAM_NO_LAYER, end != NULL);
+        if (end)
+            assert_ptr_equal(walk.slot, end);
+        else
+            assert_true(walk.layer >= last && walk.layer < (int)config.n_layers);
+        last = walk.layer;
+    }
+    assert_int_equal(n, expected);
+    walk = (struct ram_slot_walk){0};
+    const struct ram_config unknown = {.n_layers = 3};
+    for (n = 0; ram_slot_next(&walk, &unknown); n++)
+        assert_int_equal(walk.layer, RAM_NO_LAYER);
+    assert_int_equal(n, 3);
 }
 
 static void roles_are_spelled(void **state)
@@ -133,7 +163,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_lead_back_to_their_slots),
         cmocka_unit_test(roles_are_filled_once),
-        cmocka_unit_test(experts_and_halves_have_names),
+        cmocka_unit_test(experts_have_names),
+        cmocka_unit_test(slots_are_walked_in_order),
         cmocka_unit_test(roles_are_spelled),
         cmocka_unit_test(routers_have_widths),
     };

@@ -153,7 +153,6 @@ static void layers_have_their_rotary_embedding(void **state)
     assert_int_equal(r.config.refusal.status, RAM_OK);
     assert_int_equal(r.config.rope.kind, RAM_ROPE_ALPHA);
     assert_true(r.config.rope.alpha == 1000 && r.config.rope.theta == 1e4);
-    assert_null(r.config.mlx_obstacle);
     done(&r);
 }
 
@@ -192,35 +191,6 @@ static void classes_have_their_own_defaults(void **state)
     }
 }
 
-static void expect_obstacle(const char *family, const char *more, const char *says)
-{
-    struct read r;
-
-    read_config(&r, family, more);
-    const char *found = r.config.mlx_obstacle;
-    if (says ? !found || !strstr(found, says) : found != NULL)
-        fail_msg("%s %s: %s", family, more, found ? found : "no obstacle");
-    done(&r);
-}
-
-static void what_mlx_lm_cannot_be_told(void **state)
-{
-    static const char full[] = "\"layer_types\": [\"full_attention\", \"full_attention\", "
-                               "\"full_attention\", \"full_attention\", \"full_attention\"]";
-    (void)state;
-
-    expect_obstacle("smollm3", "", NULL);
-    expect_obstacle("olmo3", "", NULL);
-    expect_obstacle("olmo3", full, "one kind only");
-    expect_obstacle("olmo3", "\"rope_theta\": 1e4", "rope_theta");
-    expect_obstacle("exaone4", "", NULL);
-    expect_obstacle("exaone4", full, "one kind only");
-    expect_obstacle("exaone4", "\"sliding_window\": null", NULL);
-    expect_obstacle("hunyuan_v1_dense",
-                    "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2}",
-                    "rotary scaling is \"linear\"");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,7 +198,6 @@ int main(void)
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(layers_have_their_rotary_embedding),
         cmocka_unit_test(classes_have_their_own_defaults),
-        cmocka_unit_test(what_mlx_lm_cannot_be_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

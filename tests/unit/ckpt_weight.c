@@ -3,7 +3,6 @@
  * scales as mx.quantize makes them of w[i] = (i - 10) / 8), settings that are overridden or do not
  * fit, stacks, and plain floats through the same door.
  */
-#include "ckpt/layout.h"
 #include "ckpt/weight.h"
 
 #include <setjmp.h>
@@ -235,23 +234,6 @@ static void floats_come_through_the_same_door(void **state)
     release(f);
 }
 
-static void layout_marks_what_is_quantised(void **state)
-{
-    struct ram_err err = {0};
-    struct ram_layout *layout;
-    (void)state;
-
-    struct fixture *f = make(2, 0, 3, 2, "{\"model_type\": \"qwen3\"}");
-    seal(f);
-    assert_int_equal(ram_layout_new(&layout, &f->ckpt, &err), RAM_OK);
-    assert_true(layout->quantized);
-    assert_int_equal(layout->n_targets, 0);
-    assert_int_equal(layout->n_sources, 3);
-    assert_non_null(strstr(layout->obstacle, "MLX codes already"));
-    ram_layout_free(layout);
-    release(f);
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -259,7 +241,6 @@ int main(void)
         cmocka_unit_test(settings_that_do_not_fit),
         cmocka_unit_test(tensors_that_do_not_fit),
         cmocka_unit_test(floats_come_through_the_same_door),
-        cmocka_unit_test(layout_marks_what_is_quantised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,7 @@ static json_t *written_of(bool kept, const struct make_opts *form, const char *e
     json_object_update(c.ckpt->config, more);
     json_decref(more);
     ram_layout_free(c.layout);
-    if (ram_layout_new(&c.layout, c.ckpt, &c.err) ||
+    if (ram_layout_new(&c.layout, c.ckpt, ram_format_at(0), &c.err) ||
         ram_outline_new(&outline, c.layout, c.plan, &opts, &c.err) ||
         ram_mlx_config(c.ckpt, outline, &text, &c.err))
         fail_msg("%s", c.err.message);

@@ -160,7 +160,7 @@ static char *convert(const char *model, const char *out, size_t *size, struct ra
     struct ram_ckpt *ckpt;
     struct ram_layout *layout;
 
-    if (ram_ckpt_open(&ckpt, model, &err) || ram_layout_new(&layout, ckpt, &err))
+    if (ram_ckpt_open(&ckpt, model, &err) || ram_layout_new(&layout, ckpt, ram_format_at(0), &err))
         fail_msg("%s", err.message);
     struct ram_plan *plan = plan_for(layout, mixed_width, NULL);
     if (convert_by(ckpt, plan, out, &no_opts, &run, NULL, &err))

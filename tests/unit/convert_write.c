@@ -160,7 +160,7 @@ static void matrices_of_many_blocks(void **state)
     snprintf(c.dir, sizeof c.dir, "%s", make_temp_dir());
     snprintf(c.out, sizeof c.out, "%s/out", c.dir);
     assert_int_equal(ram_ckpt_open(&c.ckpt, c.model, &c.err), RAM_OK);
-    assert_int_equal(ram_layout_new(&c.layout, c.ckpt, &c.err), RAM_OK);
+    assert_int_equal(ram_layout_new(&c.layout, c.ckpt, ram_format_at(0), &c.err), RAM_OK);
     c.plan = plan_for(c.layout, mixed_width, &salt);
     convert_and_check(&c, &salt);
 }

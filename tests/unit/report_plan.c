@@ -1,7 +1,7 @@
 /* Reports: tables line up, numbers read well, and the JSON form says what the plan says. */
 #include "base/table.h"
 #include "record/plan.h"
-#include "report/format.h"
+#include "report/numbers.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,26 +36,26 @@ static struct ram_plan *plan(void)
 static void numbers_read_well(void **state)
 {
     (void)state;
-    assert_string_equal(ram_format_count(0).s, "0");
-    assert_string_equal(ram_format_count(999).s, "999");
-    assert_string_equal(ram_format_count(1000).s, "1,000");
-    assert_string_equal(ram_format_count(8190735360).s, "8,190,735,360");
-    assert_string_equal(ram_format_count(UINT64_MAX).s, "18,446,744,073,709,551,615");
-    assert_string_equal(ram_format_short(8190735360).s, "8.19 B");
-    assert_string_equal(ram_format_short(768).s, "768");
-    assert_string_equal(ram_format_short(5000000).s, "5.00 M");
-    assert_string_equal(ram_format_binary(16381470720).s, "15.26 GiB");
-    assert_string_equal(ram_format_decimal(16381470720).s, "16.38 GB");
-    assert_string_equal(ram_format_binary(1023).s, "1023 B");
-    assert_string_equal(ram_format_binary((uint64_t)1 << 62).s, "4194304.00 TiB");
-    assert_string_equal(ram_format_percent(817, 1000).s, "81.7");
-    assert_string_equal(ram_format_percent(1, 1000000).s, "<0.1");
-    assert_string_equal(ram_format_percent(0, 1000).s, "");
-    assert_string_equal(ram_format_percent(0, 0).s, "");
-    assert_string_equal(ram_format_unit(16381470720), "GiB");
-    assert_string_equal(ram_format_in_unit(1 << 30, 16381470720).s, "1.00");
-    assert_string_equal(ram_format_in_unit(1, 16381470720).s, "<0.01");
-    assert_string_equal(ram_format_in_unit(0, 16381470720).s, "0.00");
+    assert_string_equal(ram_number_count(0).s, "0");
+    assert_string_equal(ram_number_count(999).s, "999");
+    assert_string_equal(ram_number_count(1000).s, "1,000");
+    assert_string_equal(ram_number_count(8190735360).s, "8,190,735,360");
+    assert_string_equal(ram_number_count(UINT64_MAX).s, "18,446,744,073,709,551,615");
+    assert_string_equal(ram_number_short(8190735360).s, "8.19 B");
+    assert_string_equal(ram_number_short(768).s, "768");
+    assert_string_equal(ram_number_short(5000000).s, "5.00 M");
+    assert_string_equal(ram_number_binary(16381470720).s, "15.26 GiB");
+    assert_string_equal(ram_number_decimal(16381470720).s, "16.38 GB");
+    assert_string_equal(ram_number_binary(1023).s, "1023 B");
+    assert_string_equal(ram_number_binary((uint64_t)1 << 62).s, "4194304.00 TiB");
+    assert_string_equal(ram_number_percent(817, 1000).s, "81.7");
+    assert_string_equal(ram_number_percent(1, 1000000).s, "<0.1");
+    assert_string_equal(ram_number_percent(0, 1000).s, "");
+    assert_string_equal(ram_number_percent(0, 0).s, "");
+    assert_string_equal(ram_number_unit(16381470720), "GiB");
+    assert_string_equal(ram_number_in_unit(1 << 30, 16381470720).s, "1.00");
+    assert_string_equal(ram_number_in_unit(1, 16381470720).s, "<0.01");
+    assert_string_equal(ram_number_in_unit(0, 16381470720).s, "0.00");
 }
 
 static void a_table_in_both_forms(void **state)

@@ -1,7 +1,7 @@
-"""What stock mlx_lm makes of the checkpoints of tests/unit/ckpt_layout.c: one line a tensor, in
+"""What stock mlx_lm makes of the checkpoints of tests/unit/format_layout.c: one line a tensor, in
 the order in which it saves them: name, shape, type after mlx_lm.convert, sha256 of the f32 values.
 
-    test_ckpt_layout --write DIR && python make.py DIR .     (mlx[cpu], mlx-lm, torch, safetensors)
+    test_format_layout --write DIR && python make.py DIR .     (mlx[cpu], mlx-lm, torch, safetensors)
 
 FP8 weights and fused experts, which mlx_lm cannot read, are turned into plain ones by torch first.
 """

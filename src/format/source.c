@@ -1,5 +1,5 @@
 /* source.c - every tensor as the matrices that the method scores; see layout.h. */
-#include "ckpt/build.h"
+#include "format/build.h"
 
 #include "arch/name.h"
 #include "ckpt/coding.h"
@@ -31,7 +31,7 @@ static bool is_zero_point(const struct ram_build *b, const struct ram_tensor *t)
     return weight && weight->scale;
 }
 
-/* Buffers of the rotary embedding, which transformers and mlx_lm compute and never load. */
+/* Buffers of the rotary embedding, which are computed and never loaded. */
 static bool follows_from_config(const char *name)
 {
     static const char *const buffers[] = {"rotary_emb.inv_freq", "rotary_emb.original_inv_freq",
@@ -71,7 +71,7 @@ static void drop(const struct ram_build *b, const struct ram_name *name, struct 
     else if (follows_from_config(t->name))
         source->why_dropped = "follows from config.json";
     else if (b->layout->tied && is_head(config, t->name) &&
-             !(config->family && config->family->own_head))
+             !b->layout->format->has_own_head(ram_family_of(config)))
         source->why_dropped = "tied to the embedding";
     else if (ram_coding_is_activation(t->name))
         source->why_dropped = "scales of activations";
@@ -113,18 +113,14 @@ static struct ram_view expert_view(const struct ram_tensor *t, size_t e, size_t 
                              .col_stride = 1};
 }
 
-/* "a.mlp.switch_mlp.up_proj.weight", "a.mlp.experts.up_proj": "a.mlp.experts.*.up_proj.weight". */
-static const char *stack_unit(struct ram_build *b, const char *name, const char *projection)
+/* "a.mlp.experts.up_proj", whatever the part is called: "a.mlp.experts.*.up_proj.weight". */
+static const char *stack_unit(struct ram_build *b, const char *text, const struct ram_name *name,
+                              const char *projection)
 {
-    static const char *const stacks[] = {".switch_mlp.", ".experts."};
-
-    for (size_t i = 0; i < 2; i++) {
-        const char *at = strstr(name, stacks[i]);
-        if (at)
-            return ram_arena_printf(&b->layout->arena, b->err, "%.*s.experts.*.%s.weight",
-                                    (int)(at - name), name, projection);
-    }
-    return name; /* it stands at the very beginning */
+    if (!name->stack_at)
+        return text;
+    return ram_arena_printf(&b->layout->arena, b->err, "%.*sexperts.*.%s.weight",
+                            (int)name->stack_at, text, projection);
 }
 
 /* The projection's own name: the last part, or the one before "weight". */
@@ -158,8 +154,8 @@ static int add_stack(struct ram_build *b, struct ram_source source, const struct
         const char *unit;
     } parts[2] = {
         {split ? RAM_ROLE_GATE : source.role,
-         stack_unit(b, t->name, split ? "gate_proj" : projection_of(b, t->name))},
-        {RAM_ROLE_UP, split ? stack_unit(b, t->name, "up_proj") : NULL},
+         stack_unit(b, t->name, name, split ? "gate_proj" : projection_of(b, t->name))},
+        {RAM_ROLE_UP, split ? stack_unit(b, t->name, name, "up_proj") : NULL},
     };
 
     if (b->err->status)
@@ -207,7 +203,7 @@ static int add_tensor(struct ram_build *b, const struct ram_tensor *t)
                                 .unit = t->name};
 
     drop(b, &name, &source);
-    source.stored_dtype = ram_build_dtype(&b->layout->config, t->dtype);
+    source.stored_dtype = b->layout->format->dtype(&b->layout->config, NULL, t->dtype);
     source.n_stored = source.dropped ? 0 : 1;
     if (name.stack != RAM_STACK_NONE && t->n_dims == 3 && t->n &&
         t->shape[0] <= RAM_CONFIG_MAX_EXPERTS)

@@ -1,8 +1,9 @@
 /* layout.c - see layout.h. */
-#include "ckpt/layout.h"
+#include "format/layout.h"
 
-#include "ckpt/build.h"
+#include "ckpt/coding.h"
 #include "ckpt/prefix.h"
+#include "format/build.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static int read_config(struct ram_build *b)
         return ram_fail(b->err, soft.status, "%s", soft.message);
     layout->moe = layout->config.n_experts > 1;
     layout->tied = layout->config.tied == RAM_TIED_YES;
-    layout->quantized = layout->config.has_mlx_quantization || b->ckpt->coding.mlx;
+    layout->quantized = ram_coding_quantized(b->ckpt) != NULL;
     return RAM_OK;
 }
 
@@ -100,42 +101,32 @@ static int check_all_used(struct ram_build *b)
     if (!homeless)
         return RAM_OK;
     return set_obstacle(b, ram_arena_printf(&b->layout->arena, b->err,
-                                            "mlx_lm's %s has no place for %zu of its tensors, such "
-                                            "as '%s'",
-                                            b->layout->model_type, n, homeless));
-}
-
-/* mlx_lm's classes slide only where layer_types says so, and only some of them. */
-static int note_windows(struct ram_build *b)
-{
-    const struct ram_config *config = &b->layout->config;
-
-    if (!config->sliding_window || ram_config_mlx_slides(config))
-        return RAM_OK;
-    return ram_notes_add(&b->layout->notes, &b->layout->arena, b->err,
-                         "mlx_lm attends to all positions, this model to the last %" PRIu64
-                         "; the results of mlx_lm differ for texts with more tokens",
-                         config->sliding_window);
+                                            "%s's %s has no place for %zu of its tensors, such as "
+                                            "'%s'",
+                                            b->layout->format->loader, b->layout->model_type, n,
+                                            homeless));
 }
 
 static int lay_out_known(struct ram_build *b)
 {
-    const struct ram_config *config = &b->layout->config;
+    struct ram_layout *layout = b->layout;
+    const struct ram_format *format = layout->format;
+    const struct ram_config *config = &layout->config;
     char unsaid[RAM_UNSAID_TEXT], there[RAM_PREFIX_TEXT];
 
     if (ram_family_check(config, b->ckpt->dir, b->err))
         return b->err->status;
     if (ram_build_targets(b))
         return b->err->status;
-    if (!b->n_missing && (drop_biases(b) || note_windows(b)))
-        return b->err->status;
-    if (!b->n_missing && config->mlx_obstacle)
-        return set_obstacle(b, config->mlx_obstacle);
-    if (!b->n_missing)
-        return check_all_used(b);
+    if (!b->n_missing) {
+        if (drop_biases(b) || format->note(config, &layout->notes, &layout->arena, b->err))
+            return b->err->status;
+        layout->obstacle = format->obstacle(config, b->ckpt->config, &layout->arena, b->err);
+        return layout->obstacle || b->err->status ? b->err->status : check_all_used(b);
+    }
     return ram_fail(
         b->err, RAM_EFORMAT, "%s: model_type '%s' with %" PRIu64 " layers lacks %s%s%s%s",
-        b->ckpt->dir, b->layout->model_type, config->n_layers, b->missing,
+        b->ckpt->dir, layout->model_type, config->n_layers, b->missing,
         b->n_missing > 3 ? " and perhaps more" : "",
         ram_prefix_describe(b->ckpt, b->first_missing, there), ram_config_unsaid(config, unsaid));
 }
@@ -152,15 +143,16 @@ static int lay_out(struct ram_build *b)
     for (size_t i = 0; i < layout->n_sources; i++)
         layout->moe = layout->moe || layout->sources[i].expert >= 0;
     if (layout->quantized)
-        return set_obstacle(b, "its weights are MLX codes already; convert from the original "
-                               "checkpoint");
+        return set_obstacle(b, ram_arena_printf(&layout->arena, b->err,
+                                                "%s already; convert from the original checkpoint",
+                                                ram_coding_quantized(b->ckpt)));
     if (b->ckpt->coding.problem)
         return set_obstacle(b, b->ckpt->coding.problem);
     if (!layout->known)
         return set_obstacle(b, ram_arena_printf(&layout->arena, b->err,
                                                 "model_type '%s' is not known here, so the names "
-                                                "that mlx_lm would load are not either",
-                                                layout->model_type));
+                                                "that %s would load are not either",
+                                                layout->model_type, layout->format->loader));
     return lay_out_known(b);
 }
 
@@ -181,13 +173,15 @@ static int keep_sources(struct ram_build *b)
     return ram_build_sources(b);
 }
 
-static int make(struct ram_layout **out, const struct ram_ckpt *ckpt, bool look,
-                struct ram_err *err)
+static int make(struct ram_layout **out, const struct ram_ckpt *ckpt,
+                const struct ram_format *format, bool look, struct ram_err *err)
 {
     struct ram_build b = {.ckpt = ckpt, .err = err};
 
     *out = NULL;
     b.layout = ram_calloc(1, sizeof *b.layout, err);
+    if (b.layout)
+        *b.layout = (struct ram_layout){.ckpt = ckpt, .format = format};
     b.first = ram_calloc(ckpt->n_tensors + 1, sizeof *b.first, err);
     b.is_scale = ram_calloc(ckpt->n_tensors, sizeof *b.is_scale, err);
     b.used = ram_calloc(ckpt->n_tensors, sizeof *b.used, err);
@@ -204,14 +198,16 @@ static int make(struct ram_layout **out, const struct ram_ckpt *ckpt, bool look,
     return status;
 }
 
-int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err)
+int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt,
+                   const struct ram_format *format, struct ram_err *err)
 {
-    return make(out, ckpt, false, err);
+    return make(out, ckpt, format, false, err);
 }
 
-int ram_layout_look(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err)
+int ram_layout_look(struct ram_layout **out, const struct ram_ckpt *ckpt,
+                    const struct ram_format *format, struct ram_err *err)
 {
-    return make(out, ckpt, true, err);
+    return make(out, ckpt, format, true, err);
 }
 
 void ram_layout_free(struct ram_layout *layout)

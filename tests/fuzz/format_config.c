@@ -3,9 +3,9 @@
  * then a line for each tensor, "name dtype dim dim ...". What is laid out must stay inside its
  * tensors: every view of every source and target is checked, and read where it is small.
  */
-#include "ckpt/layout.h"
 #include "ckpt/safetensors.h"
 #include "ckpt/weight.h"
+#include "format/layout.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -136,7 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ckpt.n_tensors = read_tensors(lines + strlen(mark), ckpt.tensors);
     if (!ram_json_parse_python(&ckpt.config, text, n_config, "input", &err) &&
         json_is_object(ckpt.config) && !ram_ckpt_seal(&ckpt, &err)) {
-        const int status = ram_layout_new(&layout, &ckpt, &err);
+        const int status = ram_layout_new(&layout, &ckpt, ram_format_at(0), &err);
         require(status == err.status && (status == RAM_OK) == (layout != NULL));
         if (layout)
             check_layout(layout);

@@ -1,16 +1,16 @@
 /*
- * layout.h - what a checkpoint's tensors are, and what becomes of them in an MLX checkpoint.
+ * layout.h - what a checkpoint's tensors are, and what becomes of them in an output.
  *
  * Two lists over the same tensors. `sources` are the matrices that the method scores: role, layer,
  * expert, and the unit under which a plan decides them. `targets` are the tensors of the output,
- * each a sequence of views of sources, in the names that mlx_lm loads. docs/models.md tells the
- * rules of every architecture; an unknown one has sources and no targets.
+ * each a sequence of views of sources, in the names that the loader of the format looks for.
+ * docs/models.md tells the rules of every architecture; an unknown one has sources and no targets.
  */
-#ifndef RAM_CKPT_LAYOUT_H
-#define RAM_CKPT_LAYOUT_H
+#ifndef RAM_FORMAT_LAYOUT_H
+#define RAM_FORMAT_LAYOUT_H
 
 #include "arch/role.h"
-#include "ckpt/settle.h"
+#include "format/format.h"
 
 struct ram_source {
     const struct ram_tensor *tensor;
@@ -48,6 +48,8 @@ struct ram_target {
 
 struct ram_layout {
     struct ram_arena arena;
+    const struct ram_ckpt *ckpt;
+    const struct ram_format *format;
     struct ram_config config; /* what config.json says of shapes and types */
     const char *model_type;   /* as config.json says */
     bool known;               /* of an architecture that we know */
@@ -55,24 +57,26 @@ struct ram_layout {
     bool tied; /* the head is the embedding */
     /* Notes for conversions: what the output leaves out, or what its reader does differently. */
     struct ram_notes notes;
-    bool quantized; /* MLX codes already: nothing to analyse, nothing to convert */
+    bool quantized; /* codes already: nothing to analyse, nothing to convert */
     /* Why there are no targets, or why they are not the whole checkpoint: one sentence for the
      * message of a conversion. NULL: it can be converted. */
     const char *obstacle;
     struct ram_source *sources; /* order of ckpt->tensors, experts of a fused stack in turn */
     size_t n_sources;
-    struct ram_target *targets; /* order of the module tree as mlx_lm writes it */
+    struct ram_target *targets; /* order of the slots of the family */
     size_t n_targets;
 };
 
 /* RAM_EFORMAT if a known architecture lacks a tensor or a shape contradicts config.json. What is
  * merely not convertible (an architecture we do not know, tensors it should not have, codes of
- * another quantiser) is laid out, with the reason in `obstacle`. */
-int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err);
+ * another quantiser) is laid out, with the reason in `obstacle`. ckpt is borrowed. */
+int ram_layout_new(struct ram_layout **out, const struct ram_ckpt *ckpt,
+                   const struct ram_format *format, struct ram_err *err);
 
 /* The same for those who only look: what would be RAM_EFORMAT or RAM_ERANGE is an obstacle too, so
  * that any checkpoint can be laid out. */
-int ram_layout_look(struct ram_layout **out, const struct ram_ckpt *ckpt, struct ram_err *err);
+int ram_layout_look(struct ram_layout **out, const struct ram_ckpt *ckpt,
+                    const struct ram_format *format, struct ram_err *err);
 void ram_layout_free(struct ram_layout *layout);
 
 #endif

@@ -3,9 +3,9 @@
  * parse the same headers. Checkpoints of true size without their data: bench_make_checkpoint
  * --headers-only.
  *
- *     bench_ckpt_open DIR...
+ *     bench_format_open DIR...
  */
-#include "ckpt/layout.h"
+#include "format/layout.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
@@ -69,7 +69,7 @@ static int measure(const char *dir, struct ram_err *err)
             return err->status;
         const double opened = now();
         open = least(open, opened - start);
-        if (ram_layout_new(&layout, ckpt, err))
+        if (ram_layout_new(&layout, ckpt, ram_format_at(0), err))
             break;
         lay_out = least(lay_out, now() - opened);
     }

@@ -1,9 +1,9 @@
 /* build.h - the parts of building a layout; private to layout.c, source.c and target.c. */
-#ifndef RAM_CKPT_BUILD_H
-#define RAM_CKPT_BUILD_H
+#ifndef RAM_FORMAT_BUILD_H
+#define RAM_FORMAT_BUILD_H
 
 #include "arch/family.h"
-#include "ckpt/layout.h"
+#include "format/layout.h"
 
 struct ram_build {
     const struct ram_ckpt *ckpt;
@@ -24,8 +24,5 @@ int ram_build_sources(struct ram_build *b);
 /* A known architecture's targets, in order; tells sources how they are stored. What is not there
  * goes to b->missing (the first few), which is not yet a failure. */
 int ram_build_targets(struct ram_build *b);
-
-/* The type in which a tensor is stored when it is not quantised. */
-enum ram_dtype ram_build_dtype(const struct ram_config *config, enum ram_dtype dtype);
 
 #endif

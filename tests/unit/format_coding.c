@@ -3,7 +3,7 @@
  * down from its own code and from published checkpoints, and the name that they must get.
  */
 #include "ckpt/coding.h"
-#include "ckpt/layout.h"
+#include "format/layout.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -237,8 +237,43 @@ static void every_coding_has_its_name(void **state)
                      c->problem ? c->problem : "nothing");
         /* Whatever it is, it can be looked at. */
         err = (struct ram_err){0};
-        assert_int_equal(ram_layout_look(&layout, &ckpt, &err), RAM_OK);
+        assert_int_equal(ram_layout_look(&layout, &ckpt, ram_format_at(0), &err), RAM_OK);
         assert_true(layout->n_sources >= ckpt.n_tensors);
+        ram_layout_free(layout);
+        release(&ckpt);
+    }
+    free(zeros);
+}
+
+static void what_was_quantised_before_is_taken(void **state)
+{
+    static const struct test_case coded = {"{\"model_type\": \"qwen3\"}",
+                                           NULL,
+                                           NULL,
+                                           {{".weight", RAM_U32, {64, 8}},
+                                            {".scales", RAM_BF16, {64, 1}},
+                                            {".biases", RAM_BF16, {64, 1}}}};
+    static const struct test_case claimed = {
+        "{\"quantization\": {}}", NULL, NULL, {{".weight", RAM_BF16, {64, 64}}}};
+    static const struct {
+        const struct test_case *c;
+        const char *why, *obstacle;
+    } taken[] = {
+        {&coded, "its weights are MLX codes", "its weights are MLX codes already; convert"},
+        {&claimed, "config.json has an MLX quantization block", "block already; convert"}};
+    uint8_t *zeros = calloc(1, 1 << 16);
+    (void)state;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct ram_err err = {0};
+        struct ram_layout *layout;
+        struct ram_ckpt ckpt;
+        build(&ckpt, taken[i].c, zeros);
+        assert_string_equal(ram_coding_quantized(&ckpt), taken[i].why);
+        assert_int_equal(ram_layout_new(&layout, &ckpt, ram_format_at(0), &err), RAM_OK);
+        assert_true(layout->quantized && !layout->n_targets);
+        assert_int_equal(layout->n_sources, ckpt.n_tensors);
+        assert_non_null(strstr(layout->obstacle, taken[i].obstacle));
         ram_layout_free(layout);
         release(&ckpt);
     }
@@ -360,6 +395,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_coding_has_its_name),
+        cmocka_unit_test(what_was_quantised_before_is_taken),
         cmocka_unit_test(weights_behind_codes),
         cmocka_unit_test(zero_points),
         cmocka_unit_test(names_of_activation_scales),

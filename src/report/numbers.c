@@ -1,10 +1,10 @@
-/* format.c - see format.h. */
-#include "report/format.h"
+/* numbers.c - see numbers.h. */
+#include "report/numbers.h"
 
 #include <stdio.h>
 #include <string.h>
 
-struct ram_text ram_format_count(uint64_t n)
+struct ram_text ram_number_count(uint64_t n)
 {
     struct ram_text text;
     char digits[24];
@@ -44,7 +44,7 @@ static struct ram_text scaled(uint64_t n, double step, const char *const units[5
     return text;
 }
 
-struct ram_text ram_format_short(uint64_t n)
+struct ram_text ram_number_short(uint64_t n)
 {
     static const char *const units[] = {"", "K", "M", "B", "T"};
     struct ram_text text = scaled(n, 1000, units);
@@ -53,23 +53,23 @@ struct ram_text ram_format_short(uint64_t n)
     return text;
 }
 
-struct ram_text ram_format_binary(uint64_t n)
+struct ram_text ram_number_binary(uint64_t n)
 {
     return scaled(n, 1024, binary_units);
 }
 
-struct ram_text ram_format_decimal(uint64_t n)
+struct ram_text ram_number_decimal(uint64_t n)
 {
     static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
     return scaled(n, 1000, units);
 }
 
-const char *ram_format_unit(uint64_t total)
+const char *ram_number_unit(uint64_t total)
 {
     return binary_units[fit_unit((double)total, 1024)];
 }
 
-struct ram_text ram_format_in_unit(uint64_t n, uint64_t total)
+struct ram_text ram_number_in_unit(uint64_t n, uint64_t total)
 {
     struct ram_text text;
     double x = (double)n;
@@ -83,7 +83,7 @@ struct ram_text ram_format_in_unit(uint64_t n, uint64_t total)
     return text;
 }
 
-struct ram_text ram_format_percent(double part, double whole)
+struct ram_text ram_number_percent(double part, double whole)
 {
     struct ram_text text = {""};
     const double percent = whole > 0 ? 100 * part / whole : 0;

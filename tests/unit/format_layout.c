@@ -2,11 +2,11 @@
  * Layouts against what stock mlx_lm makes of the same checkpoints: names, order, shapes, types and
  * every value (tests/data/ckpt_targets, made by the script there), and what must be refused.
  *
- * test_ckpt_layout --write DIR writes the checkpoints of the cases, for that script.
+ * test_format_layout --write DIR writes the checkpoints of the cases, for that script.
  */
 #include "base/hash.h"
-#include "ckpt/layout.h"
 #include "ckpt_make.h"
+#include "format/layout.h"
 
 #include <setjmp.h>
 
@@ -94,7 +94,7 @@ static void compare_case(size_t c)
     const size_t n_written = make_ckpt(dir, &cases[c].opts);
     assert_int_equal(ram_ckpt_open(&ckpt, dir, &err), RAM_OK);
     assert_int_equal(ckpt->n_tensors, n_written);
-    if (ram_layout_new(&layout, ckpt, &err))
+    if (ram_layout_new(&layout, ckpt, ram_format_at(0), &err))
         fail_msg("%s: %s", cases[c].name, err.message);
     assert_null(layout->obstacle);
     snprintf(path, sizeof path, "%s/tests/data/ckpt_targets/%s.txt", getenv("RAM_SOURCE"),
@@ -144,7 +144,7 @@ static void open_made(const struct make_opts *opts, const char **dir, struct ram
     *dir = make_temp_dir();
     make_ckpt(*dir, opts);
     assert_int_equal(ram_ckpt_open(ckpt, *dir, &err), RAM_OK);
-    if (ram_layout_new(layout, *ckpt, &err))
+    if (ram_layout_new(layout, *ckpt, ram_format_at(0), &err))
         fail_msg("%s", err.message);
 }
 
@@ -287,13 +287,13 @@ static void contradictions_are_named(void **state)
         make_ckpt(dir, &opts);
         patch(dir, wrong[i].file, wrong[i].from, wrong[i].to);
         assert_int_equal(ram_ckpt_open(&ckpt, dir, &err), RAM_OK);
-        const int status = ram_layout_new(&layout, ckpt, &err);
+        const int status = ram_layout_new(&layout, ckpt, ram_format_at(0), &err);
         assert_int_equal(status, strstr(wrong[i].to, "-4") ? RAM_ERANGE : RAM_EFORMAT);
         if (!strstr(err.message, wrong[i].message))
             fail_msg("'%s' does not say '%s'", err.message, wrong[i].message);
         /* It can be looked at all the same. */
         err = (struct ram_err){0};
-        assert_int_equal(ram_layout_look(&layout, ckpt, &err), RAM_OK);
+        assert_int_equal(ram_layout_look(&layout, ckpt, ram_format_at(0), &err), RAM_OK);
         assert_non_null(strstr(layout->obstacle, wrong[i].message));
         assert_true(layout->n_sources >= ckpt->n_tensors && !layout->n_targets);
         close_both(layout, ckpt, dir);
@@ -312,7 +312,7 @@ static void wrappers_inside_of_names_are_told(void **state)
 
     make_ckpt(dir, &opts);
     assert_int_equal(ram_ckpt_open(&ckpt, dir, &err), RAM_OK);
-    assert_int_equal(ram_layout_new(&layout, ckpt, &err), RAM_EFORMAT);
+    assert_int_equal(ram_layout_new(&layout, ckpt, ram_format_at(0), &err), RAM_EFORMAT);
     if (!strstr(err.message, "; there is 'model.layers.0._orig_mod.self_attn.q_proj.weight' where "
                              "'model.layers.0.self_attn.q_proj.weight' is expected: if a wrapper "
                              "of the trainer added '_orig_mod.' to the name"))
@@ -344,7 +344,7 @@ static void obstacles_are_told(void **state)
         make_ckpt(dir, &opts);
         patch(dir, odd[i].file, odd[i].from, odd[i].to);
         assert_int_equal(ram_ckpt_open(&ckpt, dir, &err), RAM_OK);
-        if (ram_layout_new(&layout, ckpt, &err)) {
+        if (ram_layout_new(&layout, ckpt, ram_format_at(0), &err)) {
             assert_string_equal(odd[i].message, ""); /* refused outright: tensors missing */
         } else {
             assert_int_equal(layout->known, odd[i].known);
@@ -367,7 +367,8 @@ static void names_without_prefix(void **state)
             struct ram_layout *layout;
             const char *dir = make_temp_dir();
             make_ckpt(dir, &opts);
-            if (ram_ckpt_open(&ckpt, dir, &err) || ram_layout_new(&layout, ckpt, &err))
+            if (ram_ckpt_open(&ckpt, dir, &err) ||
+                ram_layout_new(&layout, ckpt, ram_format_at(0), &err))
                 fail_msg("%s", err.message);
             assert_null(layout->obstacle);
             assert_non_null(ram_ckpt_find(ckpt, "model.layers.0.mlp.up_proj.weight"));
@@ -431,7 +432,7 @@ static void what_no_class_reads(void **state)
         make_ckpt(dir, &odd[i].opts);
         patch(dir, "config.json", odd[i].from, odd[i].to);
         assert_int_equal(ram_ckpt_open(&ckpt, dir, &err), RAM_OK);
-        if (ram_layout_new(&layout, ckpt, &err))
+        if (ram_layout_new(&layout, ckpt, ram_format_at(0), &err))
             fail_msg("%s", err.message);
         assert_null(layout->obstacle);
         for (size_t s = 0; s < layout->n_sources; s++)

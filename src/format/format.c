@@ -1,0 +1,33 @@
+/* format.c - see format.h. A new format is a line in the table. */
+#include "format/format.h"
+
+#include "base/buf.h"
+#include "format/mlx.h"
+
+#include <string.h>
+
+static const struct ram_format *const formats[] = {&ram_format_mlx};
+
+enum { N_FORMATS = sizeof formats / sizeof *formats };
+
+const struct ram_format *ram_format_at(size_t i)
+{
+    return i < N_FORMATS ? formats[i] : NULL;
+}
+
+int ram_format_find(const struct ram_format **out, const char *id, struct ram_err *err)
+{
+    struct ram_buf names = {0};
+
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        if (!id || !strcmp(id, formats[i]->id)) {
+            *out = formats[i];
+            return RAM_OK;
+        }
+        ram_buf_printf(&names, "%s%s", i ? ", " : "", formats[i]->id);
+    }
+    const int status = ram_fail(err, RAM_EUSAGE, "unknown format \"%s\"; there is: %s", id,
+                                names.data ? names.data : "");
+    ram_buf_release(&names);
+    return status;
+}
