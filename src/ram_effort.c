@@ -1,5 +1,5 @@
 /* ram_effort.c - the functions of ram.h for efforts and for the self-check of a conversion. */
-#include "allocate/allocate.h"
+#include "allocate/rival.h"
 #include "base/opts.h"
 #include "evaluate/statistics.h"
 #include "probe/check.h"
@@ -23,36 +23,7 @@ int ram_efforts(const struct ram_manifest *manifest, const struct ram_run *run,
     return status;
 }
 
-/* ---- the best uniform width ------------------------------------------------------------- */
-
-/* Of no more bytes than the plan: the one of least predicted error. *out NULL: there is none. */
-static int best_uniform(const struct ram_manifest *manifest, uint64_t bytes, struct ram_plan **out,
-                        struct ram_err *err)
-{
-    double least = INFINITY;
-    int status = RAM_OK;
-
-    *out = NULL;
-    for (const struct ram_form *form = ram_forms; form < RAM_FORM_16 && !status; form++) {
-        const struct ram_allocate_opts opts = {
-            .method = "uniform", .bits = form->bits, .group = form->group};
-        struct ram_plan *plan = NULL;
-        struct ram_totals totals;
-        status = ram_allocate_unsigned(manifest, &opts, &plan, err);
-        if (status)
-            break;
-        ram_plan_totals(plan, &totals);
-        const double error = ram_plan_predicted(plan, "squared_error");
-        if (totals.bytes <= bytes && error < least) {
-            least = error;
-            ram_plan_free(*out);
-            *out = plan;
-        } else {
-            ram_plan_free(plan);
-        }
-    }
-    return status;
-}
+/* ---- the check -------------------------------------------------------------------------- */
 
 static void forms_of(const struct ram_plan *plan, const struct ram_model *model,
                      struct ram_storage *as_if)
@@ -64,8 +35,6 @@ static void forms_of(const struct ram_plan *plan, const struct ram_model *model,
     }
 }
 
-/* ---- the check -------------------------------------------------------------------------- */
-
 /* Forms of the best uniform width, [model->n_units]; NULL: there is none. */
 static int uniform_forms(const struct ram_manifest *manifest, const struct ram_model *model,
                          uint64_t bytes, struct ram_storage **as_if, struct ram_kld_check *out,
@@ -73,7 +42,7 @@ static int uniform_forms(const struct ram_manifest *manifest, const struct ram_m
 {
     struct ram_plan *plan = NULL;
 
-    int status = best_uniform(manifest, bytes, &plan, err);
+    int status = ram_rival_by_error(manifest, bytes, &plan, err);
     if (status || !plan)
         return status;
     *as_if = ram_calloc(model->n_units, sizeof **as_if, err);

@@ -1,184 +1,42 @@
 /*
- * ram_records.c - the parts of ram.h that plan the same manifest with several methods or budgets
- * and compare the plans. They call the allocator and the reports, which do not depend on each
- * other.
+ * ram_records.c - the parts of ram.h that show several plans of the same manifest. The allocator
+ * makes them and the reports print them; neither depends on the other.
  */
-#include "allocate/allocate.h"
+#include "allocate/candidates.h"
 #include "report/report.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* From most to fewest bytes, as a ladder to measure methods by. */
-static const char *const ladder[] = {"16",   "8g64", "8g128", "6g64", "6g128", "5g64", "5g128",
-                                     "4g32", "4g64", "4g128", "3g64", "3g128", "2g32", "2g64"};
-
-struct candidates {
-    struct ram_candidate *items;
-    size_t n, cap;
-};
-
-static void release(struct candidates *candidates)
-{
-    for (size_t i = 0; i < candidates->n; i++)
-        ram_plan_free(candidates->items[i].plan);
-    free(candidates->items);
-}
-
-static int add(struct candidates *candidates, const struct ram_manifest *manifest,
-               const struct ram_allocate_opts *opts, const char *label, bool uniform,
-               struct ram_err *err)
-{
-    int status = ram_grow(&candidates->items, sizeof *candidates->items, candidates->n,
-                          &candidates->cap, err);
-    if (status)
-        return status;
-    struct ram_candidate *const c = &candidates->items[candidates->n];
-    *c = (struct ram_candidate){.uniform = uniform};
-    snprintf(c->label, sizeof c->label, "%s", label);
-    status = ram_allocate_unsigned(manifest, opts, &c->plan, err);
-    if (status)
-        return status;
-    candidates->n++;
-    const char *const rule = json_string_value(json_object_get(c->plan->settings, "rule"));
-    if (rule && strcmp(rule, label) != 0)
-        snprintf(c->label, sizeof c->label, "%s (%s)", label, rule);
-    return RAM_OK;
-}
-
-/* The options that a method has, of all that were given: a comparison gives each its own. */
-static struct ram_allocate_opts own_options(const struct ram_method *method,
-                                            const struct ram_allocate_opts *opts)
-{
-    struct ram_allocate_opts own = *opts;
-
-    own.method = method->name;
-    if (!method->uniform) {
-        own.bits = own.group = 0;
-        own.keep_embeddings = false;
-    }
-    if (!method->budget) {
-        own.size = own.fit = own.context = 0;
-        own.bpw = 0;
-    }
-    if (method->uniform || method->budget) {
-        own.t2 = own.t8 = own.t16 = 0;
-        own.search = false;
-    }
-    if (method->budget) {
-        own.expert_rule = NULL;
-        memset(own.weights, 0, sizeof own.weights);
-    }
-    return own;
-}
-
-/* The methods that go by what was measured, if anything was. */
-static int add_methods(struct candidates *candidates, const struct ram_manifest *manifest,
-                       const struct ram_allocate_opts *opts, struct ram_err *err)
-{
-    bool measured = false;
-    size_t n;
-
-    for (size_t i = 0; !measured && i < manifest->n_entries; i++)
-        measured = ram_entry_scored(&manifest->entries[i]);
-    const struct ram_method *const methods = ram_methods(&n);
-    for (size_t i = 0; measured && i < n; i++) {
-        const struct ram_allocate_opts own = own_options(&methods[i], opts);
-        const int status =
-            methods[i].uniform ? RAM_OK : add(candidates, manifest, &own, own.method, false, err);
-        if (status == RAM_EBUDGET) /* it does not fit: the others may be compared all the same */
-            *err = (struct ram_err){0};
-        else if (status)
-            return status;
-    }
-    return RAM_OK;
-}
-
-static int add_ladder(struct candidates *candidates, const struct ram_manifest *manifest,
-                      const struct ram_allocate_opts *opts, struct ram_err *err)
-{
-    struct ram_allocate_opts own = own_options(ram_method_find("uniform"), opts);
-
-    for (size_t i = 0; i < sizeof ladder / sizeof *ladder; i++) {
-        const struct ram_form *const form = ram_form_find(ladder[i]);
-        own.bits = form->bits;
-        own.group = form->group;
-        own.keep_embeddings = opts->keep_embeddings;
-        int status = add(candidates, manifest, &own, form->label, true, err);
-        /* The published baseline twice: the methods keep embeddings at 16 bits, and much of what
-         * they gain over plain uniform comes from that. */
-        if (!status && own.bits == 4 && own.group == 128 && !own.keep_embeddings) {
-            own.keep_embeddings = true;
-            status = add(candidates, manifest, &own, "4-bit g128, embed 16", true, err);
-        }
-        if (status)
-            return status;
-    }
-    return RAM_OK;
-}
 
 int ram_allocate_compare(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
                          enum ram_markup markup, char **out, struct ram_err *err)
 {
-    struct ram_allocate_opts own = opts ? *opts : (struct ram_allocate_opts){0};
-    struct candidates candidates = {0};
+    struct ram_candidates all = {0};
 
-    /* Divergences can only be compared if all are predicted for the same encoder. */
-    if (!own.encoder)
-        own.encoder = ram_allocate_encoder(manifest);
-    int status = add_methods(&candidates, manifest, &own, err);
+    int status = ram_candidates_methods(&all, manifest, opts, err);
     if (!status)
-        status = add_ladder(&candidates, manifest, &own, err);
-    if (!status)
-        status = ram_report_compare(manifest, candidates.items, candidates.n, markup, out, err);
-    release(&candidates);
+        status = ram_report_compare(manifest, all.items, all.n, markup, out, err);
+    ram_candidates_release(&all);
     return status;
 }
 
 int ram_allocate_family(const struct ram_manifest *manifest, const struct ram_allocate_opts *opts,
                         enum ram_markup markup, char **out, struct ram_err *err)
 {
-    enum { QUARTERS = 4, LAST = 9 * QUARTERS };
-    struct ram_allocate_opts own = opts ? *opts : (struct ram_allocate_opts){0};
-    struct candidates candidates = {0};
-    char label[32];
-    int status = RAM_OK;
+    struct ram_candidates all = {0};
 
-    own.method = "budget";
-    own.size = own.fit = own.context = 0;
-    for (int step = 2 * QUARTERS; step <= LAST + 1 && !status; step++) {
-        own.bpw = step <= LAST ? (double)step / QUARTERS : 17;
-        snprintf(label, sizeof label, step <= LAST ? "%.2f" : "16", own.bpw);
-        status = add(&candidates, manifest, &own, label, false, err);
-        if (status == RAM_EBUDGET && step <= LAST) { /* the family begins higher up */
-            *err = (struct ram_err){0};
-            status = RAM_OK;
-        }
-    }
+    int status = ram_candidates_family(&all, manifest, opts, err);
     if (!status)
-        status = ram_report_family(manifest, candidates.items, candidates.n, markup, out, err);
-    release(&candidates);
+        status = ram_report_family(manifest, all.items, all.n, markup, out, err);
+    ram_candidates_release(&all);
     return status;
 }
 
 int ram_manifest_describe(const struct ram_manifest *manifest, enum ram_markup markup, bool tensors,
                           char **out, struct ram_err *err)
 {
-    static const struct ram_allocate_opts defaults;
-    struct candidates candidates = {0};
+    struct ram_candidates all = {0};
 
-    /* What is coded already has the size it has. */
-    int status = manifest->coded ? RAM_OK : add_ladder(&candidates, manifest, &defaults, err);
-    if (!status && !manifest->coded)
-        status = add_methods(&candidates, manifest, &defaults, err);
-    if (status == RAM_EFORMAT) { /* measured in part: no reason not to look at it */
-        *err = (struct ram_err){0};
-        status = RAM_OK;
-    }
+    int status = ram_candidates_sizes(&all, manifest, err);
     if (!status)
-        status = ram_report_manifest(manifest, candidates.items, candidates.n, markup, tensors, out,
-                                     err);
-    release(&candidates);
+        status = ram_report_manifest(manifest, all.items, all.n, markup, tensors, out, err);
+    ram_candidates_release(&all);
     return status;
 }

@@ -14,6 +14,7 @@
 #include "allocate/divergence.h"
 #include "allocate/knapsack.h"
 #include "allocate/method.h"
+#include "allocate/rival.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -281,27 +282,36 @@ static void decide_items(struct budget *b, const size_t *choice)
     }
 }
 
+/* The plan in which every item has this form, or where it does not have that option the next one.
+ */
+static struct ram_rival at_uniform(const struct budget *b, const struct ram_form *form,
+                                   size_t *choice)
+{
+    uint64_t bytes = b->fixed;
+
+    for (size_t k = 0; k < b->n_items; k++) {
+        choice[k] = 0;
+        while (choice[k] < b->items[k].n && b->forms[k * RAM_N_FORMS + choice[k]] < form)
+            choice[k]++;
+        bytes += b->items[k].options[choice[k]].bytes;
+    }
+    return (struct ram_rival){
+        .bytes = bytes, .divergence = ram_divergence(sums_of(b, choice)), .error = NAN};
+}
+
 /* The divergence of the best uniform form that fits the budget, for comparison, and the form
- * itself. Units that do not have that option take the next one. */
+ * itself. INFINITY: there is none. */
 static double best_uniform(const struct budget *b, size_t *choice, const struct ram_form **out)
 {
-    double best = INFINITY;
+    struct ram_rival rivals[RAM_N_FORMS];
 
-    for (const struct ram_form *form = ram_forms; form <= RAM_FORM_16; form++) {
-        uint64_t bytes = b->fixed;
-        for (size_t k = 0; k < b->n_items; k++) {
-            choice[k] = 0;
-            while (choice[k] < b->items[k].n && b->forms[k * RAM_N_FORMS + choice[k]] < form)
-                choice[k]++;
-            bytes += b->items[k].options[choice[k]].bytes;
-        }
-        const double cost = bytes <= b->bytes ? ram_divergence(sums_of(b, choice)) : INFINITY;
-        if (cost < best) {
-            best = cost;
-            *out = form;
-        }
-    }
-    return best;
+    for (size_t i = 0; i < RAM_N_FORMS; i++)
+        rivals[i] = at_uniform(b, &ram_forms[i], choice);
+    const size_t best = ram_rival_best(rivals, RAM_N_FORMS, b->bytes);
+    if (best == RAM_N_FORMS || !isfinite(rivals[best].divergence))
+        return INFINITY;
+    *out = &ram_forms[best];
+    return rivals[best].divergence;
 }
 
 static int describe(const struct budget *b, size_t *choice, const struct ram_choice *result,

@@ -88,4 +88,13 @@ int ram_plan_index(struct ram_plan *plan, const char *where, struct ram_err *err
 /* NULL if no unit has that name. Logarithmic in the units once they are indexed. */
 const struct ram_unit *ram_plan_find(const struct ram_plan *plan, const char *unit);
 
+/* One of several plans of one model. */
+struct ram_candidate {
+    char label[32]; /* "v3-opt", "4-bit g128" */
+    bool uniform;
+    struct ram_plan *plan;
+    /* Of a method: the uniform candidate that loses least in no more bytes. NULL: there is none. */
+    const struct ram_candidate *rival;
+};
+
 #endif

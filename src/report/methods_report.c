@@ -23,36 +23,6 @@ static const char advice[] =
     "size,\n"
     "so each is shown with the best uniform width that takes no more bytes.\n";
 
-/* Whether a is predicted to lose less than b: by divergence if both were probed, else by the error
- * of the weights, else by bytes. */
-static bool is_better(const struct ram_plan *a, const struct ram_plan *b)
-{
-    static const char *const figures[] = {"kld", "relative_error"};
-
-    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
-        const double x = ram_plan_predicted(a, figures[i]), y = ram_plan_predicted(b, figures[i]);
-        if (!isnan(x) && !isnan(y))
-            return x < y;
-    }
-    return a->totals.bytes > b->totals.bytes;
-}
-
-/* The uniform candidate of no more bytes that loses least. NULL: none is small enough. */
-static const struct ram_candidate *rival(const struct ram_candidate *candidates, size_t n,
-                                         const struct ram_candidate *of)
-{
-    const struct ram_candidate *best = NULL;
-
-    for (size_t i = 0; i < n; i++) {
-        const struct ram_candidate *const c = &candidates[i];
-        if (!c->uniform || c->plan->totals.bytes > of->plan->totals.bytes)
-            continue;
-        if (!best || is_better(c->plan, best->plan))
-            best = c;
-    }
-    return best;
-}
-
 struct ranked {
     const struct ram_candidate *candidate;
 };
@@ -111,7 +81,7 @@ static void put_candidate(struct ram_table *table, const struct ram_candidate *c
     if (c->uniform)
         return;
     put_figure(table, c->plan->span, 3);
-    const struct ram_candidate *const r = rival(candidates, n, c);
+    const struct ram_candidate *const r = c->rival;
     if (!r) {
         ram_table_cell(table, "none");
         ram_table_cell(table, "%s", "");
@@ -152,11 +122,10 @@ static void put_table(const struct ram_candidate *candidates, size_t n, const st
     ram_table_release(&table);
 }
 
-static json_t *candidate_json(const struct ram_candidate *c, const struct ram_candidate *all,
-                              size_t n)
+static json_t *candidate_json(const struct ram_candidate *c)
 {
     const struct ram_totals *const t = &c->plan->totals;
-    const struct ram_candidate *const r = c->uniform ? NULL : rival(all, n, c);
+    const struct ram_candidate *const r = c->rival;
     json_t *const shares = json_object();
 
     for (int b = ram_form_next_bits(0); b; b = ram_form_next_bits(b))
@@ -181,7 +150,7 @@ static json_t *compare_json(const struct ram_manifest *manifest,
     json_t *const array = json_array();
 
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(array, candidate_json(&candidates[i], candidates, n));
+        json_array_append_new(array, candidate_json(&candidates[i]));
     return json_pack("{ss so}", "model", manifest->model_name, "methods", array);
 }
 

@@ -2,19 +2,12 @@
  * report.h - records as text, Markdown or JSON.
  *
  * A report reads only records. Reports that compare plans get the plans as arguments, because a
- * report does not decide anything (src/ram_records.c calls both).
+ * report does not decide anything: allocate/candidates.h makes them.
  */
 #ifndef RAM_REPORT_REPORT_H
 #define RAM_REPORT_REPORT_H
 
 #include "record/plan.h"
-
-/* One of several plans of one model. */
-struct ram_candidate {
-    char label[32]; /* "v3-opt", "4-bit g128" */
-    bool uniform;
-    struct ram_plan *plan;
-};
 
 /* What the checkpoint contains, and its sizes under uniform quantisation. tensors: one line for
  * each tensor, too. */
@@ -22,7 +15,7 @@ int ram_report_manifest(const struct ram_manifest *manifest, const struct ram_ca
                         size_t n_candidates, enum ram_markup markup, bool tensors, char **out,
                         struct ram_err *err);
 
-/* A table of candidates, each with the best uniform candidate of no more bytes. */
+/* A table of candidates, each with its rival. */
 int ram_report_compare(const struct ram_manifest *manifest, const struct ram_candidate *candidates,
                        size_t n_candidates, enum ram_markup markup, char **out,
                        struct ram_err *err);
