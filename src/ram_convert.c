@@ -5,7 +5,6 @@
 #include "convert/verify.h"
 #include "probe/gradients.h"
 #include "probe/hessian.h"
-#include "record/manifest.h"
 
 /* What flows into the matrices, and how the loss depends on what they give, for encoders that ask:
  * the model is run on tokens of its own, forward and backward. */
@@ -13,7 +12,6 @@ struct inputs {
     const struct ram_ckpt *ckpt;
     const struct ram_exec *exec;
     const char *text;
-    const struct ram_manifest *measured; /* or NULL */
     struct ram_model *model;
     struct ram_hessians *hessians;
     struct ram_sequences derived; /* what the gradients are of */
@@ -26,11 +24,7 @@ static int open_inputs(void *ctx, struct ram_err *err)
     const int status = ram_model_open(&in->model, in->ckpt, err);
     if (status)
         return status;
-    struct ram_synthetic what = ram_hessian_tokens(ram_model_bytes(in->model), in->text);
-    if (in->measured && in->measured->token_length == what.length) {
-        what.made = in->measured->tokens;
-        what.n_made = in->measured->n_tokens;
-    }
+    const struct ram_synthetic what = ram_hessian_tokens(ram_model_bytes(in->model), in->text);
     /* The moments of derivatives lie beside everything else for as long as there is any. */
     const struct ram_exec most = ram_exec_share(in->exec, in->exec->max_memory / 4 * 3);
     const int opened = ram_hessians_open(&in->hessians, in->model, &what, RAM_HESSIAN_DAMP,
@@ -85,10 +79,7 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
 {
     static const struct ram_convert_opts no_opts;
     struct ram_exec exec;
-    struct inputs in = {.ckpt = ckpt,
-                        .exec = &exec,
-                        .text = opts ? opts->text : NULL,
-                        .measured = opts ? opts->measured : NULL};
+    struct inputs in = {.ckpt = ckpt, .exec = &exec, .text = opts ? opts->text : NULL};
     const struct ram_weight_inputs inputs = {&in,    open_inputs, factor_of, outputs_of,
                                              forget, settings_of, identify};
     const struct ram_convert_how how = {opts ? opts : &no_opts, &exec, &inputs};

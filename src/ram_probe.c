@@ -74,23 +74,6 @@ static int put_curves(struct ram_manifest *manifest, const struct ram_model *mod
     return status ? status : ram_unit_figures_index(&all->curves.units, model->ckpt->name, err);
 }
 
-/* For the conversion that may follow. Those of a text are read again: that takes no time. */
-static int keep_tokens(struct ram_manifest *manifest, const struct ram_synthetic *what,
-                       struct ram_err *err)
-{
-    const size_t n = what->n * what->length;
-    uint32_t *tokens = what->text ? NULL : ram_calloc(n, sizeof *tokens, err);
-
-    if (!tokens)
-        return what->text ? RAM_OK : RAM_ENOMEM;
-    memcpy(tokens, what->made, n * sizeof *tokens);
-    free(manifest->tokens);
-    manifest->tokens = tokens;
-    manifest->n_tokens = what->n;
-    manifest->token_length = what->length;
-    return RAM_OK;
-}
-
 static int add_curves(struct ram_manifest *manifest, const struct ram_model *model,
                       const struct ram_probe_opts *opts, const struct ram_exec *exec,
                       struct ram_err *err)
@@ -106,8 +89,6 @@ static int add_curves(struct ram_manifest *manifest, const struct ram_model *mod
         status = ram_error_curves(model, hessians, exec, curves, err);
     if (!status)
         status = put_curves(manifest, model, ram_hessians_tokens(hessians), curves, err);
-    if (!status)
-        status = keep_tokens(manifest, ram_hessians_tokens(hessians), err);
     ram_hessians_close(hessians);
     free(curves);
     return status;

@@ -70,7 +70,6 @@ static struct ram_convert_opts convert_opts(const struct work *w, bool force)
 
     opts.force = force;
     opts.encoder = allocate_opts(w).encoder ? allocate_opts(w).encoder : "rtn";
-    opts.measured = w->out->manifest;
     /* Otherwise it is for the probes alone. */
     opts.text = encodes_by_inputs(w) ? opts.text : NULL;
     return opts;

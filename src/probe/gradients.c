@@ -175,10 +175,11 @@ size_t ram_gradients_of(size_t tokens, uint64_t bytes)
 
 struct ram_sequences ram_gradients_tokens(const struct ram_hessians *hessians, uint64_t bytes)
 {
-    const struct ram_synthetic *what = ram_hessians_tokens(hessians);
-    const size_t most = ram_gradients_of(what->n * what->length, bytes) / what->length;
+    struct ram_sequences on = ram_hessians_sequences(hessians);
 
-    return (struct ram_sequences){what->made, most ? most : 1, what->length};
+    on.n = ram_gradients_of(on.n * on.length, bytes) / on.length;
+    on.n = on.n ? on.n : 1;
+    return on;
 }
 
 static int make(struct ram_gradients *g, struct ram_sequences on, struct ram_err *err)

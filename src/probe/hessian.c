@@ -172,7 +172,7 @@ static int restart(struct ram_hessians *h, size_t layer, struct ram_err *err)
 {
     const struct ram_exec share = ram_exec_share(
         &h->exec, h->exec.max_memory / 8 + WORKER_BYTES * ram_pool_threads(h->exec.pool));
-    const struct ram_sequences on = {h->tokens, h->what.n, h->what.length};
+    const struct ram_sequences on = ram_hessians_sequences(h);
 
     ram_forward_free(h->forward);
     h->forward = NULL;
@@ -469,11 +469,16 @@ const struct ram_synthetic *ram_hessians_tokens(const struct ram_hessians *h)
     return &h->what;
 }
 
+struct ram_sequences ram_hessians_sequences(const struct ram_hessians *h)
+{
+    return (struct ram_sequences){h->tokens, h->what.n, h->what.length};
+}
+
 /* A forward pass depends on the tokens alone, not on what is made of its inputs: error curves and
  * an encoder share one. */
 static void keep_by_tokens(struct ram_hessians *h)
 {
-    const struct ram_sequences on = {h->tokens, h->what.n, h->what.length};
+    const struct ram_sequences on = ram_hessians_sequences(h);
     struct ram_buf settings = {0};
 
     ram_kept_sequences(&settings, on);
@@ -483,7 +488,7 @@ static void keep_by_tokens(struct ram_hessians *h)
 
 void ram_hessians_settings(const struct ram_hessians *h, struct ram_buf *text)
 {
-    const struct ram_sequences on = {h->tokens, h->what.n, h->what.length};
+    const struct ram_sequences on = ram_hessians_sequences(h);
     const struct ram_hparams *hp = &h->model->hp;
     const size_t columns_of[] = {hp->hidden,
                                  hp->q_rank,
@@ -530,8 +535,6 @@ int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
         find_places(h);
     if (!status)
         status = ram_synthetic_tokens(model, &h->what, exec, h->tokens, err);
-    h->what.made = h->tokens;
-    h->what.n_made = h->what.n;
     if (!status)
         keep_by_tokens(h);
     if (status)

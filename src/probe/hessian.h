@@ -36,11 +36,10 @@ struct ram_synthetic ram_hessian_tokens(uint64_t bytes, const char *text);
 enum ram_hessian_use { RAM_HESSIAN_ENCODE, RAM_HESSIAN_MEASURE };
 
 /*
- * Makes the tokens, if they are not made yet; fewer
- * sequences than what->n if their inputs in one layer took more than a quarter of max_memory. A
- * factor takes at most five eighths, a forward pass an eighth and 24 MiB a thread. damp: as
- * ram_gptq_factor_new has it, and at least half of the columns over the tokens: what few tokens
- * happen to have none of is not free.
+ * Makes the tokens; fewer sequences than what->n if their inputs in one layer took more than a
+ * quarter of max_memory. A factor takes at most five eighths, a forward pass an eighth and 24 MiB a
+ * thread. damp: as ram_gptq_factor_new has it, and at least half of the columns over the tokens:
+ * what few tokens happen to have none of is not free.
  */
 int ram_hessians_open(struct ram_hessians **out, const struct ram_model *model,
                       const struct ram_synthetic *what, double damp, enum ram_hessian_use use,
@@ -51,8 +50,9 @@ void ram_hessians_close(struct ram_hessians *hessians);
  * is kept of factors' consequences belongs to these settings. */
 void ram_hessians_settings(const struct ram_hessians *hessians, struct ram_buf *text);
 
-/* What is really used; made: the tokens. */
+/* What is really used, and its tokens, which live as long as the hessians. */
 const struct ram_synthetic *ram_hessians_tokens(const struct ram_hessians *hessians);
+struct ram_sequences ram_hessians_sequences(const struct ram_hessians *hessians);
 
 /*
  * unit: as plans name it; expert: of a stack, otherwise any number; turned: the matrix is stored

@@ -38,6 +38,18 @@ bool ram_kept_get(const struct ram_kept *kept, const char *name, void *value, si
     return found;
 }
 
+size_t ram_kept_get_part(const struct ram_kept *kept, const char *name, void *value, size_t size)
+{
+    struct ram_buf buf = {0};
+    const bool found = ram_store_get(kept->store, &kept->scope, name, SIZE_MAX, &buf);
+    const size_t whole = found ? buf.size : 0;
+
+    if (whole)
+        memcpy(value, buf.data, whole < size ? whole : size);
+    ram_buf_release(&buf);
+    return whole;
+}
+
 /* ---- a forward pass ------------------------------------------------------------------------- */
 
 struct mover {

@@ -27,6 +27,9 @@ void ram_kept_sequences(struct ram_buf *settings, struct ram_sequences on);
 void ram_kept_put(const struct ram_kept *kept, const char *name, const void *value, size_t size);
 /* True: value [size] was found. */
 bool ram_kept_get(const struct ram_kept *kept, const char *name, void *value, size_t size);
+/* The same of a value of any size, as much of it as there is and fits; returns the whole size, 0 if
+ * nothing was found. */
+size_t ram_kept_get_part(const struct ram_kept *kept, const char *name, void *value, size_t size);
 
 /* Where a forward pass is: `layer` is the next to be run, rows [0, n_rows) are in use. */
 struct ram_kept_pass {

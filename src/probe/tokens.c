@@ -8,7 +8,6 @@
 #include "record/calibration.h"
 #include "text/tokenizer.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,33 +47,43 @@ int ram_probe_forward(struct ram_forward **out, const struct ram_model *model,
 /* In the place of a token that is not sampled yet. No vocabulary has so many. */
 static const uint32_t not_yet = UINT32_MAX;
 
-/* What the tokens depend on. They are a record, as far as they are known. */
+/* The record of all samples of this length and seed: fewer sequences are the first ones of more, so
+ * that their number does not matter. */
 static struct ram_kept kept_tokens(const struct ram_exec *exec, const struct ram_synthetic *what)
 {
     struct ram_buf settings = {0};
 
-    ram_buf_printf(&settings, "%zu x %zu seed %llu", what->n, what->length,
-                   (unsigned long long)what->seed);
+    ram_buf_printf(&settings, "length %zu seed %llu", what->length, (unsigned long long)what->seed);
     const struct ram_kept kept = ram_kept_for(exec, "tokens", settings.data);
     ram_buf_release(&settings);
     return kept;
 }
 
+static const char record[] = "tokens";
+
 struct sampling {
+    const struct ram_model *model;
+    const struct ram_synthetic *what;
     const struct ram_exec *exec;
     size_t n, size; /* tokens, and their bytes */
     struct ram_kept kept;
-    char name[48]; /* of the record */
+    bool keeps; /* more sequences than these are not replaced by fewer */
     uint32_t *tokens;
-    uint32_t *before; /* [n] what an earlier run has kept, or not_yet */
+    uint32_t *before; /* [n] what is kept already, or not_yet */
 };
+
+static void keep(const struct sampling *s)
+{
+    if (s->keeps)
+        ram_kept_put(&s->kept, record, s->tokens, s->size);
+}
 
 static int after_step(void *ctx, size_t done, struct ram_err *err)
 {
     const struct sampling *s = ctx;
 
     if (ram_store_due(s->kept.store))
-        ram_kept_put(&s->kept, s->name, s->tokens, s->size);
+        keep(s);
     return ram_exec_report(s->exec,
                            &(struct ram_progress){.stage = "synthesize",
                                                   .item = "text of the model's own",
@@ -84,43 +93,51 @@ static int after_step(void *ctx, size_t done, struct ram_err *err)
                            err);
 }
 
-/* A sequence that an earlier run has begun starts with everything that is known of it. */
-static void start_from_kept(const struct sampling *s, const struct ram_synthetic *what,
-                            struct ram_span *starts)
+/* Tokens of a sequence that are known already. */
+static size_t known(const struct sampling *s, size_t sequence)
 {
-    for (size_t i = 0; i < what->n; i++) {
-        const uint32_t *known = s->before + i * what->length;
-        size_t n = 0;
-        while (n < what->length && known[n] != not_yet)
-            n++;
-        if (n > starts[i].n)
-            starts[i] = (struct ram_span){known, n, RAM_NO_PARENT};
-    }
+    const uint32_t *tokens = s->before + sequence * s->what->length;
+    size_t n = 0;
+
+    while (n < s->what->length && tokens[n] != not_yet)
+        n++;
+    return n;
 }
 
-static int sample(const struct sampling *s, const struct ram_model *model,
-                  const struct ram_synthetic *what, struct ram_err *err)
+/* True if there is nothing left to sample. */
+static bool find_kept(struct sampling *s)
 {
+    memset(s->before, 0xff, s->size);
+    s->keeps = ram_kept_get_part(&s->kept, record, s->before, s->size) <= s->size;
+    for (size_t i = 0; i < s->what->n; i++)
+        if (known(s, i) < s->what->length)
+            return false;
+    return true;
+}
+
+static int sample(struct sampling *s, struct ram_err *err)
+{
+    const struct ram_synthetic *what = s->what;
     struct ram_starts starts = {0};
 
     memset(s->tokens, 0xff, s->size);
-    memset(s->before, 0xff, s->size);
-    ram_kept_get(&s->kept, s->name, s->before, s->size);
-    int status = ram_starts_make(&starts, model, what->n, what->length, what->seed, err);
-    if (!status) {
-        struct sampling own = *s;
-        const struct ram_sample_opts opts = {.n = what->n,
-                                             .length = what->length,
-                                             .starts = starts.spans,
-                                             .seed = what->seed,
-                                             .exec = s->exec,
-                                             .step = after_step,
-                                             .ctx = &own};
-        start_from_kept(s, what, starts.spans);
-        status = ram_sample(model, &opts, s->tokens, err);
-    }
+    int status = ram_starts_make(&starts, s->model, what->n, what->length, what->seed, err);
+    /* A sequence that was begun before starts with everything that is known of it. */
+    for (size_t i = 0; !status && i < what->n; i++)
+        if (known(s, i) > starts.spans[i].n)
+            starts.spans[i] =
+                (struct ram_span){s->before + i * what->length, known(s, i), RAM_NO_PARENT};
+    const struct ram_sample_opts opts = {.n = what->n,
+                                         .length = what->length,
+                                         .starts = starts.spans,
+                                         .seed = what->seed,
+                                         .exec = s->exec,
+                                         .step = after_step,
+                                         .ctx = s};
     if (!status)
-        ram_kept_put(&s->kept, s->name, s->tokens, s->size);
+        status = ram_sample(s->model, &opts, s->tokens, err);
+    if (!status)
+        keep(s);
     ram_starts_release(&starts);
     return status;
 }
@@ -129,16 +146,20 @@ static int tokens_of_its_own(const struct ram_model *model, const struct ram_syn
                              const struct ram_exec *exec, uint32_t *tokens, struct ram_err *err)
 {
     const size_t n = what->n * what->length;
-    struct sampling s = {.exec = exec,
+    struct sampling s = {.model = model,
+                         .what = what,
+                         .exec = exec,
                          .n = n,
                          .size = n * sizeof *tokens,
                          .kept = kept_tokens(exec, what),
                          .tokens = tokens,
                          .before = ram_calloc(n, sizeof *tokens, err)};
+    int status = s.before ? RAM_OK : RAM_ENOMEM;
 
-    snprintf(s.name, sizeof s.name, "%zu x %zu tokens", what->n, what->length);
-    const int status = s.before ? sample(&s, model, what, err) : RAM_ENOMEM;
-
+    if (!status && find_kept(&s))
+        memcpy(tokens, s.before, s.size);
+    else if (!status)
+        status = sample(&s, err);
     free(s.before);
     return status;
 }
@@ -191,13 +212,5 @@ static int tokens_of_text(const struct ram_model *model, const struct ram_synthe
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
                          const struct ram_exec *exec, uint32_t *tokens, struct ram_err *err)
 {
-    const size_t n = what->n * what->length;
-
-    if (what->text)
-        return tokens_of_text(model, what, exec, tokens, err);
-    if (what->made && what->n_made >= what->n) {
-        memcpy(tokens, what->made, n * sizeof *tokens);
-        return RAM_OK;
-    }
-    return tokens_of_its_own(model, what, exec, tokens, err);
+    return (what->text ? tokens_of_text : tokens_of_its_own)(model, what, exec, tokens, err);
 }

@@ -16,12 +16,10 @@ struct ram_synthetic {
     /* A file whose text is used instead, n windows spread over it: what being without data costs
      * is measured against that. NULL: none. */
     const char *text;
-    const uint32_t *made; /* [n_made, length] that the same settings gave before, or NULL */
-    size_t n_made;
 };
 
-/* tokens [n, length]; those made before, if they are enough. RAM_EUSAGE if a text has too few. The
- * same for every instruction set, any number of threads and any memory. */
+/* tokens [n, length]; sequences that exec->store has are not made again. RAM_EUSAGE if a text has
+ * too few. The same for every instruction set, any number of threads and any memory. */
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
                          const struct ram_exec *exec, uint32_t *tokens, struct ram_err *err);
 

@@ -61,7 +61,6 @@ void ram_manifest_free(struct ram_manifest *manifest)
     ram_sensitivity_free(manifest->sensitivities);
     free(manifest->files);
     free(manifest->entries);
-    free(manifest->tokens);
     ram_arena_release(&manifest->arena);
     free(manifest);
 }

@@ -105,10 +105,6 @@ struct ram_manifest {
      * decided for it, and why it cannot be converted (NULL: it can). */
     const char *coding, *obstacle;
     bool coded;
-    /* Not written: the tokens [n_tokens, token_length] that error curves were measured on, so that
-     * a conversion in the same process need not make them again. */
-    uint32_t *tokens;
-    size_t n_tokens, token_length;
 };
 
 /* What probing found of a unit, in nats a token; NAN: it was not probed. */

@@ -121,14 +121,16 @@ static void count_rounds(void *user, const struct ram_progress *progress)
     *(int *)user += !strcmp(progress->stage, "synthesize");
 }
 
-/* What follows a probe in the same process takes the tokens that were made for it. */
+/* What follows a probe with the same store takes the tokens that were made for it. */
 static void tokens_are_made_once(void **state)
 {
     const struct make_opts make = {.arch = "llama"};
     const struct ram_allocate_opts uniform = {.method = "uniform", .bits = 4, .group = 32};
     const struct ram_probe_opts probe = {.tier = RAM_TIER_LOCAL, .curves = true};
     char source[] = "/tmp/ram-test-XXXXXX", dir[] = "/tmp/ram-test-XXXXXX";
+    char kept[] = "/tmp/ram-test-XXXXXX";
     struct ram_manifest *manifest = NULL;
+    struct ram_store *store = NULL;
     struct ram_ckpt *ckpt = NULL;
     struct ram_plan *plan = NULL;
     struct ram_err err = {0};
@@ -139,15 +141,18 @@ static void tokens_are_made_once(void **state)
     (void)state;
     assert_non_null(mkdtemp(source));
     assert_non_null(mkdtemp(dir));
+    assert_non_null(mkdtemp(kept));
     make_ckpt(source, &make);
     ok(ram_ckpt_open(&ckpt, source, &err), &err);
     ok(ram_survey(ckpt, &manifest, &err), &err);
     ok(ram_allocate(manifest, &uniform, &plan, &err), &err);
-    ok(ram_probe(ckpt, manifest, &probe, NULL, &err), &err);
+    ok(ram_store_open(&store, kept, ckpt, false, NULL, &err), &err);
+    const struct ram_run probing = {.store = store};
+    ok(ram_probe(ckpt, manifest, &probe, &probing, &err), &err);
     for (int i = 0; i < 2; i++) {
-        const struct ram_run run = {.threads = 2, .progress = count_rounds, .user = &rounds[i]};
-        const struct ram_convert_opts opts = {
-            .encoder = "gptq", .force = true, .measured = i ? manifest : NULL};
+        const struct ram_run run = {
+            .threads = 2, .progress = count_rounds, .user = &rounds[i], .store = i ? store : NULL};
+        const struct ram_convert_opts opts = {.encoder = "gptq", .force = true};
         ok(ram_convert(ckpt, plan, dir, &opts, &run, RAM_TEXT, NULL, &err), &err);
         data[i] = read_file(dir, "model.safetensors", &size[i]);
     }
@@ -157,6 +162,7 @@ static void tokens_are_made_once(void **state)
     assert_memory_equal(data[0], data[1], size[0]);
     free(data[0]);
     free(data[1]);
+    ram_store_close(store, true);
     ram_plan_free(plan);
     ram_manifest_free(manifest);
     ram_ckpt_close(ckpt);
