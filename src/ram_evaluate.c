@@ -1,5 +1,4 @@
 /* ram_evaluate.c - ram.h: scores and generation. */
-#include "base/file.h"
 #include "base/opts.h"
 #include "evaluate/pairing.h"
 #include "evaluate/task.h"
@@ -7,8 +6,6 @@
 #include "report/score_report.h"
 
 #include <stdlib.h>
-
-enum { MAX_SCORE = 256 * 1024 * 1024 };
 
 int ram_evaluate(const struct ram_ckpt *ckpt, const struct ram_ckpt *reference,
                  const struct ram_evaluate_opts *opts, const struct ram_run *run,
@@ -32,36 +29,6 @@ int ram_evaluate(const struct ram_ckpt *ckpt, const struct ram_ckpt *reference,
     ram_model_close(model);
     ram_model_close(other);
     ram_exec_end(&exec);
-    return status;
-}
-
-int ram_score_read(struct ram_score **out, const char *path, struct ram_err *err)
-{
-    char *text = NULL;
-    size_t size = 0;
-
-    int status = ram_file_read(path, MAX_SCORE, &text, &size, err);
-    if (!status)
-        status = ram_score_parse(out, text, size, path, err);
-    free(text);
-    return status;
-}
-
-int ram_score_write(const struct ram_score *score, const char *path, bool force,
-                    struct ram_err *err)
-{
-    char *text = NULL;
-
-    int status = ram_score_text(score, &text, err);
-    if (!status) {
-        struct ram_buf buf = {0};
-        ram_buf_puts(&buf, text);
-        ram_buf_puts(&buf, "\n");
-        status = buf.failed ? ram_fail(err, RAM_ENOMEM, "no memory for a score's text")
-                            : ram_file_write(path, buf.data, buf.size, force, err);
-        ram_buf_release(&buf);
-    }
-    free(text);
     return status;
 }
 

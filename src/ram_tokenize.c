@@ -1,4 +1,5 @@
 /* ram_tokenize.c - tokenizers behind ram.h. */
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/textfile.h"
 #include "ckpt/hub.h"
@@ -43,6 +44,11 @@ int ram_text_read(const char *path, const struct ram_run *run, char **text, size
     *text = file.text;
     *size = file.size;
     return RAM_OK;
+}
+
+int ram_text_write(const char *path, const char *text, size_t size, bool force, struct ram_err *err)
+{
+    return ram_file_write(path, text, size, force, err);
 }
 
 int ram_tokenize(const struct ram_tokenizer *tokenizer, const char *text, size_t size, bool special,

@@ -22,6 +22,7 @@ convert: base arch codec ckpt format record
 evaluate: base infer record text
 probe: base arch kern codec ckpt infer record text
 report: base arch codec record
+drive: base arch kern codec ckpt format record text infer analyze allocate convert evaluate probe report
 '
 breaches=$(mktemp)
 trap 'rm -f "$breaches"' EXIT

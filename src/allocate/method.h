@@ -49,9 +49,6 @@ int ram_search(const struct ram_problem *problem, const struct ram_scoring *scor
  * larger of that and the fixed composite. */
 double ram_low_score(const struct ram_scoring *scoring, size_t u);
 
-/* json_object_set_new that also takes NULL for "no memory". */
-int ram_json_put(json_t *object, const char *key, json_t *value, struct ram_err *err);
-
 /* Adds kld of the current plan to `predicted`, for the encoder of the options, if the manifest has
  * sensitivities of all units that the plan quantises. */
 int ram_predict_divergence(struct ram_problem *problem, struct ram_err *err);

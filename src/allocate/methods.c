@@ -77,10 +77,3 @@ int ram_decide_auto(struct ram_problem *problem, const struct ram_method *method
         ram_json_put(problem->plan->settings, "detected", json_string(detected), err);
     return status ? status : chosen->decide(problem, chosen, err);
 }
-
-int ram_json_put(json_t *object, const char *key, json_t *value, struct ram_err *err)
-{
-    if (json_object_set_new(object, key, value))
-        return ram_fail(err, RAM_ENOMEM, "no memory for \"%s\"", key);
-    return RAM_OK;
-}

@@ -14,6 +14,10 @@
 #include "format/layout.h"
 #include "record/manifest.h"
 
+/* The contract of ram_analyze; opts: not NULL. */
+int ram_analyze_run(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts,
+                    const struct ram_exec *exec, struct ram_manifest **out, struct ram_err *err);
+
 /* A manifest with every entry and nothing measured. */
 int ram_survey_layout(const struct ram_ckpt *ckpt, const struct ram_layout *layout,
                       struct ram_manifest **out, struct ram_err *err);

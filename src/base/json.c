@@ -173,3 +173,49 @@ json_t *ram_json_real(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
 }
+
+struct ram_made ram_made_object(void)
+{
+    json_t *const json = json_object();
+    return (struct ram_made){json, !json};
+}
+
+struct ram_made ram_made_array(void)
+{
+    json_t *const json = json_array();
+    return (struct ram_made){json, !json};
+}
+
+void ram_made_put(struct ram_made *made, const char *key, json_t *value)
+{
+    if (made->failed)
+        json_decref(value);
+    else
+        made->failed = json_object_set_new(made->json, key, value) != 0;
+}
+
+void ram_made_add(struct ram_made *made, json_t *value)
+{
+    if (made->failed)
+        json_decref(value);
+    else
+        made->failed = json_array_append_new(made->json, value) != 0;
+}
+
+json_t *ram_made_take(struct ram_made *made)
+{
+    json_t *const json = made->json;
+
+    made->json = NULL;
+    if (!made->failed)
+        return json;
+    json_decref(json);
+    return NULL;
+}
+
+int ram_json_put(json_t *object, const char *key, json_t *value, struct ram_err *err)
+{
+    if (json_object_set_new(object, key, value))
+        return ram_fail(err, RAM_ENOMEM, "no memory for \"%s\"", key);
+    return RAM_OK;
+}

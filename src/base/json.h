@@ -66,4 +66,28 @@ int ram_json_text(const json_t *value, size_t indent, bool sorted, char **out, s
 /* A real that JSON can hold: null for NaN and infinities. */
 json_t *ram_json_real(double x);
 
+/* ---- making values ------------------------------------------------------------------------
+ *
+ * A value that a function makes is NULL if memory ran out, as those of jansson are; everything that
+ * takes a value takes NULL for that. So a tree is made without a check at every member, and who has
+ * it checks once: ram_json_put into a record, ram_json_text into a file.
+ */
+
+/* An object or an array in the making. After a failure additions only release their values. */
+struct ram_made {
+    json_t *json;
+    bool failed;
+};
+
+struct ram_made ram_made_object(void);
+struct ram_made ram_made_array(void);
+/* A member of an object, an item of an array. The value is taken over. */
+void ram_made_put(struct ram_made *made, const char *key, json_t *value);
+void ram_made_add(struct ram_made *made, json_t *value);
+/* The value, or NULL if anything failed. */
+json_t *ram_made_take(struct ram_made *made);
+
+/* A member of an object that is there, which takes the value over; RAM_ENOMEM, of NULL, too. */
+int ram_json_put(json_t *object, const char *key, json_t *value, struct ram_err *err);
+
 #endif

@@ -311,6 +311,21 @@ void ram_store_scope(const struct ram_store *store, const char *stage, const cha
     ram_buf_release(&text);
 }
 
+int ram_store_path(const char *output, char **out, struct ram_err *err)
+{
+    struct ram_buf path = {0};
+    char *real = realpath(output, NULL); /* NULL: it is not there yet */
+    const char *name = real ? real : output;
+    size_t n = strlen(name);
+
+    while (n > 1 && name[n - 1] == '/')
+        n--;
+    ram_buf_add(&path, name, n);
+    ram_buf_puts(&path, ".ram-partial");
+    free(real);
+    return ram_buf_take(&path, out, err);
+}
+
 bool ram_store_resumed(const struct ram_store *store)
 {
     return store && store->resume;

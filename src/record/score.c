@@ -1,12 +1,15 @@
 /* score.c - see score.h. */
 #include "record/score.h"
 
+#include "base/file.h"
 #include "record/field.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define SCHEMA "ram.score/1"
+
+enum { MAX_SCORE = 256 * 1024 * 1024 };
 
 int ram_score_new(struct ram_score **out, struct ram_err *err)
 {
@@ -143,4 +146,36 @@ int ram_score_parse(struct ram_score **out, const char *text, size_t size, const
     }
     *out = score;
     return RAM_OK;
+}
+
+/* ---- files ------------------------------------------------------------------------------ */
+
+int ram_score_read(struct ram_score **out, const char *path, struct ram_err *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+
+    int status = ram_file_read(path, MAX_SCORE, &text, &size, err);
+    if (!status)
+        status = ram_score_parse(out, text, size, path, err);
+    free(text);
+    return status;
+}
+
+int ram_score_write(const struct ram_score *score, const char *path, bool force,
+                    struct ram_err *err)
+{
+    char *text = NULL;
+
+    int status = ram_score_text(score, &text, err);
+    if (!status) {
+        struct ram_buf buf = {0};
+        ram_buf_puts(&buf, text);
+        ram_buf_puts(&buf, "\n");
+        status = buf.failed ? ram_fail(err, RAM_ENOMEM, "no memory for a score's text")
+                            : ram_file_write(path, buf.data, buf.size, force, err);
+        ram_buf_release(&buf);
+    }
+    free(text);
+    return status;
 }

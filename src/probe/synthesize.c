@@ -1,13 +1,12 @@
-/* ram_synthesize.c - ram.h: the text that a model generates for measurements, to be read. */
-#include "base/file.h"
-#include "base/opts.h"
+/* synthesize.c - see synthesize.h. */
+#include "probe/synthesize.h"
+
 #include "probe/hessian.h"
 #include "probe/starts.h"
 #include "record/emit.h"
 #include "text/tokenizer.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 struct work {
@@ -124,29 +123,22 @@ static void write_json(const struct work *w, struct ram_buf *out)
 
 /* ---- face ----------------------------------------------------------------------------------- */
 
-int ram_synthesize(const struct ram_ckpt *ckpt, const struct ram_synthesize_opts *opts,
-                   const struct ram_run *run, enum ram_markup markup, char **out, size_t *size,
-                   struct ram_err *err)
+int ram_synthesize_run(const struct ram_ckpt *ckpt, const struct ram_synthesize_opts *opts,
+                       const struct ram_exec *exec, enum ram_markup markup, char **out,
+                       size_t *size, struct ram_err *err)
 {
-    static const struct ram_synthesize_opts no_opts;
     struct ram_model *model = NULL;
     struct ram_buf buf = {0};
     struct work w = {0};
-    struct ram_exec exec;
 
-    opts = opts ? opts : &no_opts;
-    int status = ram_exec_begin(&exec, run, err);
-    if (!status)
-        status = ram_opts_check(opts->reserved, "struct ram_synthesize_opts", err);
-    if (!status)
-        status = ram_model_open(&model, ckpt, err);
+    int status = ram_model_open(&model, ckpt, err);
     w.model = model;
     if (!status)
         status = choose(&w, opts, err);
     if (!status && !opts->ids)
         status = read_tokenizer(&w, err);
     if (!status)
-        status = sample(&w, &exec, err);
+        status = sample(&w, exec, err);
     if (!status) {
         (markup == RAM_JSON ? write_json : write_text)(&w, &buf);
         *size = buf.size;
@@ -156,11 +148,5 @@ int ram_synthesize(const struct ram_ckpt *ckpt, const struct ram_synthesize_opts
     free(w.tokens);
     ram_tokenizer_free(w.tokenizer);
     ram_model_close(model);
-    ram_exec_end(&exec);
     return status;
-}
-
-int ram_text_write(const char *path, const char *text, size_t size, bool force, struct ram_err *err)
-{
-    return ram_file_write(path, text, size, force, err);
 }

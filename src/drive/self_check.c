@@ -1,29 +1,14 @@
-/* ram_effort.c - the functions of ram.h for efforts and for the self-check of a conversion. */
+/* self_check.c - see self_check.h. */
+#include "drive/self_check.h"
+
 #include "allocate/rival.h"
-#include "base/opts.h"
 #include "evaluate/statistics.h"
 #include "probe/check.h"
-#include "probe/effort.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 enum { HELD_OUT = 1000 }; /* added to the seed of the tokens that decided */
-
-int ram_efforts(const struct ram_manifest *manifest, const struct ram_run *run,
-                struct ram_effort efforts[RAM_N_EFFORTS], enum ram_effort_level *usual,
-                struct ram_err *err)
-{
-    struct ram_exec exec;
-
-    int status = ram_exec_begin(&exec, run, err);
-    if (!status)
-        status = ram_efforts_plan(manifest, exec.pool, efforts, usual, err);
-    ram_exec_end(&exec);
-    return status;
-}
-
-/* ---- the check -------------------------------------------------------------------------- */
 
 static void forms_of(const struct ram_plan *plan, const struct ram_model *model,
                      struct ram_storage *as_if)
@@ -119,35 +104,26 @@ static int check(const struct ram_model *source, const struct ram_model *written
     return status;
 }
 
-int ram_self_check(const char *dir, const struct ram_ckpt *source,
-                   const struct ram_manifest *manifest, const struct ram_plan *plan,
-                   const struct ram_probe_opts *opts, const struct ram_run *run,
-                   struct ram_kld_check *out, struct ram_err *err)
+int ram_self_check_run(const char *dir, const struct ram_ckpt *source,
+                       const struct ram_manifest *manifest, const struct ram_plan *plan,
+                       const struct ram_self_check_how *how, struct ram_kld_check *out,
+                       struct ram_err *err)
 {
     struct ram_model *original = NULL, *written = NULL;
     struct ram_storage *as_if = NULL;
     struct ram_ckpt *result = NULL;
-    struct ram_totals totals;
-    static const struct ram_probe_opts no_opts;
-    struct ram_exec exec;
 
     *out = (struct ram_kld_check){
         .kld_uniform = NAN, .kld_uniform_error = NAN, .difference_error = NAN};
-    ram_plan_totals(plan, &totals);
-    int status = ram_exec_begin(&exec, run, err);
-    if (!status)
-        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_probe_opts", err);
-    if (!status)
-        status = ram_model_open(&original, source, err);
+    int status = ram_model_open(&original, source, err);
     if (!status)
         status = ram_ckpt_open(&result, dir, err);
     if (!status)
         status = ram_model_open(&written, result, err);
     if (!status)
-        status = uniform_forms(manifest, original, totals.bytes, &as_if, out, err);
+        status = uniform_forms(manifest, original, plan->totals.bytes, &as_if, out, err);
     if (!status)
-        status = check(original, written, as_if, opts ? opts : &no_opts, &exec, out, err);
-    ram_exec_end(&exec);
+        status = check(original, written, as_if, how->opts, how->exec, out, err);
     ram_model_close(written);
     ram_ckpt_close(result);
     ram_model_close(original);
