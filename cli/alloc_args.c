@@ -19,6 +19,11 @@ const struct opt alloc_size_table[] = {
      NULL},
     {"context", 0, OPT_COUNT, AT(opts.context), "N",
      "with --fit: the number of tokens that the KV cache must hold (default: 8192)", NULL},
+    {"bytes-per-token", 0, OPT_SIZE, AT(opts.bytes_per_token), "SIZE",
+     "besides, at most so many bytes of weights are read to compute a token, which bounds its "
+     "time: "
+     "of a layer's experts those that its router chooses count",
+     NULL},
     {0},
 };
 

@@ -69,7 +69,8 @@ static void advise(const struct ram_manifest *manifest, const struct ram_plan *p
     struct ram_err ignored = {0};
 
     ram_plan_totals(plan, &totals);
-    if (o->method ? strcmp(o->method, "budget") != 0 : !(o->size || o->bpw > 0 || o->fit))
+    if (o->method ? strcmp(o->method, "budget") != 0
+                  : !(o->size || o->bpw > 0 || o->fit || o->bytes_per_token))
         return;
     const bool known = !ram_efforts(manifest, NULL, efforts, &usual, &ignored);
     const char *curves = known && usual == RAM_EFFORT_BEST ? " --curves" : "";
@@ -138,7 +139,11 @@ static int check_table(const struct args *args)
 {
     const struct ram_allocate_opts *o = &args->alloc.opts;
     const char *table_option = args->pareto ? "--pareto" : "--method all";
-    const char *size = o->size ? "--size" : o->bpw > 0 ? "--bpw" : o->fit ? "--fit" : NULL;
+    const char *size = o->size              ? "--size"
+                       : o->bpw > 0         ? "--bpw"
+                       : o->fit             ? "--fit"
+                       : o->bytes_per_token ? "--bytes-per-token"
+                                            : NULL;
 
     if (to_look_at(args) && args->output) {
         message("allocate: %s prints a table and writes no plan; leave out -o", table_option);

@@ -333,7 +333,10 @@ struct ram_allocate_opts {
      * method budget the one whose error curves the manifest holds, "search" if it was probed
      * without them; otherwise "rtn". */
     const char *encoder;
-    uint64_t reserved[RAM_RESERVED];
+    /* budget only, beside the size: at most so many bytes of weights are read to compute a token
+     * (ram_totals.bytes_per_token), which bounds its time; 0: no limit */
+    uint64_t bytes_per_token;
+    uint64_t reserved[RAM_RESERVED - 1];
 };
 
 struct ram_totals {
@@ -343,7 +346,10 @@ struct ram_totals {
     double effective_bits; /* bytes x 8 / parameters */
     double compression;    /* 16-bit bytes / bytes */
     double predicted_kld;  /* nats per token; NAN: the method predicts none */
-    uint64_t reserved[RAM_RESERVED];
+    /* Of these, what is read to compute a token: of a layer's experts those that its router
+     * chooses, of an embedding that is not the head one row. */
+    uint64_t bytes_per_token;
+    uint64_t reserved[RAM_RESERVED - 1];
 };
 
 /* Decides bits and group of every unit. Pure: no weights, no files, no clock. */

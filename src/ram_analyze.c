@@ -11,7 +11,7 @@ int ram_analyze(const struct ram_ckpt *ckpt, const struct ram_analyze_opts *opts
     *out = NULL;
     int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_analyze_opts", err);
+        status = RAM_OPTS_CHECK(opts, "struct ram_analyze_opts", err);
     if (!status)
         status = ram_analyze_run(ckpt, opts ? opts : &no_opts, &exec, out, err);
     ram_exec_end(&exec);

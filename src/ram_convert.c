@@ -15,7 +15,7 @@ int ram_convert(const struct ram_ckpt *ckpt, const struct ram_plan *plan, const 
 
     int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_convert_opts", err);
+        status = RAM_OPTS_CHECK(opts, "struct ram_convert_opts", err);
     if (!status)
         status = ram_convert_with_inputs(ckpt, plan, dir, &how, markup, out, err);
     ram_exec_end(&exec);
@@ -54,7 +54,7 @@ int ram_self_check(const char *dir, const struct ram_ckpt *source,
 
     int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_probe_opts", err);
+        status = RAM_OPTS_CHECK(opts, "struct ram_probe_opts", err);
     if (!status)
         status = ram_self_check_run(dir, source, manifest, plan, &how, out, err);
     ram_exec_end(&exec);

@@ -17,7 +17,7 @@ int ram_evaluate(const struct ram_ckpt *ckpt, const struct ram_ckpt *reference,
 
     int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_evaluate_opts", err);
+        status = RAM_OPTS_CHECK(opts, "struct ram_evaluate_opts", err);
     if (!status)
         status = ram_model_open(&model, ckpt, err);
     if (!status && reference)

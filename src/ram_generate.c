@@ -16,7 +16,7 @@ int ram_generate(const struct ram_ckpt *ckpt, const struct ram_generate_opts *op
         return ram_fail(err, RAM_EUSAGE, "a temperature of %g makes no sense", opts->temperature);
     int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_opts_check(opts->reserved, "struct ram_generate_opts", err);
+        status = RAM_OPTS_CHECK(opts, "struct ram_generate_opts", err);
     if (!status)
         status = ram_continue(ckpt, opts, &exec, text, user, err);
     ram_exec_end(&exec);

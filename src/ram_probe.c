@@ -12,7 +12,7 @@ int ram_probe_check(const struct ram_ckpt *ckpt, const struct ram_probe_opts *op
 {
     const struct ram_exec exec = ram_exec_alone(NULL);
 
-    const int status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_probe_opts", err);
+    const int status = RAM_OPTS_CHECK(opts, "struct ram_probe_opts", err);
     return status ? status : ram_probe_possible(ckpt, opts ? opts : &no_opts, &exec, err);
 }
 
@@ -23,7 +23,7 @@ int ram_probe(const struct ram_ckpt *ckpt, struct ram_manifest *manifest,
 
     int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_probe_opts", err);
+        status = RAM_OPTS_CHECK(opts, "struct ram_probe_opts", err);
     if (!status)
         status = ram_probe_run(ckpt, manifest, opts ? opts : &no_opts, &exec, err);
     ram_exec_end(&exec);
@@ -52,7 +52,7 @@ int ram_synthesize(const struct ram_ckpt *ckpt, const struct ram_synthesize_opts
 
     int status = ram_exec_begin(&exec, run, err);
     if (!status)
-        status = ram_opts_check(opts ? opts->reserved : NULL, "struct ram_synthesize_opts", err);
+        status = RAM_OPTS_CHECK(opts, "struct ram_synthesize_opts", err);
     if (!status)
         status = ram_synthesize_run(ckpt, opts ? opts : &as_usual, &exec, markup, out, size, err);
     ram_exec_end(&exec);

@@ -122,12 +122,12 @@ int ram_allocate_unsigned(const struct ram_manifest *manifest,
     struct ram_problem problem;
 
     *out = NULL;
-    const bool sized = opts->size || opts->bpw != 0 || opts->fit;
+    const bool sized = opts->size || opts->bpw != 0 || opts->fit || opts->bytes_per_token;
     const char *const name = opts->method ? opts->method : sized ? "budget" : "auto";
     const struct ram_method *const method = ram_method_find(name);
     if (!method)
         return unknown_method(name, err);
-    int status = ram_opts_check(opts->reserved, "struct ram_allocate_opts", err);
+    int status = RAM_OPTS_CHECK(opts, "struct ram_allocate_opts", err);
     if (!status)
         status = ram_allocate_check(method, opts, err);
     if (method->budget && !own.encoder)

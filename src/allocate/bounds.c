@@ -53,12 +53,17 @@ int ram_allocate_bounds(const struct ram_manifest *manifest, const struct ram_al
     if (budget)
         status = ram_budget_bytes(&problem, &out->budget, err);
     out->smallest = out->largest = ram_budget_headers(&problem, out->budget);
+    uint64_t read = 0;
     for (size_t i = 0; i < problem.plan->n_units; i++) {
-        out->smallest += least_bytes(&problem, i, budget);
+        const uint64_t least = least_bytes(&problem, i, budget);
+        out->smallest += least;
+        read += ram_unit_read(&problem.plan->units[i], least);
         out->largest += ram_unit_bytes(&problem.plan->units[i], RAM_FORM_16);
     }
     if (!status && budget && out->budget < out->smallest)
         status = ram_budget_too_small(&problem, out->budget, out->smallest, err);
+    if (!status && budget && opts->bytes_per_token && opts->bytes_per_token < read)
+        status = ram_budget_reads_too_much(opts->bytes_per_token, read, err);
     ram_plan_free(problem.plan);
     ram_problem_release(&problem);
     return status;

@@ -16,12 +16,14 @@
 #include "allocate/method.h"
 #include "allocate/rival.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ROUNDS = 16 };
+enum {
+    MAX_ROUNDS = 16,
+    READ_BISECTIONS = 26 /* of the log of a price: to 240 / 2^25 */
+};
 
 /* The relative squared error from which 2 bits are not used: 9 dB below the weights. Predictions
  * are made from probes at 3 bits, and for larger errors the divergence is no longer linear. */
@@ -52,6 +54,8 @@ struct budget {
     const struct ram_unit_figures *curves;
     uint64_t bytes;              /* the budget: of all weight files */
     uint64_t fixed;              /* bytes of headers and of units that have no choice */
+    uint64_t read;               /* the second budget: bytes that a token reads; 0: no limit */
+    uint64_t fixed_read;         /* of these, units that have no choice */
     struct ram_divergence given; /* predicted divergence of units whose width the user set */
     size_t n_items;              /* units that have a choice */
     size_t *unit_of;             /* [n_items] the unit of each item */
@@ -189,7 +193,9 @@ static int build(struct budget *b, struct ram_err *err)
             continue;
         }
         ram_decide_unit(problem, i, c->user_form ? c->user_form : RAM_FORM_16, reason);
-        b->fixed += ram_unit_bytes(&problem->plan->units[i], problem->plan->units[i].form);
+        const struct ram_unit *unit = &problem->plan->units[i];
+        b->fixed += ram_unit_bytes(unit, unit->form);
+        b->fixed_read += ram_unit_read(unit, ram_unit_bytes(unit, unit->form));
         /* A form that the user set does not change the choice of the others, but it belongs to the
          * prediction, as far as the unit was measured. */
         (void)add_given(b, i);
@@ -208,14 +214,106 @@ static struct ram_divergence sums_of(const struct budget *b, const size_t *choic
     return sums;
 }
 
-/* Sets the cost of every option for the knapsack, with the tangent of the root at `flips`. */
-static void price(struct budget *b, double flips)
+/* What a token reads of an item in its option. */
+static uint64_t read_of(const struct budget *b, size_t item, size_t option)
+{
+    return ram_unit_read(&b->problem->plan->units[b->unit_of[item]],
+                         b->items[item].options[option].bytes);
+}
+
+static uint64_t read_by(const struct budget *b, const size_t *choice)
+{
+    uint64_t bytes = b->fixed_read;
+
+    for (size_t k = 0; k < b->n_items; k++)
+        bytes += read_of(b, k, choice[k]);
+    return bytes;
+}
+
+/* Sets the cost of every option for the knapsack, with the tangent of the root at `flips` and so
+ * many nats for a byte that a token reads. */
+static void price(struct budget *b, double flips, double toll)
 {
     for (size_t k = 0; k < b->n_items; k++) {
         const double slope = ram_divergence_slope(b->costs[k], flips);
         for (size_t o = 0; o < b->items[k].n; o++)
-            b->options[k * RAM_N_FORMS + o].cost = slope * b->errors[k * RAM_N_FORMS + o];
+            b->options[k * RAM_N_FORMS + o].cost = slope * b->errors[k * RAM_N_FORMS + o] +
+                                                   (toll > 0 ? toll * (double)read_of(b, k, o) : 0);
     }
+}
+
+/* A price reaches the plans on the convex hull alone: what it leaves of the two budgets is spent on
+ * the change of one item that lowers the cost most, as long as there is any. */
+static void fill_both(const struct budget *b, uint64_t room, size_t *choice,
+                      struct ram_choice *result)
+{
+    for (size_t step = 0; step < b->n_items * RAM_N_FORMS; step++) {
+        const uint64_t read = read_by(b, choice);
+        double best = 0;
+        size_t item = 0, option = 0;
+        for (size_t k = 0; k < b->n_items; k++) {
+            const struct ram_option *now = &b->items[k].options[choice[k]];
+            for (size_t o = 0; o < b->items[k].n; o++) {
+                const struct ram_option *to = &b->items[k].options[o];
+                if (now->cost - to->cost > best && result->bytes - now->bytes + to->bytes <= room &&
+                    read - read_of(b, k, choice[k]) + read_of(b, k, o) <= b->read) {
+                    best = now->cost - to->cost;
+                    item = k;
+                    option = o;
+                }
+            }
+        }
+        if (best <= 0)
+            return;
+        const struct ram_option *options = b->items[item].options;
+        result->bytes += options[option].bytes - options[choice[item]].bytes;
+        result->cost -= best;
+        choice[item] = option;
+    }
+}
+
+/* The knapsack within both budgets. Bytes that a token reads get a price, the lowest with which the
+ * solution keeps to the second budget; without a price, that is the solution of the first alone. A
+ * price makes `bound` one of all choices within both. */
+static int solve_priced(struct budget *b, double flips, uint64_t room, size_t *choice,
+                        struct ram_choice *result, struct ram_err *err)
+{
+    double low = -120, high = 120; /* log of the price, in nats a byte */
+
+    price(b, flips, 0);
+    int status = ram_knapsack_solve(b->items, b->n_items, room, choice, result, err);
+    if (status || !b->read || read_by(b, choice) <= b->read)
+        return status;
+    for (int k = 0; !status && k < READ_BISECTIONS; k++) {
+        const double at = k == READ_BISECTIONS - 1 ? high : (low + high) / 2;
+        const double toll = exp(at);
+        price(b, flips, toll);
+        status = ram_knapsack_solve(b->items, b->n_items, room, choice, result, err);
+        result->bound = fmax(0, result->bound - toll * (double)(b->read - b->fixed_read));
+        result->cost -= toll * (double)(read_by(b, choice) - b->fixed_read);
+        if (read_by(b, choice) > b->read)
+            low = at;
+        else
+            high = at;
+    }
+    price(b, flips, 0);
+    if (!status)
+        fill_both(b, room, choice, result);
+    return status;
+}
+
+/* Whether the second budget can be kept to at all: with everything at its smallest. */
+static int check_read(const struct budget *b, struct ram_err *err)
+{
+    uint64_t least = b->fixed_read;
+
+    for (size_t k = 0; b->read && k < b->n_items; k++) {
+        uint64_t smallest = UINT64_MAX;
+        for (size_t o = 0; o < b->items[k].n; o++)
+            smallest = read_of(b, k, o) < smallest ? read_of(b, k, o) : smallest;
+        least += smallest;
+    }
+    return !b->read || least <= b->read ? RAM_OK : ram_budget_reads_too_much(b->read, least, err);
 }
 
 /* The first tangent is taken where all units have the error of their probe. */
@@ -239,8 +337,7 @@ static int choose(struct budget *b, size_t *choice, struct ram_choice *result, s
 
     for (int round = 0; !status && round < MAX_ROUNDS; round++) {
         struct ram_choice found;
-        price(b, flips);
-        status = ram_knapsack_solve(b->items, b->n_items, room, next, &found, err);
+        status = solve_priced(b, flips, room, next, &found, err);
         if (status)
             *result = found;
         if (status)
@@ -330,6 +427,9 @@ static int describe(const struct budget *b, size_t *choice, const struct ram_cho
 
     int status =
         ram_json_put(plan->settings, "budget_bytes", json_integer((json_int_t)b->bytes), err);
+    if (!status && b->read)
+        status = ram_json_put(plan->settings, "budget_bytes_per_token",
+                              json_integer((json_int_t)b->read), err);
     if (!status)
         status =
             ram_json_put(plan->settings, "encoder", json_string(encoder_names[b->encoder]), err);
@@ -378,7 +478,12 @@ static int solve(struct budget *b, struct ram_err *err)
 
     if (!choice)
         return RAM_ENOMEM;
-    int status = choose(b, choice, &result, err);
+    int status = check_read(b, err);
+    if (status) {
+        free(choice);
+        return status;
+    }
+    status = choose(b, choice, &result, err);
     if (status == RAM_EBUDGET) {
         *err = (struct ram_err){0};
         ram_budget_too_small(b->problem, b->bytes, result.bytes + b->fixed, err);
@@ -421,7 +526,8 @@ int ram_decide_budget(struct ram_problem *problem, const struct ram_method *meth
 {
     struct budget b = {.problem = problem,
                        .encoder = find_encoder(problem->opts->encoder),
-                       .curves = find_curves(problem)};
+                       .curves = find_curves(problem),
+                       .read = problem->opts->bytes_per_token};
     (void)method;
 
     int status = ram_budget_bytes(problem, &b.bytes, err);

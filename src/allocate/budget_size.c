@@ -101,6 +101,14 @@ int ram_budget_too_small(const struct ram_problem *problem, uint64_t bytes, uint
                     weights > 0 ? 8 * (double)smallest / weights : 0, smallest);
 }
 
+int ram_budget_reads_too_much(uint64_t bytes, uint64_t smallest, struct ram_err *err)
+{
+    return ram_fail(err, RAM_EBUDGET,
+                    "--bytes-per-token: %" PRIu64 " bytes are too few for this model; its smallest "
+                    "plan reads %" PRIu64 " bytes a token",
+                    bytes, smallest);
+}
+
 static int fit_machine(struct ram_problem *problem, uint64_t *bytes, struct ram_err *err)
 {
     const struct ram_allocate_opts *opts = problem->opts;

@@ -30,6 +30,9 @@ uint64_t ram_budget_context(const struct ram_allocate_opts *opts);
 int ram_budget_too_small(const struct ram_problem *problem, uint64_t bytes, uint64_t smallest,
                          struct ram_err *err);
 
+/* The same of the bytes that a token reads. */
+int ram_budget_reads_too_much(uint64_t bytes, uint64_t smallest, struct ram_err *err);
+
 /* The maximum size of the headers of files that have this many bytes together, if every unit that
  * may be quantised is quantised. */
 uint64_t ram_budget_headers(const struct ram_problem *problem, uint64_t bytes);

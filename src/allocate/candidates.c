@@ -53,7 +53,7 @@ static struct ram_allocate_opts own_options(const struct ram_method *method,
         own.keep_embeddings = false;
     }
     if (!method->budget) {
-        own.size = own.fit = own.context = 0;
+        own.size = own.fit = own.context = own.bytes_per_token = 0;
         own.bpw = 0;
     }
     if (method->uniform || method->budget) {
@@ -182,7 +182,7 @@ int ram_candidates_family(struct ram_candidates *candidates, const struct ram_ma
     int status = RAM_OK;
 
     own.method = "budget";
-    own.size = own.fit = own.context = 0;
+    own.size = own.fit = own.context = own.bytes_per_token = 0;
     for (int step = 2 * QUARTERS; step <= LAST + 1 && !status; step++) {
         own.bpw = step <= LAST ? (double)step / QUARTERS : 17;
         snprintf(label, sizeof label, step <= LAST ? "%.2f" : "16", own.bpw);

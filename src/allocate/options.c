@@ -29,6 +29,8 @@ static int check_budget(const struct ram_method *method, const struct ram_alloca
         return ram_fail(err, RAM_EUSAGE,
                         "%s and %s exclude each other: each says how large the result may be",
                         first, second);
+    if (opts->bytes_per_token && !first)
+        first = "--bytes-per-token";
     if (first && !method->budget)
         return ram_fail(err, RAM_EUSAGE,
                         "%s applies only to method budget, not to %s; leave out --method to use "
@@ -146,6 +148,7 @@ static int put_options(json_t *out, const char *name, const struct ram_allocate_
         {"bpw", bpw_of(method, opts)},
         {"fit", integer_if(opts->fit, opts->fit)},
         {"context", integer_if(opts->fit, ram_budget_context(opts))},
+        {"bytes-per-token", integer_if(opts->bytes_per_token, opts->bytes_per_token)},
         {"bits", integer_if(method->uniform, (uint64_t)(opts->bits ? opts->bits : 4))},
         {"group", integer_if(method->uniform && opts->bits != 16,
                              (uint64_t)(opts->group ? opts->group : 128))},

@@ -104,6 +104,21 @@ static int collect_blocks(struct ram_problem *problem, size_t i, struct ram_err 
     return RAM_OK;
 }
 
+/* What part of the unit a token needs. */
+static void share_reading(const struct ram_problem *problem, const struct ram_case *c,
+                          struct ram_unit *unit)
+{
+    const bool of_experts = c->first->expert >= 0;
+
+    if (of_experts && problem->top_k && problem->top_k < problem->n_experts) {
+        unit->read = problem->top_k;
+        unit->parts = problem->n_experts;
+    } else if (c->role == RAM_ROLE_EMBED && problem->has_head && c->first->n_stored) {
+        unit->read = 1;
+        unit->parts = c->first->stored[0].rows;
+    }
+}
+
 /* What the members of one unit say together. */
 static int fill_unit(struct ram_problem *problem, size_t i, struct ram_err *err)
 {
@@ -132,6 +147,7 @@ static int fill_unit(struct ram_problem *problem, size_t i, struct ram_err *err)
     unit->members = c->n_members;
     unit->stored_size = c->first->stored_size;
     unit->form = RAM_FORM_16;
+    share_reading(problem, c, unit);
     unit->reason = "default";
     if (!unit->name || !unit->role)
         return RAM_ENOMEM;
@@ -158,6 +174,9 @@ static int fill_units(struct ram_problem *problem, const struct member *members,
             problem->cases[plan->n_units++].members = &problem->members[i];
         problem->cases[plan->n_units - 1].n_members++;
     }
+    for (size_t i = 0; i < n; i++)
+        problem->has_head =
+            problem->has_head || ram_role_find(problem->manifest->entries[i].role) == RAM_ROLE_HEAD;
     for (size_t i = 0; i < n_units; i++) {
         const int status = fill_unit(problem, i, err);
         if (status)
@@ -177,6 +196,8 @@ static int find_experts(struct ram_problem *problem, struct ram_err *err)
 
     problem->moe = true;
     ram_config_read(&config, m->config, "manifest", arena, &ignored);
+    problem->n_experts = config.n_experts;
+    problem->top_k = config.top_k;
     if (config.n_experts > 1) {
         problem->moe_why =
             ram_arena_printf(arena, err, "config has %s = %llu",

@@ -32,10 +32,12 @@ struct ram_problem {
     const struct ram_allocate_opts *opts;
     struct ram_rules *rules;
     struct ram_plan *plan;
-    struct ram_case *cases; /* plan->n_units of them */
-    size_t *members;        /* entry numbers, case by case */
-    bool moe;               /* a mixture of experts, */
-    const char *moe_why;    /* and how we know */
+    struct ram_case *cases;    /* plan->n_units of them */
+    size_t *members;           /* entry numbers, case by case */
+    bool moe;                  /* a mixture of experts, */
+    const char *moe_why;       /* and how we know */
+    uint64_t top_k, n_experts; /* experts of a token, and of a layer; 0: config does not say */
+    bool has_head;             /* of its own: then an embedding is only looked up */
 };
 
 int ram_problem_init(struct ram_problem *problem, const struct ram_manifest *manifest,

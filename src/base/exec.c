@@ -26,7 +26,7 @@ struct ram_exec ram_exec_alone(const struct ram_run *run)
 int ram_exec_begin(struct ram_exec *exec, const struct ram_run *run, struct ram_err *err)
 {
     *exec = ram_exec_alone(run);
-    const int status = ram_opts_check(run ? run->reserved : NULL, "struct ram_run", err);
+    const int status = RAM_OPTS_CHECK(run, "struct ram_run", err);
     if (status)
         return status;
     exec->owns_pool = true;

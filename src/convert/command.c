@@ -65,8 +65,8 @@ static void add_value(struct ram_buf *buf, const char *option, const json_t *val
     if (json_is_string(value)) {
         add_word(buf, json_string_value(value));
     } else if (json_is_integer(value)) {
-        const bool bytes =
-            !strcmp(option, "size") || !strcmp(option, "fit") || !strcmp(option, "shard-size");
+        const bool bytes = !strcmp(option, "size") || !strcmp(option, "fit") ||
+                           !strcmp(option, "shard-size") || !strcmp(option, "bytes-per-token");
         ram_buf_printf(buf, " %" JSON_INTEGER_FORMAT "%s", json_integer_value(value),
                        bytes ? "B" : "");
     } else if (json_is_real(value)) {

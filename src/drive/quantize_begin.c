@@ -16,11 +16,11 @@ static int check_options(const struct ram_quantize_work *w, struct ram_err *err)
     const struct ram_quantize_opts *o = w->opts;
     const char *method = o->allocate.method;
 
-    int status = ram_opts_check(o->reserved, "struct ram_quantize_opts", err);
+    int status = RAM_OPTS_CHECK(o, "struct ram_quantize_opts", err);
     if (!status)
-        status = ram_opts_check(o->analyze.reserved, "struct ram_analyze_opts", err);
+        status = ram_opts_check(o->analyze.reserved, RAM_RESERVED, "struct ram_analyze_opts", err);
     if (!status)
-        status = ram_opts_check(o->convert.reserved, "struct ram_convert_opts", err);
+        status = ram_opts_check(o->convert.reserved, RAM_RESERVED, "struct ram_convert_opts", err);
     if (status)
         return status;
 

@@ -50,6 +50,14 @@ uint64_t ram_unit_bytes(const struct ram_unit *unit, const struct ram_form *form
     return bytes;
 }
 
+/* read and parts are below 2^32: of a record, or checked when they were read. */
+uint64_t ram_unit_read(const struct ram_unit *unit, uint64_t bytes)
+{
+    if (!unit->parts)
+        return bytes;
+    return bytes / unit->parts * unit->read + bytes % unit->parts * unit->read / unit->parts;
+}
+
 void ram_plan_sum(struct ram_plan *plan)
 {
     struct ram_totals *const totals = &plan->totals;
@@ -64,6 +72,7 @@ void ram_plan_sum(struct ram_plan *plan)
             unit->bytes = ram_unit_bytes(unit, unit->form);
         totals->parameters += unit->parameters;
         totals->bytes += unit->bytes;
+        totals->bytes_per_token += ram_unit_read(unit, unit->bytes);
         share->parameters += unit->parameters;
         share->tensors += unit->members;
         bits += (double)unit->parameters * unit->form->bits;

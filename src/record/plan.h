@@ -33,6 +33,9 @@ struct ram_unit {
     struct ram_matrices *blocks;
     size_t n_blocks;
     int stored_size; /* bytes a weight at 16 bits */
+    /* To compute a token, `read` of `parts` equal parts are read: of experts those that a router
+     * chooses, of an embedding that is not the head one row. parts 0: everything is. */
+    uint64_t read, parts;
 };
 
 struct ram_share {
@@ -64,6 +67,9 @@ int ram_plan_parse(struct ram_plan **out, const char *text, size_t size, const c
 
 /* Bytes of a unit in any form, from its blocks. */
 uint64_t ram_unit_bytes(const struct ram_unit *unit, const struct ram_form *form);
+
+/* Of so many bytes of the unit, those that are read for a token. */
+uint64_t ram_unit_read(const struct ram_unit *unit, uint64_t bytes);
 
 /* Recomputes totals and shares from the units, after the bytes of every unit whose blocks are
  * known. */

@@ -3,7 +3,8 @@
  *
  * Beyond the keys that docs/formats.md promises: "model"; and of a unit "role", "layer" and
  * "stored": {"bytes": of a weight at 16 bits, "matrices": [[count, rows, cols], ...]}, from which
- * a plan whose bits were changed by hand computes its bytes anew.
+ * a plan whose bits were changed by hand computes its bytes anew; and "read": [read, parts] of a
+ * unit of which a token does not need everything.
  */
 #include "record/emit.h"
 #include "record/plan.h"
@@ -47,8 +48,10 @@ static void put_summary(struct ram_buf *buf, const struct ram_plan *plan)
                    {",\n    \"compression\": ", t->compression},
                    {",\n    \"span\": ", plan->span}};
 
-    ram_buf_printf(buf, "  \"summary\": {\n    \"parameters\": %llu,\n    \"bytes\": %llu",
-                   ull(t->parameters), ull(t->bytes));
+    ram_buf_printf(buf,
+                   "  \"summary\": {\n    \"parameters\": %llu,\n    \"bytes\": %llu"
+                   ",\n    \"bytes_per_token\": %llu",
+                   ull(t->parameters), ull(t->bytes), ull(t->bytes_per_token));
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
         ram_buf_puts(buf, figures[i].before);
         ram_emit_real(buf, figures[i].value);
@@ -117,6 +120,8 @@ static void put_unit(struct ram_buf *buf, const struct ram_unit *unit)
                            ull(unit->blocks[i].rows), ull(unit->blocks[i].cols));
         ram_buf_puts(buf, "]}");
     }
+    if (unit->parts)
+        ram_buf_printf(buf, ", \"read\": [%llu, %llu]", ull(unit->read), ull(unit->parts));
     ram_buf_puts(buf, "}");
 }
 

@@ -89,6 +89,19 @@ static bool scan_stored(struct ram_scan *scan, void *into)
     return ram_scan_good(scan);
 }
 
+/* into: the unit. */
+static bool scan_read(struct ram_scan *scan, void *into)
+{
+    struct ram_unit *const unit = into;
+    uint64_t *const counts[] = {&unit->read, &unit->parts};
+
+    if (ram_scan_counts(scan, counts, COUNT(counts), "what a token reads is not [read, parts]") &&
+        (unit->read > unit->parts || unit->parts < 1 || unit->parts > UINT32_MAX))
+        ram_scan_fail(scan, RAM_EFORMAT, "a token reads %llu of %llu parts",
+                      (unsigned long long)unit->read, (unsigned long long)unit->parts);
+    return ram_scan_good(scan);
+}
+
 /* Fields against each other. */
 static bool check_unit(struct ram_scan *scan, struct reader *reader, const struct ram_unit *unit)
 {
@@ -126,6 +139,7 @@ static bool scan_unit(struct ram_scan *scan, struct reader *reader, struct ram_u
         {"reason", ram_field_text, &unit->reason, false},
         {"bytes", ram_field_count, &unit->bytes, true},
         {"stored", scan_stored, unit, false},
+        {"read", scan_read, unit, false},
     };
 
     *unit = (struct ram_unit){.role = "other", .layer = -1, .members = 1, .reason = "user"};

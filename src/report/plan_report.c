@@ -344,6 +344,10 @@ static void put_facts(const struct ram_plan *plan, enum ram_markup markup, struc
     put_fact(&table, "size");
     ram_table_cell(&table, "%s (%s), %s bytes", ram_number_binary(t->bytes).s,
                    ram_number_decimal(t->bytes).s, ram_number_count(t->bytes).s);
+    put_fact(&table, "read a token");
+    ram_table_cell(&table, "%s (%s)   of weights, to compute it",
+                   ram_number_binary(t->bytes_per_token).s,
+                   ram_number_decimal(t->bytes_per_token).s);
     put_fact(&table, "parameters");
     ram_table_cell(&table, "%s (%s)", ram_number_count(t->parameters).s,
                    ram_number_short(t->parameters).s);
@@ -445,14 +449,14 @@ static json_t *plan_json(const struct ram_plan *plan, const struct digest *diges
 {
     const struct ram_totals *const t = &plan->totals;
     json_t *const root = json_pack(
-        "{ss ss sI sI so so so so so so so sO? so so}", "method", plan->method, "model",
+        "{ss ss sI sI sI so so so so so so so sO? so so}", "method", plan->method, "model",
         plan->model_name, "parameters", (json_int_t)t->parameters, "bytes", (json_int_t)t->bytes,
-        "gib", ram_json_real((double)t->bytes / (1 << 30)), "gb",
-        ram_json_real((double)t->bytes / 1e9), "nominal_bits", ram_json_real(t->nominal_bits),
-        "effective_bits", ram_json_real(t->effective_bits), "compression",
-        ram_json_real(t->compression), "span", ram_json_real(plan->span), "distribution",
-        shares_json(plan->shares), "predicted", plan->predicted, "roles", roles_json(digest),
-        "reasons", reasons_json(digest));
+        "bytes_per_token", (json_int_t)t->bytes_per_token, "gib",
+        ram_json_real((double)t->bytes / (1 << 30)), "gb", ram_json_real((double)t->bytes / 1e9),
+        "nominal_bits", ram_json_real(t->nominal_bits), "effective_bits",
+        ram_json_real(t->effective_bits), "compression", ram_json_real(t->compression), "span",
+        ram_json_real(plan->span), "distribution", shares_json(plan->shares), "predicted",
+        plan->predicted, "roles", roles_json(digest), "reasons", reasons_json(digest));
     if (root && plan->has_expert_shares)
         json_object_set_new(root, "per_expert_distribution", shares_json(plan->expert_shares));
     if (root && units)

@@ -72,8 +72,10 @@ refused 4 'its smallest plan takes [0-9]' quantize src -o q --bpw 1
 refused 4 '6.00 kB is too small for this model; the minimum is 1[.0-9]* MB' quantize src -o q --size 6kB
 refused 4 '8.00 MiB is too small: 6.00 MiB of it are usable; the KV cache of 100 tokens needs 250 KiB' \
     quantize src -o q --fit 8MiB --context 100
+refused 4 'bytes-per-token: 6000 bytes are too few .* reads 1[0-9]* bytes a token' \
+    quantize src -o q --bytes-per-token 6kB
 refused 2 'nothing would be quantised' quantize src -o q --size 1GB
-for option in --size --fit --max-memory --shard-size; do
+for option in --size --fit --bytes-per-token --max-memory --shard-size; do
     refused 2 "$option 6: 6 B is too small; did you mean $option 6GB?" quantize src -o q $option 6
 done
 refused 2 'did you mean --size 6GB' allocate m.json -o p.json --size 6
@@ -104,6 +106,9 @@ refused 2 'size and --bpw exclude' quantize src -o q --size 3MB --bpw 4
 refused 2 'size and --fit exclude' allocate m.json -o p.json --size 3MB --fit 16GB
 refused 2 'bpw and --fit exclude' allocate m.json -o p.json --bpw 3 --fit 16GB
 refused 2 'context needs --fit' quantize src -o q --context 100
+refused 2 'bytes-per-token applies only to method budget' \
+    allocate m.json -o p.json --method v1 --bytes-per-token 3MB
+refused 2 'shows all sizes; leave out --bytes-per-token' allocate m.json --pareto --bytes-per-token 3MB
 refused 2 'writes no plan; leave out -o' allocate m.json -o p.json --pareto
 refused 2 'writes no plan; leave out -o' allocate m.json -o p.json --method all
 refused 2 'shows all sizes; leave out --bpw' allocate m.json --pareto --bpw 4

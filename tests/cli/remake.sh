@@ -32,7 +32,7 @@ remakes --method v1 --search --protect 'embed' --protect 'k_proj' --sensitive 'v
     --output-probes 8 --keep-manifest
 remakes --method uniform --bits 3 --group 64 --keep-embeddings --encoder search --no-svd
 remakes --effort fast
-remakes --effort fast --size 3MB --seed 3 --sensitive 'o_proj' --keep-manifest
+remakes --effort fast --size 3MB --bytes-per-token 2.6MB --seed 3 --sensitive 'o_proj' --keep-manifest
 remakes --effort fast --fit 92MiB --context 100 --encoder rtn
 remakes --effort fast --bpw 4.3 --calibration "it's text.txt"
 # The self-check may take a uniform width instead; the command then does the same.

@@ -84,23 +84,29 @@ static double divergence(const struct truth *t, const struct ram_plan *plan)
     return smooth + sqrt(flips);
 }
 
-/* The least divergence of all plans of no more bytes of weights. */
-static double least(const struct truth *t, uint64_t bytes)
+/* Of unit i a token reads one part of so many: a and c are of experts in some tests. */
+static const uint64_t parts_of[N] = {16, 1, 16, 1};
+
+/* The least divergence of all plans of no more bytes of weights, of which a token reads no more
+ * than `read`. */
+static double least(const struct truth *t, uint64_t bytes, uint64_t read)
 {
     double best = INFINITY;
 
     for (size_t plan = 0; plan < (size_t)WIDTHS * WIDTHS * WIDTHS * WIDTHS; plan++) {
         double smooth = 0, flips = 0;
-        uint64_t sum = 0;
+        uint64_t sum = 0, seen = 0;
         for (size_t i = 0, rest = plan; i < N; i++, rest /= WIDTHS) {
             const int bits = ram_forms[rest % WIDTHS].bits;
             const int group = ram_forms[rest % WIDTHS].group;
             const double e = error_of(i, bits, group);
-            sum += (uint64_t)(ROWS * COLS * bits / 8 + ROWS * COLS / group * 4);
+            const uint64_t unit = (uint64_t)(ROWS * COLS * bits / 8 + ROWS * COLS / group * 4);
+            sum += unit;
+            seen += unit / parts_of[i];
             smooth += t->smooth[i] * e;
             flips += t->flips[i] * t->flips[i] * e;
         }
-        if (sum <= bytes)
+        if (sum <= bytes && seen <= read)
             best = fmin(best, smooth + sqrt(flips));
     }
     return best;
@@ -132,9 +138,56 @@ static void near_the_best_of_all(void **state)
         const double mine = divergence(&routed, plan);
         /* What rounding the probes to 2^(k/8) leaves of the two terms. */
         assert_true(fabs(ram_plan_predicted(plan, "kld") / mine - 1) < 0.12);
-        assert_true(mine <= 1.05 * least(&routed, bytes));
+        assert_true(mine <= 1.05 * least(&routed, bytes, UINT64_MAX));
         ram_plan_free(plan);
     }
+    ram_manifest_free(m);
+}
+
+/* Units a and c become parts of stacks of 128 experts, of which a token meets 8. */
+static struct ram_manifest *with_experts(void)
+{
+    struct ram_manifest *m = measured(&routed, true);
+    char path[512];
+    struct ram_err err = {0};
+
+    json_decref(m->config);
+    inventory_config(path, sizeof path, "Qwen--Qwen3-30B-A3B");
+    assert_int_equal(ram_json_read(&m->config, path, 1 << 16, &err), RAM_OK);
+    m->entries[0].expert = m->entries[2].expert = 0;
+    return m;
+}
+
+/* What a token reads is told of every plan, and bounded beside the size if that is asked for. */
+static void within_two_budgets(void **state)
+{
+    struct ram_manifest *m = with_experts();
+    struct ram_allocate_opts opts = {.bpw = 5};
+    struct ram_plan *one = NULL, *two = NULL;
+    struct ram_err err = {0};
+    (void)state;
+
+    assert_int_equal(ram_allocate(m, &opts, &one, &err), RAM_OK);
+    assert_int_equal(one->units[0].read, 8);
+    assert_int_equal(one->units[0].parts, 128);
+    assert_int_equal(one->units[1].parts, 0);
+    uint64_t read = 0;
+    for (size_t i = 0; i < N; i++)
+        read += ram_unit_bytes(&one->units[i], one->units[i].form) / parts_of[i];
+    assert_int_equal(one->totals.bytes_per_token, read);
+    for (unsigned percent = 99; percent >= 70; percent -= 7) {
+        opts.bytes_per_token = read * percent / 100;
+        assert_int_equal(ram_allocate(m, &opts, &two, &err), RAM_OK);
+        assert_true(two->totals.bytes_per_token <= opts.bytes_per_token);
+        assert_true(divergence(&routed, two) <=
+                    1.05 * least(&routed, two->totals.bytes, opts.bytes_per_token));
+        assert_true(divergence(&routed, two) >= divergence(&routed, one));
+        ram_plan_free(two);
+    }
+    opts.bytes_per_token = 100;
+    assert_int_equal(ram_allocate(m, &opts, &two, &err), RAM_EBUDGET);
+    assert_non_null(strstr(err.message, "smallest plan reads 4896 bytes a token"));
+    ram_plan_free(one);
     ram_manifest_free(m);
 }
 
@@ -185,7 +238,8 @@ static void the_form_of_a_probe_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(near_the_best_of_all), cmocka_unit_test(flips_are_told),
-        cmocka_unit_test(the_form_of_a_probe_is_read), cmocka_unit_test(one_probe_adds_up)};
+        cmocka_unit_test(near_the_best_of_all), cmocka_unit_test(within_two_budgets),
+        cmocka_unit_test(flips_are_told), cmocka_unit_test(the_form_of_a_probe_is_read),
+        cmocka_unit_test(one_probe_adds_up)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

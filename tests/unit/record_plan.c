@@ -14,7 +14,7 @@ static const char plan_text[] =
     "{\"name\": \"b\", \"role\": \"up\", \"layer\": 3, \"members\": 2, \"parameters\": 5120, "
     "\"bits\": 4, \"group\": 128, \"scores\": {\"svd\": 0.1, \"kurtosis\": 0.2, \"output\": 0.3, "
     "\"error\": 0.4, \"composite\": 0.25}, \"reason\": \"default\", \"bytes\": 2720, \"stored\": "
-    "{\"bytes\": 2, \"matrices\": [[2, 10, 256]]}},\n"
+    "{\"bytes\": 2, \"matrices\": [[2, 10, 256]]}, \"read\": [3, 8]},\n"
     "{\"name\": \"a\", \"role\": \"norm\", \"layer\": null, \"members\": 1, \"parameters\": 64, "
     "\"bits\": 16, \"group\": 0, \"scores\": null, \"reason\": \"1d\", \"bytes\": 128}\n]}";
 
@@ -37,6 +37,7 @@ static void sums_follow_from_units(void **state)
     ram_plan_totals(plan, &t);
     assert_int_equal(t.parameters, 5184);
     assert_int_equal(t.bytes, 2 * 10 * (128 + 8) + 128);
+    assert_int_equal(t.bytes_per_token, 2 * 10 * (128 + 8) * 3 / 8 + 128);
     assert_true(fabs(t.nominal_bits - (5120 * 4 + 64 * 16) / 5184.0) < 1e-12);
     assert_true(fabs(t.effective_bits - 2848 * 8 / 5184.0) < 1e-12);
     assert_true(fabs(t.compression - 5184 * 2 / 2848.0) < 1e-12);
@@ -69,6 +70,8 @@ static void survives_its_text(void **state)
     assert_true(json_equal(back->settings, plan->settings));
     assert_true(json_equal(back->predicted, plan->predicted));
     assert_memory_equal(&back->totals, &plan->totals, sizeof back->totals);
+    assert_int_equal(back->units[0].read, 3);
+    assert_int_equal(back->units[0].parts, 8);
     assert_memory_equal(back->shares, plan->shares, sizeof back->shares);
     assert_memory_equal(&back->units[0].scores, &plan->units[0].scores,
                         sizeof back->units[0].scores);
@@ -83,11 +86,12 @@ static void has_the_promised_keys(void **state)
     static const char *const top[] = {"schema",   "method", "model",   "settings",
                                       "manifest", "format", "summary", "units"};
     static const char *const summary[] = {
-        "parameters",     "bytes",       "gib",  "gb",           "nominal_bits",
-        "effective_bits", "compression", "span", "distribution", "per_expert_distribution",
-        "predicted"};
-    static const char *const unit[] = {"name",  "role",   "layer",  "members", "parameters", "bits",
-                                       "group", "scores", "reason", "bytes",   "stored"};
+        "parameters", "bytes",        "bytes_per_token",         "gib",
+        "gb",         "nominal_bits", "effective_bits",          "compression",
+        "span",       "distribution", "per_expert_distribution", "predicted"};
+    static const char *const unit[] = {"name",       "role",  "layer",  "members",
+                                       "parameters", "bits",  "group",  "scores",
+                                       "reason",     "bytes", "stored", "read"};
     static const char *const bits[] = {"2", "3", "4", "5", "6", "8", "16"};
     struct ram_plan *plan = parsed(plan_text);
     struct ram_err err = {0};
@@ -185,6 +189,9 @@ static void nonsense_is_refused(void **state)
         {"\"bits\": 4, ", "\"form\": \"3g64\", \"bits\": 4, ",
          "unit 1 (b): bits 4 with group 128; form \"3g64\" has bits 3 with group 64"},
         {"\"name\": \"a\"", "\"name\": \"b\"", "unit b stands in it twice"},
+        {"[3, 8]", "[9, 8]", "unit 1 (b): a token reads 9 of 8 parts"},
+        {"[3, 8]", "[0, 0]", "a token reads 0 of 0 parts"},
+        {"[3, 8]", "[3, 8, 8]", "what a token reads is not [read, parts]"},
         {"\"name\": \"a\", ", "", "unit 2: \"name\" is missing"},
         {"\"parameters\": 5120", "\"parameters\": 5121",
          "stored matrices of 5120 elements, expected 5121"},
