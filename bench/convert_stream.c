@@ -100,7 +100,7 @@ static void write_model(const char *dir)
     stop_if(ram_file_write(path, config, strlen(config), true, &err), &err);
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
     stop_if(ram_sink_open(&sink, path, false, &err), &err);
-    stop_if(ram_st_header(items, n, &header, &err), &err);
+    stop_if(ram_st_header(items, n, "mlx", &header, &err), &err);
     stop_if(ram_sink_write(&sink, header.data, header.size, &err), &err);
     for (size_t i = 0; i < n; i++)
         for (uint64_t left = items[i].size; left;) {

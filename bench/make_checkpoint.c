@@ -213,7 +213,7 @@ static int write_shard(struct ram_st_item *items, size_t n, const char *path, st
     uint64_t data_size = 0;
 
     qsort(items, n, sizeof *items, by_type);
-    int status = ram_st_header(items, n, &header, err);
+    int status = ram_st_header(items, n, "pt", &header, err);
     if (!status)
         status = ram_sink_open(&sink, path, false, err);
     if (!status)

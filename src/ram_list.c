@@ -3,7 +3,7 @@
 #include "allocate/method.h"
 #include "arch/family.h"
 #include "codec/form.h"
-#include "convert/directory.h"
+#include "convert/conversion.h"
 #include "evaluate/task.h"
 #include "probe/effort.h"
 

@@ -9,7 +9,7 @@
 #include "convert_plan.h"
 
 #include "convert/convert.h"
-#include "convert/outline.h"
+#include "format/outline.h"
 #include "convert/verify.h"
 
 #include <dirent.h>

@@ -12,8 +12,8 @@ kern: base
 codec: base kern
 arch: base
 ckpt: base arch kern codec
-format: base arch codec ckpt
 record: base codec
+format: base arch codec ckpt record
 text: base arch
 infer: base arch kern codec ckpt format
 analyze: base arch kern codec ckpt format record

@@ -358,8 +358,8 @@ static void put_string(struct ram_buf *out, const char *s)
     ram_buf_puts(out, "\"");
 }
 
-int ram_st_header(const struct ram_st_item *items, size_t n, struct ram_buf *out,
-                  struct ram_err *err)
+int ram_st_header(const struct ram_st_item *items, size_t n, const char *format,
+                  struct ram_buf *out, struct ram_err *err)
 {
     uint64_t at = 0;
     size_t count, size;
@@ -367,7 +367,7 @@ int ram_st_header(const struct ram_st_item *items, size_t n, struct ram_buf *out
     const size_t start = out->size;
 
     ram_buf_add(out, length, sizeof length);
-    ram_buf_puts(out, "{\"__metadata__\":{\"format\":\"mlx\"}");
+    ram_buf_printf(out, "{\"__metadata__\":{\"format\":\"%s\"}", format);
     for (size_t i = 0; i < n; i++) {
         const struct ram_st_item *item = &items[i];
         if (!ram_st_size(item->dtype, item->shape, item->n_dims, &count, &size) ||

@@ -35,13 +35,13 @@ struct ram_st_item {
 };
 
 /*
- * The first bytes of a file, up to its data: size, header with `__metadata__` {"format": "mlx"},
+ * The first bytes of a file, up to its data: size, header with `__metadata__` {"format": format},
  * spaces up to a multiple of 8. Data follows in the order of items, without gaps. Readers
  * that map a file need every tensor aligned: give items of wider types first, as the reference
  * writer does (order of enum ram_dtype, descending).
  */
-int ram_st_header(const struct ram_st_item *items, size_t n, struct ram_buf *out,
-                  struct ram_err *err);
+int ram_st_header(const struct ram_st_item *items, size_t n, const char *format,
+                  struct ram_buf *out, struct ram_err *err);
 
 /* Elements and bytes of a shape; false on overflow or if they are not whole bytes. */
 bool ram_st_size(enum ram_dtype dtype, const uint64_t *shape, int n_dims, size_t *n, size_t *size);

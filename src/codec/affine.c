@@ -157,4 +157,34 @@ static void errors(enum ram_scale_type type, const float *w, size_t n, size_t co
 }
 
 const struct ram_codec ram_affine_codec = {
-    .n_planes = 3, .row_size = row_size, .encode = encode, .decode = decode, .errors = errors};
+    .n_planes = 3,
+    .planes = {"weight", "scales", "biases"},
+    .row_size = row_size,
+    .encode = encode,
+    .decode = decode,
+    .errors = errors,
+};
+
+/* ---- rounding ------------------------------------------------------------------------------- */
+
+const char *ram_profile_at(size_t i, const char **what)
+{
+    static const struct {
+        const char *name, *what;
+    } profiles[] = {
+        [RAM_PROFILE_GPU] = {"gpu", "as MLX rounds on a GPU"},
+        [RAM_PROFILE_CPU] = {"cpu", "as MLX rounds on a CPU"},
+    };
+
+    if (i >= sizeof profiles / sizeof *profiles)
+        return NULL;
+    *what = profiles[i].what;
+    return profiles[i].name;
+}
+
+const char *ram_profile_name(enum ram_profile profile)
+{
+    const char *unused;
+
+    return ram_profile_at(profile, &unused);
+}

@@ -15,7 +15,8 @@ static uint64_t float_row(const struct ram_form *form, size_t plane, uint64_t co
     return cols * scale_size;
 }
 
-static const struct ram_codec float_codec = {.n_planes = 1, .row_size = float_row};
+static const struct ram_codec float_codec = {
+    .n_planes = 1, .planes = {"weight"}, .row_size = float_row};
 
 static const struct ram_codec *const codecs[] = {&ram_affine_codec};
 

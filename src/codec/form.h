@@ -7,7 +7,7 @@
  * iterates over them, so that a new form is a row, and a new kind of form a codec and its rows.
  *
  * A coded row of weights consists of one to RAM_MAX_PLANES runs of bytes (planes), which a format
- * may keep in tensors of their own: MLX affine has codes, scales and biases.
+ * may keep in tensors of their own: affine codes have weight (the codes), scales and biases.
  */
 #ifndef RAM_CODEC_FORM_H
 #define RAM_CODEC_FORM_H
@@ -55,6 +55,7 @@ struct ram_storage {
 
 struct ram_codec {
     size_t n_planes;
+    const char *planes[RAM_MAX_PLANES]; /* what they are called, as tensors of a module too */
     /* Bytes of one plane of a row of cols weights, which the form fits; scale_size: bytes of a
      * weight, and thus of a scale, that is not coded. */
     uint64_t (*row_size)(const struct ram_form *form, size_t plane, uint64_t cols,
@@ -113,6 +114,10 @@ void ram_storage_decode(const struct ram_storage *as, const uint8_t *const plane
  * have become NULL. */
 int ram_storage_alloc(const struct ram_storage *as, size_t n, size_t cols,
                       uint8_t *planes[RAM_MAX_PLANES], struct ram_err *err);
+
+/* "gpu", "cpu", and a line for a person: the rounding rules of storages; NULL behind the last. */
+const char *ram_profile_at(size_t i, const char **what);
+const char *ram_profile_name(enum ram_profile profile);
 
 /* How scales are stored. */
 enum ram_float ram_scale_float(enum ram_scale_type type);

@@ -5,7 +5,7 @@
  * Of the source's own card only the licence is taken over; a new card should not repeat what the
  * base model's page says better.
  */
-#include "convert/directory.h"
+#include "convert/conversion.h"
 
 #include "record/emit.h"
 
@@ -62,10 +62,13 @@ static void add_front_matter(struct ram_buf *buf, const struct ram_conversion *c
 {
     ram_buf_puts(buf, "---\nbase_model: ");
     ram_emit_string(buf, c->ckpt->name);
-    ram_buf_puts(buf, "\nbase_model_relation: quantized\nlibrary_name: mlx\n"
-                      "pipeline_tag: text-generation\n");
+    ram_buf_printf(buf,
+                   "\nbase_model_relation: quantized\nlibrary_name: %s\n"
+                   "pipeline_tag: text-generation\n",
+                   c->format->library);
     add_licence(buf, c->ckpt->dir);
-    ram_buf_puts(buf, "tags:\n- mlx\n- ram\n- mixed-precision\n- quantized\n---\n\n");
+    ram_buf_printf(buf, "tags:\n- %s\n- ram\n- mixed-precision\n- quantized\n---\n\n",
+                   c->format->library);
 }
 
 /* ---- the table --------------------------------------------------------------------------------
@@ -248,7 +251,7 @@ static void add_prediction(struct ram_buf *buf, const struct ram_conversion *c)
 static void add_command(struct ram_buf *buf, const struct ram_conversion *c)
 {
     struct ram_buf command = {0};
-    const enum ram_remade how = ram_mlx_command(c, c->output_name, &command);
+    const enum ram_remade how = ram_command_text(c, c->output_name, &command);
 
     if (how == RAM_REMADE_FROM_PLAN)
         ram_buf_puts(buf,
@@ -275,8 +278,8 @@ static void add_body(struct ram_buf *buf, const struct ram_conversion *c)
     const char *const name = c->output_name;
 
     ram_buf_printf(buf, "# %s\n\n", name);
-    ram_buf_printf(buf, "`%s`, quantised for MLX with mixed precision by RAM %s. ", c->ckpt->name,
-                   RAM_VERSION);
+    ram_buf_printf(buf, "`%s`, quantised for %s with mixed precision by RAM %s. ", c->ckpt->name,
+                   c->format->target, RAM_VERSION);
     add_origin(buf, c);
     ram_buf_printf(buf, "%.3f bits/weight, ",
                    o->parameters ? 8.0 * (double)o->bytes / (double)o->parameters : 0.0);
@@ -298,11 +301,10 @@ static void add_body(struct ram_buf *buf, const struct ram_conversion *c)
         ram_buf_puts(buf,
                      "The original has no tokenizer, and text cannot be generated without one: "
                      "copy the tokenizer's files into this directory first.\n\n");
-    ram_buf_puts(buf, "```\npip install mlx-lm\n");
-    ram_buf_printf(buf, "mlx_lm.generate --model %s --prompt \"Once upon a time\"\n```\n", name);
+    c->format->usage(buf, name);
 }
 
-int ram_mlx_card(const struct ram_conversion *conversion, char **out, struct ram_err *err)
+int ram_card_text(const struct ram_conversion *conversion, char **out, struct ram_err *err)
 {
     struct ram_buf buf = {0};
     struct ram_c_locale locale;
@@ -344,7 +346,7 @@ static void add_check(struct ram_buf *buf, const struct ram_kld_check *c, bool f
     ram_buf_puts(buf, ". Intervals are two standard errors either way.\n\n");
 }
 
-int ram_mlx_card_check(const char *dir, const struct ram_kld_check *check, bool fell_back,
+int ram_card_add_check(const char *dir, const struct ram_kld_check *check, bool fell_back,
                        struct ram_err *err)
 {
     char *text = NULL, *path = ram_path_join(dir, "README.md", err);

@@ -1,10 +1,10 @@
 /*
- * carry.c - the files of the source that an MLX directory takes over as they are.
+ * carry.c - the files of the source that an output takes over as they are.
  *
  * The names were read off the tokenizers of transformers 5 (vocab_files_names of every model),
  * mistral_common, and published repositories. Weights are never carried, whatever they are called.
  */
-#include "convert/directory.h"
+#include "convert/conversion.h"
 
 #include <dirent.h>
 #include <errno.h>

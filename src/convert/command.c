@@ -7,7 +7,7 @@
  * itself is named. A plan of an earlier version records none of them; then its command is guessed
  * from its settings.
  */
-#include "convert/directory.h"
+#include "convert/conversion.h"
 
 #include "record/emit.h"
 
@@ -212,8 +212,8 @@ static void add_stages(const struct ram_conversion *c, const char *output, struc
     add_convert(c, output, buf);
 }
 
-enum ram_remade ram_mlx_command(const struct ram_conversion *c, const char *output,
-                                struct ram_buf *buf)
+enum ram_remade ram_command_text(const struct ram_conversion *c, const char *output,
+                                 struct ram_buf *buf)
 {
     const json_t *settings = c->plan->settings;
     const json_t *quantize = json_object_get(settings, "quantize");

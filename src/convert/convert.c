@@ -2,15 +2,16 @@
  * convert.c - see convert.h: what is refused, and the order in which a directory comes to be.
  *
  * Everything is written into "<dir>.partial-<pid>" and flushed; the rename at the end is what makes
- * it a checkpoint. config.json goes last, so that not even the temporary directory could be taken
- * for one before it is.
+ * it a checkpoint. What the loader looks for goes last, so that not even the temporary directory
+ * could be taken for one before it is.
  */
 #include "convert/convert.h"
 
 #include "base/hash.h"
 #include "base/output.h"
 #include "ckpt/coding.h"
-#include "convert/directory.h"
+#include "ckpt/files.h"
+#include "convert/conversion.h"
 #include "convert/journal.h"
 #include "record/calibration.h"
 
@@ -33,22 +34,13 @@ static int check_source(const struct ram_ckpt *ckpt, struct ram_err *err)
                     ckpt->dir, quantized);
 }
 
-/* Is path a directory that was made by a conversion, ours or another to MLX? */
+/* Is path a directory that was made by a conversion, ours or another to one of the formats? */
 static bool is_converted(const char *path)
 {
     struct ram_err ignored = {0};
     char *record = ram_path_join(path, "ram.json", &ignored);
-    char *config = ram_path_join(path, "config.json", &ignored), *text = NULL;
-    json_t *root = NULL;
-    size_t size = 0;
 
-    bool is = record && access(record, F_OK) == 0;
-    if (!is && config && !ram_file_read(config, RAM_CKPT_MAX_CONFIG, &text, &size, &ignored) &&
-        !ram_json_parse(&root, text, size, config, &ignored))
-        is = json_is_object(json_object_get(root, "quantization"));
-    json_decref(root);
-    free(text);
-    free(config);
+    const bool is = (record && access(record, F_OK) == 0) || ram_format_of(path);
     free(record);
     return is;
 }
@@ -70,7 +62,7 @@ static int inputs_of(const struct ram_ckpt *ckpt, const struct ram_carried_list 
     *inputs = (struct ram_inputs){paths, 1};
     int status = add_input(inputs, paths, ckpt->dir, "config.json", err);
     if (!status)
-        status = add_input(inputs, paths, ckpt->dir, "model.safetensors.index.json", err);
+        status = add_input(inputs, paths, ckpt->dir, ram_ckpt_index_name, err);
     for (size_t i = 0; !status && i < ckpt->n_files; i++)
         status = add_input(inputs, paths, ckpt->dir, ckpt->files[i].name, err);
     for (size_t i = 0; !status && i < carried->n; i++)
@@ -122,25 +114,23 @@ static int write_text(const char *dir, const char *name, char *text, struct ram_
     return status;
 }
 
+/* Those that the loader reads go last. */
 static int write_texts(const struct ram_conversion *c, const char *dir, struct ram_err *err)
 {
     char *text = NULL;
 
-    int status = ram_mlx_index(c->outline, &text, err);
-    if (!status)
-        status = write_text(dir, "model.safetensors.index.json", text, err);
-    if (!status)
-        status = ram_mlx_card(c, &text, err);
+    int status = ram_card_text(c, &text, err);
     if (!status)
         status = write_text(dir, "README.md", text, err);
     if (!status)
-        status = ram_mlx_sidecar(c, &text, err);
+        status = ram_sidecar_text(c, &text, err);
     if (!status)
         status = write_text(dir, "ram.json", text, err);
-    if (!status)
-        status = ram_mlx_config(c->ckpt, c->outline, &text, err);
-    if (!status)
-        status = write_text(dir, "config.json", text, err);
+    for (const struct ram_format_text *own = c->format->texts; own->name && !status; own++) {
+        status = own->make(c->outline, &text, err);
+        if (!status)
+            status = write_text(dir, own->name, text, err);
+    }
     return status;
 }
 
@@ -280,8 +270,8 @@ static int prepare(struct ram_conversion *c, struct ram_store *store, struct ram
         status = ram_fail(err, RAM_EUSAGE,
                           "--calibration has no effect on encoder %s: only gptq runs the model",
                           c->encoder->name);
-    if (!status && opts->format && strcmp(opts->format, "mlx"))
-        status = ram_fail(err, RAM_EUSAGE, "unknown format \"%s\"; there is: mlx", opts->format);
+    if (!status)
+        status = ram_format_find(&c->format, opts->format, err);
     if (!status && opts->profile != RAM_PROFILE_GPU && opts->profile != RAM_PROFILE_CPU)
         status = ram_fail(err, RAM_EUSAGE, "unknown profile %d", (int)opts->profile);
     if (!status && c->encoder->wants_inputs && !c->inputs)
@@ -293,7 +283,7 @@ static int prepare(struct ram_conversion *c, struct ram_store *store, struct ram
     if (!status)
         status = check_source(c->ckpt, err);
     if (!status)
-        status = ram_layout_new(&c->layout, c->ckpt, ram_format_at(0), err);
+        status = ram_layout_new(&c->layout, c->ckpt, c->format, err);
     if (!status)
         status = ram_outline_new(&c->outline, c->layout, c->plan, opts, err);
     if (!status)

@@ -1,5 +1,6 @@
 /*
- * convert.h - checkpoint + plan -> an MLX directory, whole or absent. See ram_convert in ram.h.
+ * convert.h - checkpoint + plan -> a directory in a format, whole or absent. See ram_convert in
+ * ram.h.
  */
 #ifndef RAM_CONVERT_CONVERT_H
 #define RAM_CONVERT_CONVERT_H
@@ -21,7 +22,7 @@ int ram_convert_run(const struct ram_ckpt *ckpt, const struct ram_plan *plan, co
                     struct ram_err *err);
 
 /* Refuses a directory that may not be written: base/output.h; an earlier output is one that holds a
- * ram.json or a config.json with MLX's quantization block. */
+ * ram.json, or that one of the formats knows as its own (ram_format_of). */
 int ram_convert_check_target(const struct ram_ckpt *ckpt, const char *dir, bool force,
                              struct ram_err *err);
 /* The same of a file beside the stages: not one of the files of the source. */

@@ -1,5 +1,5 @@
 /* describe.c - what a conversion writes, or would write, told to a person or a program. */
-#include "convert/directory.h"
+#include "convert/conversion.h"
 
 #include "base/table.h"
 #include "record/emit.h"
@@ -19,33 +19,34 @@ void ram_buf_grouped(struct ram_buf *buf, uint64_t n)
     }
 }
 
+static json_t *file_entry(const char *name, uint64_t bytes)
+{
+    return json_pack("{s:s, s:I}", "name", name, "bytes", (json_int_t)bytes);
+}
+
 /* Sizes that are known before and after alike; the card and ram.json hold measured errors, so that
  * their size is known only afterwards. */
 static json_t *list_files(const struct ram_conversion *c, struct ram_err *err)
 {
     json_t *files = json_array();
-    char *config = NULL, *index = NULL;
 
-    if (ram_mlx_config(c->ckpt, c->outline, &config, err) ||
-        ram_mlx_index(c->outline, &index, err)) {
-        free(config);
-        json_decref(files);
-        return NULL;
-    }
     for (size_t i = 0; i < c->outline->n_files; i++)
-        json_array_append_new(files, json_pack("{s:s, s:I}", "name", c->outline->files[i].name,
-                                               "bytes", (json_int_t)c->outline->files[i].size));
-    json_array_append_new(files, json_pack("{s:s, s:I}", "name", "model.safetensors.index.json",
-                                           "bytes", (json_int_t)strlen(index)));
-    json_array_append_new(
-        files, json_pack("{s:s, s:I}", "name", "config.json", "bytes", (json_int_t)strlen(config)));
+        json_array_append_new(files,
+                              file_entry(c->outline->files[i].name, c->outline->files[i].size));
+    for (const struct ram_format_text *text = c->format->texts; text->name; text++) {
+        char *made = NULL;
+        if (text->make(c->outline, &made, err)) {
+            json_decref(files);
+            return NULL;
+        }
+        json_array_append_new(files, file_entry(text->name, strlen(made)));
+        free(made);
+    }
     for (size_t i = 0; i < c->carried.n; i++)
-        json_array_append_new(files, json_pack("{s:s, s:I}", "name", c->carried.files[i].name,
-                                               "bytes", (json_int_t)c->carried.files[i].size));
+        json_array_append_new(files,
+                              file_entry(c->carried.files[i].name, c->carried.files[i].size));
     json_array_append_new(files, json_pack("{s:s, s:n}", "name", "README.md", "bytes"));
     json_array_append_new(files, json_pack("{s:s, s:n}", "name", "ram.json", "bytes"));
-    free(config);
-    free(index);
     return files;
 }
 
@@ -144,21 +145,18 @@ int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_ma
     struct ram_buf buf = {0};
 
     if (markup == RAM_MARKDOWN && conversion->results)
-        return ram_mlx_card(conversion, out, err);
+        return ram_card_text(conversion, out, err);
     json_t *root = as_json(conversion, err);
     if (!root)
         return err->status ? err->status : RAM_ENOMEM;
-    int status = RAM_OK;
-    if (markup == RAM_JSON) {
-        status = ram_mlx_text(root, out, err);
-    } else {
-        struct ram_c_locale locale;
-        status = ram_c_locale_enter(&locale, err);
-        if (!status) {
-            as_text(conversion, root, markup, &buf);
-            ram_c_locale_leave(&locale);
-            status = ram_buf_take(&buf, out, err);
-        }
+    if (markup == RAM_JSON)
+        return ram_emit_text(root, out, err);
+    struct ram_c_locale locale;
+    int status = ram_c_locale_enter(&locale, err);
+    if (!status) {
+        as_text(conversion, root, markup, &buf);
+        ram_c_locale_leave(&locale);
+        status = ram_buf_take(&buf, out, err);
     }
     json_decref(root);
     return status;

@@ -61,11 +61,11 @@ static void pack_module(struct ram_buf *out, size_t m, const struct ram_module_r
     ram_pack_u64(out, m);
     ram_pack_f64(out, &result->squared_error, 1);
     ram_pack_f64(out, &result->squared, 1);
-    for (size_t k = 0; k < 3; k++)
+    for (size_t k = 0; k < RAM_MAX_PLANES; k++)
         ram_buf_add(out, &result->sums[k], sizeof result->sums[k]);
 }
 _Static_assert(sizeof(struct ram_checksum) == 16, "a checksum is two words");
-enum { MODULE_BYTES = 8 * (3 + 6) };
+enum { MODULE_BYTES = 8 * (3 + 2 * RAM_MAX_PLANES) };
 
 void ram_journal_add(struct ram_journal *journal, const struct ram_outline *outline,
                      const struct ram_block_place *place, size_t first,

@@ -1,5 +1,5 @@
 /* left_out.c - says which tensors of the source the output has no place for. */
-#include "convert/directory.h"
+#include "convert/conversion.h"
 
 #include <string.h>
 
@@ -19,7 +19,8 @@ static void notice_reason(const struct ram_layout *layout, const char *why,
         last = s->tensor;
         n++;
     }
-    ram_buf_printf(&line, "left out, because mlx_lm does not use %s: ", n == 1 ? "it" : "them");
+    ram_buf_printf(&line, "left out, because %s does not use %s: ", layout->format->loader,
+                   n == 1 ? "it" : "them");
     ram_buf_grouped(&line, n);
     ram_buf_printf(&line, " tensor%s (%s)%s '%s'", n == 1 ? "" : "s", why,
                    n == 1 ? "," : ", such as", first->name);

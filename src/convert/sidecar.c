@@ -1,31 +1,11 @@
 /* sidecar.c - ram.json, by which a converted directory explains itself. docs/formats.md lists its
  * keys. Nothing in it depends on the machine, the time or the number of threads. */
-#include "convert/directory.h"
+#include "convert/conversion.h"
+
+#include "record/emit.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-const char *ram_profile_at(size_t i, const char **what)
-{
-    static const struct {
-        const char *name, *what;
-    } profiles[] = {
-        [RAM_PROFILE_GPU] = {"gpu", "as MLX rounds on a GPU"},
-        [RAM_PROFILE_CPU] = {"cpu", "as MLX rounds on a CPU"},
-    };
-
-    if (i >= sizeof profiles / sizeof *profiles)
-        return NULL;
-    *what = profiles[i].what;
-    return profiles[i].name;
-}
-
-const char *ram_profile_name(enum ram_profile profile)
-{
-    const char *unused;
-
-    return ram_profile_at(profile, &unused);
-}
 
 static json_t *shape_of(const struct ram_target *target)
 {
@@ -85,7 +65,7 @@ static json_t *source_of(const struct ram_conversion *c)
 
 static json_t *settings_of(const struct ram_conversion *c)
 {
-    json_t *settings = json_pack("{s:s, s:s, s:s, s:I}", "format", "mlx", "encoder",
+    json_t *settings = json_pack("{s:s, s:s, s:s, s:I}", "format", c->format->id, "encoder",
                                  c->encoder->name, "profile", ram_profile_name(c->opts->profile),
                                  "shard_size", (json_int_t)c->outline->shard_size);
     if (c->encoder->wants_inputs)
@@ -121,7 +101,7 @@ double ram_conversion_error(const struct ram_conversion *c)
     return ram_relative_error(squared_error, squared);
 }
 
-int ram_mlx_sidecar(const struct ram_conversion *c, char **out, struct ram_err *err)
+int ram_sidecar_text(const struct ram_conversion *c, char **out, struct ram_err *err)
 {
     json_t *plan = NULL;
     int status = plan_of(c, &plan, err);
@@ -141,7 +121,5 @@ int ram_mlx_sidecar(const struct ram_conversion *c, char **out, struct ram_err *
         json_array_append_new(tensors, module_entry(c, m));
     json_object_set_new(root, "tensors", tensors);
     json_object_set_new(root, "plan", plan);
-    status = ram_mlx_text(root, out, err);
-    json_decref(root);
-    return status;
+    return ram_emit_text(root, out, err);
 }

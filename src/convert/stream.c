@@ -30,7 +30,7 @@ struct block {
     atomic_bool done;
     struct ram_weight_factors factors;
     double squared_error, squared;
-    struct ram_checksum sums[3];
+    struct ram_checksum sums[RAM_MAX_PLANES];
 };
 
 struct scratch {
@@ -182,7 +182,7 @@ static void fold(struct stream *s)
             break;
         result->squared_error += block->squared_error;
         result->squared += block->squared;
-        for (size_t k = 0; k < 3; k++)
+        for (size_t k = 0; k < RAM_MAX_PLANES; k++)
             ram_checksum_merge(&result->sums[k], &block->sums[k]);
     }
 }

@@ -12,13 +12,13 @@
 #include "convert/verify_values.h"
 #include "record/emit.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct verify {
     const char *dir;
+    const struct ram_format *format;
     struct ram_ckpt *ckpt;
     const struct ram_ckpt *source;
     struct ram_layout *layout; /* of the source, or NULL */
@@ -28,71 +28,6 @@ struct verify {
     struct ram_sidecar sidecar; /* ram.json */
     uint64_t bytes;             /* of all tensors */
 };
-
-/* ---- files ------------------------------------------------------------------------------------
- */
-
-static bool is_weight_file(const char *name)
-{
-    const size_t n = strlen(name), suffix = strlen(".safetensors");
-    return !strncmp(name, "model", 5) && n > suffix && !strcmp(name + n - suffix, ".safetensors");
-}
-
-/* mlx_lm loads every model*.safetensors, whatever the index says. */
-static int check_strays(struct verify *v, struct ram_err *err)
-{
-    const struct dirent *entry;
-    DIR *stream = opendir(v->ckpt->dir);
-
-    if (!stream)
-        return ram_fail_errno(err, "%s", v->ckpt->dir);
-    while ((entry = readdir(stream))) {
-        bool known = !is_weight_file(entry->d_name);
-        for (size_t i = 0; i < v->ckpt->n_files && !known; i++)
-            known = !strcmp(v->ckpt->files[i].name, entry->d_name);
-        if (!known)
-            ram_findings_add(&v->findings, RAM_CHECK_FILES, entry->d_name,
-                             "is not in the index, but mlx_lm loads it too");
-    }
-    closedir(stream);
-    for (size_t i = 0; i < v->ckpt->n_files; i++)
-        if (!is_weight_file(v->ckpt->files[i].name))
-            ram_findings_add(&v->findings, RAM_CHECK_FILES, v->ckpt->files[i].name,
-                             "is in the index, but mlx_lm loads only model*.safetensors");
-    return RAM_OK;
-}
-
-/* The index's names were checked when the checkpoint was opened; here its sum. */
-static int check_index(struct verify *v, struct ram_err *err)
-{
-    enum { MAX_INDEX = 256 << 20 };
-    struct ram_err ignored = {0};
-    json_t *index = NULL;
-
-    char *path = ram_path_join(v->ckpt->dir, "model.safetensors.index.json", err);
-    if (!path)
-        return RAM_ENOMEM;
-    const bool read = ram_json_read(&index, path, MAX_INDEX, &ignored) == RAM_OK;
-    free(path);
-    const json_t *total = json_object_get(json_object_get(index, "metadata"), "total_size");
-    if (total && (!json_is_integer(total) || (uint64_t)json_integer_value(total) != v->bytes))
-        ram_findings_add(&v->findings, RAM_CHECK_FILES, "model.safetensors.index.json",
-                         "its total_size is %lld, the tensors have %llu bytes",
-                         (long long)json_integer_value(total), (unsigned long long)v->bytes);
-    ram_findings_note(&v->findings, RAM_CHECK_FILES, true, "%zu weight file%s, %llu bytes%s",
-                      v->ckpt->n_files, v->ckpt->n_files == 1 ? "" : "s",
-                      (unsigned long long)v->bytes, read ? "" : "; no index");
-    json_decref(index);
-    return RAM_OK;
-}
-
-static int check_files(struct verify *v, struct ram_err *err)
-{
-    for (size_t i = 0; i < v->ckpt->n_tensors; i++)
-        v->bytes += v->ckpt->tensors[i].size;
-    const int status = check_strays(v, err);
-    return status ? status : check_index(v, err);
-}
 
 /* ---- what is expected ---------------------------------------------------------------------------
  */
@@ -120,7 +55,7 @@ static int expect(struct verify *v, struct ram_err *err)
         if (strcmp(ours, theirs))
             ram_findings_add(&v->findings, RAM_CHECK_SOURCE, "config.json",
                              "model_type is \"%s\", the source's is \"%s\"", ours, theirs);
-        status = ram_layout_new(&v->layout, v->source, ram_format_at(0), err);
+        status = ram_layout_new(&v->layout, v->source, v->format, err);
         if (status)
             return status;
         if (comparable(v))
@@ -129,7 +64,7 @@ static int expect(struct verify *v, struct ram_err *err)
                           v->layout->obstacle ? v->layout->obstacle
                                               : "the architecture is not known");
     }
-    status = ram_expect_config(&v->expectation, v->ckpt->config, "config.json", &found);
+    status = ram_expect_config(&v->expectation, v->format, v->ckpt->config, "config.json", &found);
     if (status == RAM_ENOMEM)
         return ram_fail(err, status, "%s", found.message);
     if (status)
@@ -323,11 +258,16 @@ static int tell(const struct verify *v, enum ram_markup markup, char **out, stru
 static int run_checks(struct verify *v, const struct ram_plan *plan, const struct ram_exec *exec,
                       struct ram_err *err)
 {
-    int status = check_files(v, err);
+    const struct ram_format *const is = ram_format_of(v->dir);
+
+    v->format = is ? is : ram_format_at(0);
+    for (size_t i = 0; i < v->ckpt->n_tensors; i++)
+        v->bytes += v->ckpt->tensors[i].size;
+    int status = v->format->check_files(v->ckpt, &v->findings, err);
     if (!status)
         status = expect(v, err);
     if (!status)
-        status = ram_found_new(&v->list, v->ckpt, &v->expectation, &v->findings, err);
+        status = v->format->find(&v->list, v->ckpt, &v->expectation, &v->findings, err);
     if (!status)
         status = ram_sidecar_read(&v->sidecar, v->ckpt->dir, &v->findings, err);
     if (!status)

@@ -1,5 +1,5 @@
 /*
- * verify.h - is an MLX directory whole, loadable, and what plan and source say? See ram_verify in
+ * verify.h - is an output whole, loadable, and what plan and source say? See ram_verify in
  * ram.h.
  */
 #ifndef RAM_CONVERT_VERIFY_H

@@ -1,6 +1,6 @@
 /*
- * verify_values.c - see compare.h. Blocks of rows over all threads, folded in their order; memory
- * does not depend on the model.
+ * verify_values.c - see verify_values.h. Blocks of rows over all threads, folded in their order;
+ * memory does not depend on the model.
  */
 #include "convert/verify_values.h"
 
@@ -18,10 +18,10 @@ struct block {
     size_t view_row, n;          /* of the view; without one, of the module */
     uint64_t row;                /* of the module */
     bool last;                   /* of its view, or of the module */
-    bool bad[3];                 /* a value of this part is not finite */
+    bool bad[RAM_MAX_PLANES];    /* a value of this part is not finite */
     double squared_error, squared, worst;
     uint64_t worst_row, worst_col;
-    struct ram_checksum sums[3];
+    struct ram_checksum sums[RAM_MAX_PLANES];
 };
 
 struct scratch {
@@ -68,7 +68,7 @@ static bool all_finite(const float *x, size_t n)
 /* What a reader sees in a block, as f32 to ours; checksums and finiteness of what lies there. */
 static void read_ours(const struct ram_found *found, struct block *block, float *ours)
 {
-    const uint8_t *data[3] = {NULL};
+    const uint8_t *data[RAM_MAX_PLANES] = {NULL};
     const size_t cols = (size_t)found->cols;
 
     for (size_t k = 0; k < ram_found_parts(found); k++) {
@@ -81,10 +81,13 @@ static void read_ours(const struct ram_found *found, struct block *block, float 
         block->bad[0] = !all_finite(ours, block->n * cols);
         return;
     }
-    const size_t n_groups = block->n * (cols / (size_t)found->as.form->group);
-    for (size_t k = 1; k < 3; k++) {
-        ram_float_widen(float_type(found->parts[k]->dtype), data[k], n_groups, ours);
-        block->bad[k] = !all_finite(ours, n_groups);
+    for (size_t k = 0; k < ram_found_parts(found); k++) {
+        const struct ram_tensor *part = found->parts[k];
+        const size_t n = block->n * (size_t)part->shape[part->n_dims - 1];
+        if (!ram_dtypes[part->dtype].is_weight)
+            continue;
+        ram_float_widen(float_type(part->dtype), data[k], n, ours);
+        block->bad[k] = !all_finite(ours, n);
     }
     ram_storage_decode(&found->as, data, block->n, cols, ours);
 }
@@ -228,8 +231,6 @@ static int add_module(struct compare *c, size_t m, struct ram_err *err)
 
 static void fold(struct compare *c)
 {
-    static const char *const parts[] = {"weight", "scales", "biases"};
-
     for (size_t i = 0; i < c->n_blocks; i++) {
         const struct block *block = &c->blocks[i];
         struct ram_found *found = &c->list->items[block->module];
@@ -240,12 +241,12 @@ static void fold(struct compare *c)
             found->worst_row = block->worst_row;
             found->worst_col = block->worst_col;
         }
-        for (size_t k = 0; k < 3; k++) {
+        for (size_t k = 0; k < ram_found_parts(found); k++) {
             ram_checksum_merge(&found->sums[k], &block->sums[k]);
             if (block->bad[k])
                 ram_findings_add(c->findings, RAM_CHECK_VALUES, found->module,
-                                 "%s: a value in rows %llu to %llu is not finite", parts[k],
-                                 (unsigned long long)block->row,
+                                 "%s: a value in rows %llu to %llu is not finite",
+                                 found->as.form->codec->planes[k], (unsigned long long)block->row,
                                  (unsigned long long)(block->row + block->n - 1));
         }
     }

@@ -1,11 +1,11 @@
 /*
- * verify_values.h - one pass over the values of an MLX directory: are they finite, what is their
+ * verify_values.h - one pass over the values of a directory: are they finite, what is their
  * checksum, how far are they from the source's.
  */
 #ifndef RAM_CONVERT_VERIFY_VALUES_H
 #define RAM_CONVERT_VERIFY_VALUES_H
 
-#include "convert/verify_modules.h"
+#include "format/found.h"
 
 /*
  * Fills the results of every module in list. source: NULL, or the checkpoint whose layout the

@@ -8,7 +8,7 @@
 #include "analyze/analyze.h"
 #include "base/file.h"
 #include "ckpt/subject.h"
-#include "convert/directory.h"
+#include "convert/conversion.h"
 #include "convert/journal.h"
 #include "convert/verify.h"
 #include "drive/convert_inputs.h"
@@ -185,7 +185,7 @@ static int check(const struct ram_quantize_work *w, struct ram_err *err)
         ram_quantize_tell(w, RAM_STEP_CHECKED);
     if (!status && c->uniform_is_better)
         status = fall_back(w, err);
-    return status ? status : ram_mlx_card_check(w->dir, c, w->out->fell_back, err);
+    return status ? status : ram_card_add_check(w->dir, c, w->out->fell_back, err);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------ */

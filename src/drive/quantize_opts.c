@@ -1,5 +1,5 @@
 /* quantize_opts.c - see quantize_parts.h: from the options of quantize to those of the stages. */
-#include "convert/directory.h"
+#include "convert/conversion.h"
 #include "drive/quantize_parts.h"
 
 #include <string.h>

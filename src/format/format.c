@@ -1,7 +1,6 @@
 /* format.c - see format.h. A new format is a line in the table. */
 #include "format/format.h"
 
-#include "base/buf.h"
 #include "format/mlx.h"
 
 #include <string.h>
@@ -30,4 +29,12 @@ int ram_format_find(const struct ram_format **out, const char *id, struct ram_er
                                 names.data ? names.data : "");
     ram_buf_release(&names);
     return status;
+}
+
+const struct ram_format *ram_format_of(const char *dir)
+{
+    for (size_t i = 0; i < N_FORMATS; i++)
+        if (formats[i]->is_output(dir))
+            return formats[i];
+    return NULL;
 }

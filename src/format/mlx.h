@@ -24,4 +24,24 @@ bool ram_mlx_slides(const struct ram_config *config);
 /* A key that mlx_lm's class cannot do without and that json, as mlx_lm reads it, lacks; or NULL. */
 const char *ram_mlx_lacks(const struct ram_config *config, const json_t *json);
 
+/*
+ * config.json: every key of the source's, in the spelling that mlx_lm reads what was computed where
+ * that is another or does not stand there (mlx_publish.c), and the two quantization blocks
+ * (mlx_config.c).
+ */
+int ram_mlx_config(const struct ram_outline *outline, char **out, struct ram_err *err);
+
+/* States in json, a copy of the source's config.json, what the layout's configuration means. */
+int ram_mlx_publish(json_t *json, const struct ram_outline *outline, struct ram_err *err);
+
+/* model.safetensors.index.json (mlx_config.c). */
+int ram_mlx_index(const struct ram_outline *outline, char **out, struct ram_err *err);
+
+/* mlx_files.c, mlx_modules.c: see struct ram_format. */
+int ram_mlx_check_files(const struct ram_ckpt *ckpt, struct ram_findings *findings,
+                        struct ram_err *err);
+int ram_mlx_find(struct ram_found_list *out, const struct ram_ckpt *ckpt,
+                 const struct ram_expectation *expectation, struct ram_findings *findings,
+                 struct ram_err *err);
+
 #endif

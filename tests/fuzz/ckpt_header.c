@@ -34,7 +34,7 @@ static void write_again(const struct ram_st_list *list)
         memcpy(items[i].shape, t->shape, sizeof t->shape);
         total += t->size;
     }
-    require(ram_st_header(items, list->n, &out, &err) == RAM_OK);
+    require(ram_st_header(items, list->n, "pt", &out, &err) == RAM_OK);
     require(out.size % 8 == 0);
     for (size_t i = 0; i < total; i++)
         ram_buf_add(&out, "", 1);

@@ -63,9 +63,9 @@ static void check(const struct ram_ckpt *ckpt, const char *sidecar_text)
     struct ram_buf text = {0};
     struct ram_err err = {0}, told = {0};
 
-    if (ram_expect_config(&expectation, ckpt->config, "config.json", &told))
+    if (ram_expect_config(&expectation, ram_format_at(0), ckpt->config, "config.json", &told))
         ram_findings_add(&findings, RAM_CHECK_CONFIG, "config.json", "%s", told.message);
-    require(ram_found_new(&list, ckpt, &expectation, &findings, &err) == RAM_OK);
+    require(ram_format_at(0)->find(&list, ckpt, &expectation, &findings, &err) == RAM_OK);
     for (size_t i = 0; i < list.n; i++) {
         const struct ram_found *found = &list.items[i];
         if (found->quantized)

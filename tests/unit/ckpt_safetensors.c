@@ -276,7 +276,7 @@ static void written_bytes(void **state)
     struct ram_err err = {0};
     (void)state;
 
-    assert_int_equal(ram_st_header(items, 2, &out, &err), RAM_OK);
+    assert_int_equal(ram_st_header(items, 2, "mlx", &out, &err), RAM_OK);
     assert_int_equal(out.size % 8, 0);
     const size_t n = out.size - 8;
     assert_memory_equal(out.data, ((const uint8_t[8]){(uint8_t)n}), 8);
@@ -302,7 +302,7 @@ static void a_size_that_is_not_the_shape_is_not_written(void **state)
     struct ram_err err = {0};
     (void)state;
 
-    assert_int_equal(ram_st_header(&item, 1, &out, &err), RAM_EINTERNAL);
+    assert_int_equal(ram_st_header(&item, 1, "mlx", &out, &err), RAM_EINTERNAL);
     ram_buf_release(&out);
 }
 

@@ -5,7 +5,7 @@
 #include "convert_case.h"
 
 #include "base/buf.h"
-#include "convert/directory.h"
+#include "convert/conversion.h"
 
 static char base[300], dir[320];
 

@@ -1,8 +1,9 @@
 /* config.json, the model card, the checksum: the small texts of an output. */
 #include "convert_case.h"
 
-#include "convert/checksum.h"
-#include "convert/directory.h"
+#include "base/checksum.h"
+#include "convert/conversion.h"
+#include "format/mlx.h"
 
 /* ---- config.json --------------------------------------------------------------------------------
  */
@@ -24,7 +25,7 @@ static json_t *written_of(bool kept, const struct make_opts *form, const char *e
     ram_layout_free(c.layout);
     if (ram_layout_new(&c.layout, c.ckpt, ram_format_at(0), &c.err) ||
         ram_outline_new(&outline, c.layout, c.plan, &opts, &c.err) ||
-        ram_mlx_config(c.ckpt, outline, &text, &c.err))
+        ram_mlx_config(outline, &text, &c.err))
         fail_msg("%s", c.err.message);
     json_t *config = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(config);

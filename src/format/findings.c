@@ -1,5 +1,5 @@
-/* verify_findings.c - see findings.h. */
-#include "convert/verify_findings.h"
+/* findings.c - see findings.h. */
+#include "format/findings.h"
 
 #include "base/table.h"
 

@@ -6,8 +6,8 @@
  * that forces an order. It finds every change inside one unit and every exchange of two, which is
  * what a bad disk or an interrupted copy does; it is no defence against an adversary.
  */
-#ifndef RAM_CONVERT_CHECKSUM_H
-#define RAM_CONVERT_CHECKSUM_H
+#ifndef RAM_BASE_CHECKSUM_H
+#define RAM_BASE_CHECKSUM_H
 
 #include <stddef.h>
 #include <stdint.h>

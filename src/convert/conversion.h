@@ -1,11 +1,12 @@
 /*
- * directory.h - the files of an MLX model directory beside its weights.
+ * conversion.h - one conversion: what it is made of, what it takes over from the source, and the
+ * texts that tell of it, which every format's output has: README.md and ram.json.
  *
  * Texts are made here and written by convert.c, so that a dry run can count them and a test can
  * read them without a disk.
  */
-#ifndef RAM_CONVERT_DIRECTORY_H
-#define RAM_CONVERT_DIRECTORY_H
+#ifndef RAM_CONVERT_CONVERSION_H
+#define RAM_CONVERT_CONVERSION_H
 
 #include "convert/stream.h"
 
@@ -29,6 +30,7 @@ struct ram_carried_list {
 /* Everything that one conversion is made of. */
 struct ram_conversion {
     const struct ram_ckpt *ckpt;
+    const struct ram_format *format;
     const struct ram_plan *plan;
     const struct ram_convert_opts *opts;
     const struct ram_weight_encoder *encoder;
@@ -48,34 +50,12 @@ struct ram_conversion {
 /* The text that the plan was decided by ("file", "bytes", "sha256"); NULL: none (card.c). */
 const json_t *ram_plan_calibration(const struct ram_plan *plan);
 
-/* "gpu", "cpu"; NULL behind the last. */
-const char *ram_profile_at(size_t i, const char **what);
-const char *ram_profile_name(enum ram_profile profile);
-
-/*
- * config.json: every key of the source's, in the spelling that mlx_lm reads what was computed where
- * that is another or does not stand there (mlxpublish.c), and the two quantization blocks
- * (mlxconfig.c).
- */
-int ram_mlx_config(const struct ram_ckpt *ckpt, const struct ram_outline *outline, char **out,
-                   struct ram_err *err);
-
-/* States in json, a copy of the source's config.json, what the layout's configuration means. */
-int ram_mlx_publish(json_t *json, const struct ram_outline *outline, struct ram_err *err);
-
-/* JSON for people, with a final newline: the fewest digits that survive, short lists in a line
- * (mlxconfig.c). */
-int ram_mlx_text(json_t *value, char **out, struct ram_err *err);
-
-/* model.safetensors.index.json (mlxconfig.c). */
-int ram_mlx_index(const struct ram_outline *outline, char **out, struct ram_err *err);
-
 /* README.md, the model card (card.c). */
-int ram_mlx_card(const struct ram_conversion *conversion, char **out, struct ram_err *err);
+int ram_card_text(const struct ram_conversion *conversion, char **out, struct ram_err *err);
 
 /* What a self-check found, into the card of a finished directory. A card that has it already, of a
  * run that was interrupted behind this, gets it anew; one without sections stays as it is. */
-int ram_mlx_card_check(const char *dir, const struct ram_kld_check *check, bool fell_back,
+int ram_card_add_check(const char *dir, const struct ram_kld_check *check, bool fell_back,
                        struct ram_err *err);
 
 /* How a directory can be made again. */
@@ -86,12 +66,12 @@ enum ram_remade {
 };
 
 /* Lines for a shell that make the directory again, as `output` (command.c). */
-enum ram_remade ram_mlx_command(const struct ram_conversion *conversion, const char *output,
-                                struct ram_buf *buf);
+enum ram_remade ram_command_text(const struct ram_conversion *conversion, const char *output,
+                                 struct ram_buf *buf);
 
 /* ram.json: the plan as converted, versions, settings, the error and checksum of every tensor
  * (sidecar.c). docs/formats.md describes it. */
-int ram_mlx_sidecar(const struct ram_conversion *conversion, char **out, struct ram_err *err);
+int ram_sidecar_text(const struct ram_conversion *conversion, char **out, struct ram_err *err);
 
 /* Tokenizer, generation settings, chat templates, code and licences in the source's directory.
  * RAM_EFORMAT if one of them is a Git LFS pointer. */

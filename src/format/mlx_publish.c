@@ -1,15 +1,15 @@
 /*
- * mlxpublish.c - config.json says what was computed, in the spelling that mlx_lm reads.
+ * mlx_publish.c - config.json says what was computed, in the spelling that mlx_lm reads.
  *
  * A key that mlx_lm's class needs, or takes for something else when it is absent, is written with
  * the value that the family's table gave it (arch/family_*.c); one that contradicts what is
  * computed (rope_scaling in two places, "type" beside "rope_type") is set right. All other keys
  * stay.
  */
-#include "convert/directory.h"
+#include "format/mlx.h"
+#include "format/outline.h"
 
 #include "arch/family.h"
-#include "format/mlx.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /*
- * verify_expected.h - the tensors that mlx_lm will look for in a directory, before they are
- * quantised: from config.json alone, or from the layout of a source.
+ * expected.h - the tensors that a loader will look for in a directory, before they are quantised:
+ * from config.json alone, or from the layout of a source.
  */
-#ifndef RAM_CONVERT_VERIFY_EXPECTED_H
-#define RAM_CONVERT_VERIFY_EXPECTED_H
+#ifndef RAM_FORMAT_EXPECTED_H
+#define RAM_FORMAT_EXPECTED_H
 
 #include "format/layout.h"
 
@@ -21,13 +21,13 @@ struct ram_expected {
 struct ram_expectation {
     struct ram_arena arena;
     bool known;                 /* the architecture; else nothing is expected */
-    struct ram_expected *items; /* order of mlx_lm's module tree */
+    struct ram_expected *items; /* order of slots */
     size_t n, cap;
 };
 
 /* config: that of the directory. RAM_EFORMAT if it lacks what shapes follow from. */
-int ram_expect_config(struct ram_expectation *out, const json_t *config, const char *where,
-                      struct ram_err *err);
+int ram_expect_config(struct ram_expectation *out, const struct ram_format *format,
+                      const json_t *config, const char *where, struct ram_err *err);
 
 int ram_expect_layout(struct ram_expectation *out, const struct ram_layout *layout,
                       struct ram_err *err);

@@ -1,9 +1,10 @@
 /*
- * mlxconfig.c - config.json and the index of an MLX directory, as mlx_lm's load_model reads them.
+ * mlx_config.c - config.json and the index of an MLX directory, as mlx_lm's load_model reads them.
  *
- * What a loader needs of a config, mlxpublish.c writes.
+ * What a loader needs of a config, mlx_publish.c writes.
  */
-#include "convert/directory.h"
+#include "format/mlx.h"
+#include "format/outline.h"
 
 #include "record/emit.h"
 
@@ -64,24 +65,9 @@ static json_t *sort_members(json_t *object, struct ram_err *err)
     return sorted;
 }
 
-int ram_mlx_text(json_t *value, char **out, struct ram_err *err)
+int ram_mlx_config(const struct ram_outline *outline, char **out, struct ram_err *err)
 {
-    struct ram_buf text = {0};
-    struct ram_c_locale locale;
-
-    const int status = ram_c_locale_enter(&locale, err);
-    if (status)
-        return status;
-    ram_emit_json(&text, value, 0);
-    ram_c_locale_leave(&locale);
-    ram_buf_puts(&text, "\n");
-    return ram_buf_take(&text, out, err);
-}
-
-int ram_mlx_config(const struct ram_ckpt *ckpt, const struct ram_outline *outline, char **out,
-                   struct ram_err *err)
-{
-    json_t *config = json_deep_copy(ckpt->config);
+    json_t *config = json_deep_copy(outline->layout->ckpt->config);
     json_t *sorted = NULL;
     int status = RAM_OK;
 
@@ -102,9 +88,8 @@ int ram_mlx_config(const struct ram_ckpt *ckpt, const struct ram_outline *outlin
         json_object_set_new(config, "quantization_config", json_deep_copy(block));
     }
     sorted = sort_members(config, err);
-    status = sorted ? ram_mlx_text(sorted, out, err) : RAM_ENOMEM;
+    status = sorted ? ram_emit_text(sorted, out, err) : RAM_ENOMEM;
 done:
-    json_decref(sorted);
     json_decref(config);
     return status;
 }

@@ -2,13 +2,13 @@
  * outline.h - an output directory as far as it is known before a weight is read: which tensors it
  * holds, in which form, in which file, at which byte.
  *
- * Made from a layout (what mlx_lm expects of this architecture) and a plan (what was decided for
- * each unit). Everything that can be wrong between the two is found here: a unit that the plan
+ * Made from a layout (what the loader expects of this architecture) and a plan (what was decided
+ * for each unit). Everything that can be wrong between the two is found here: a unit that the plan
  * forgets, one that the checkpoint does not have, a width that the format cannot hold. Pure: no
  * files, no weights, so that a dry run and a real run cannot disagree.
  */
-#ifndef RAM_CONVERT_OUTLINE_H
-#define RAM_CONVERT_OUTLINE_H
+#ifndef RAM_FORMAT_OUTLINE_H
+#define RAM_FORMAT_OUTLINE_H
 
 #include "format/layout.h"
 #include "record/plan.h"
@@ -25,7 +25,7 @@ struct ram_out_tensor {
     uint64_t offset; /* of its first byte in that file */
 };
 
-/* What becomes of a target: one tensor as it is, or weight, scales and biases in a row. */
+/* What becomes of a target: one tensor as it is, or one for each plane of its form in a row. */
 struct ram_out_module {
     const struct ram_target *target;
     const struct ram_unit *unit;
@@ -38,7 +38,7 @@ struct ram_out_module {
 
 struct ram_out_file {
     const char *name;
-    char *header; /* with its eight bytes of length; free() */
+    char *header; /* its first bytes, up to the tensors; free() */
     size_t header_size;
     uint64_t size; /* of the whole file */
     size_t first_tensor, n_tensors;
@@ -71,14 +71,15 @@ int ram_outline_new(struct ram_outline **out, const struct ram_layout *layout,
                     struct ram_err *err);
 void ram_outline_free(struct ram_outline *outline);
 
-/* The number of tensors a module has in the output: 1 or 3. */
+/* The number of tensors a module has in the output: the planes of its form. */
 size_t ram_out_module_tensors(const struct ram_out_module *module);
 
 /* All bytes of a module's tensors. */
 uint64_t ram_out_module_bytes(const struct ram_outline *outline,
                               const struct ram_out_module *module);
 
-/* Assigns files, offsets and headers to outline->tensors; part of ram_outline_new (shard.c). */
-int ram_outline_shard(struct ram_outline *outline, struct ram_err *err);
+/* Assigns files, offsets and headers to outline->tensors, as safetensors; for ram_format.lay_out.
+ * tag: "format" of the metadata (shard.c). */
+int ram_outline_shard(struct ram_outline *outline, const char *tag, struct ram_err *err);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * verify_findings.h - what a verification looked at and what it found, to be told as text or JSON.
+ * findings.h - what a verification looked at and what it found, to be told as text or JSON.
  */
-#ifndef RAM_CONVERT_VERIFY_FINDINGS_H
-#define RAM_CONVERT_VERIFY_FINDINGS_H
+#ifndef RAM_FORMAT_FINDINGS_H
+#define RAM_FORMAT_FINDINGS_H
 
 #include "base/buf.h"
 #include "base/json.h"

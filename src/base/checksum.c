@@ -1,5 +1,5 @@
 /* checksum.c - see checksum.h. */
-#include "convert/checksum.h"
+#include "base/checksum.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,5 @@
-/* outline.c - see outline.h. Which file a tensor goes to is decided in shard.c. */
-#include "convert/outline.h"
-
-#include "codec/affine.h"
+/* outline.c - see outline.h. */
+#include "format/outline.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,17 +11,17 @@ static int check_model(const struct ram_layout *layout, const struct ram_plan *p
 {
     if (!layout->known)
         return ram_fail(err, RAM_EUNSUPPORTED,
-                        "model_type \"%s\": RAM does not know under which names mlx_lm loads this "
+                        "model_type \"%s\": RAM does not know under which names %s loads this "
                         "architecture, what it stacks or splits, and which of its modules have a "
                         "quantised form; it can be inspected, analysed and allocated, not "
                         "converted",
-                        layout->model_type);
+                        layout->model_type, layout->format->loader);
     if (layout->obstacle)
         return ram_fail(err, RAM_EUNSUPPORTED, "the checkpoint cannot be converted: %s",
                         layout->obstacle);
-    if (plan->format && strcmp(plan->format, "mlx"))
-        return ram_fail(err, RAM_EUNSUPPORTED, "the plan is for the format \"%s\", not \"mlx\"",
-                        plan->format);
+    if (plan->format && strcmp(plan->format, layout->format->id))
+        return ram_fail(err, RAM_EUNSUPPORTED, "the plan is for the format \"%s\", not \"%s\"",
+                        plan->format, layout->format->id);
     if (plan->model_type && *plan->model_type && strcmp(plan->model_type, layout->model_type))
         return ram_fail(err, RAM_EFORMAT,
                         "the plan was made for a model of type \"%s\" (%s), the checkpoint is of "
@@ -123,9 +121,11 @@ static bool set_by_hand(const struct ram_unit *unit)
     return false;
 }
 
-static int decide(struct ram_out_module *module, enum ram_profile profile, struct ram_arena *arena,
-                  struct ram_err *err)
+static int decide(struct ram_outline *outline, struct ram_out_module *module,
+                  enum ram_profile profile, struct ram_err *err)
 {
+    const struct ram_format *format = outline->layout->format;
+    struct ram_arena *const arena = &outline->arena;
     const struct ram_target *target = module->target;
     const struct ram_unit *unit = module->unit;
     const unsigned long long cols = (unsigned long long)module->cols;
@@ -133,19 +133,19 @@ static int decide(struct ram_out_module *module, enum ram_profile profile, struc
     module->as.form = RAM_FORM_16;
     if (unit->form == RAM_FORM_16)
         return RAM_OK;
-    if (unit->form->codec != &ram_affine_codec)
+    if (!format->has_form(unit->form))
         return ram_fail(err, RAM_EUSAGE,
-                        "%s: the plan asks for form %s, which the format mlx does not have",
-                        unit->name, unit->form->id);
+                        "%s: the plan asks for form %s, which the format %s does not have",
+                        unit->name, unit->form->id, format->id);
     if (!target->quantizable) {
         if (set_by_hand(unit))
             return ram_fail(err, RAM_EUSAGE,
-                            "%s: the plan asks for %d bits, but mlx_lm has no quantised form of "
-                            "%s; only 16 can be stored",
-                            unit->name, unit->form->bits, target->module);
-        module->fallback = ram_arena_printf(
-            arena, err, "16 bits instead of %d: mlx_lm has no quantised form of it",
-            unit->form->bits);
+                            "%s: the plan asks for %d bits, but %s has no quantised form of %s; "
+                            "only 16 can be stored",
+                            unit->name, unit->form->bits, format->loader, target->module);
+        module->fallback =
+            ram_arena_printf(arena, err, "16 bits instead of %d: %s has no quantised form of it",
+                             unit->form->bits, format->loader);
         return module->fallback ? RAM_OK : RAM_ENOMEM;
     }
     if (!ram_dtype_scales(target->dtype, &module->as.scale_type))
@@ -206,27 +206,25 @@ static int size_tensor(struct ram_out_tensor *tensor, struct ram_err *err)
 
 static int add_tensors(struct ram_outline *outline, size_t m, struct ram_err *err)
 {
-    static const char *const suffixes[] = {"weight", "scales", "biases"};
+    const struct ram_format *format = outline->layout->format;
     struct ram_out_module *module = &outline->modules[m];
     const struct ram_target *target = module->target;
 
     module->tensor = outline->n_tensors;
     for (size_t k = 0; k < ram_out_module_tensors(module); k++) {
         struct ram_out_tensor *tensor = &outline->tensors[outline->n_tensors++];
+        const char *suffix = target->suffix;
         *tensor =
             (struct ram_out_tensor){.module = m, .dtype = target->dtype, .n_dims = target->n_dims};
         memcpy(tensor->shape, target->shape, sizeof tensor->shape);
         if (module->quantized) {
-            uint64_t *last = &tensor->shape[target->n_dims - 1];
-            if (k == 0) {
-                tensor->dtype = RAM_U32;
-                *last = ram_storage_row_size(&module->as, k, (size_t)module->cols) / 4;
-            } else {
-                *last = module->cols / (uint64_t)module->as.form->group;
-            }
+            const struct ram_plane plane =
+                format->plane(&module->as, target->dtype, module->cols, k);
+            suffix = plane.suffix;
+            tensor->dtype = plane.dtype;
+            tensor->shape[target->n_dims - 1] = plane.cols;
         }
-        int status =
-            name_tensor(outline, tensor, module->quantized ? suffixes[k] : target->suffix, err);
+        int status = name_tensor(outline, tensor, suffix, err);
         if (!status)
             status = size_tensor(tensor, err);
         if (status)
@@ -263,7 +261,7 @@ static int fill(struct ram_outline *outline, const struct ram_plan *plan, enum r
         module->unit = ram_plan_find(plan, module->target->unit);
         int status = shape_module(module, err);
         if (!status)
-            status = decide(module, profile, &outline->arena, err);
+            status = decide(outline, module, profile, err);
         if (!status)
             status = add_tensors(outline, i, err);
         if (status)
@@ -291,12 +289,13 @@ int ram_outline_new(struct ram_outline **out, const struct ram_layout *layout,
     outline->layout = layout;
     outline->shard_size = opts->shard_size ? opts->shard_size : UINT64_C(5) << 30;
     outline->modules = ram_calloc(layout->n_targets, sizeof *outline->modules, err);
-    outline->tensors = ram_calloc(layout->n_targets, 3 * sizeof *outline->tensors, err);
+    outline->tensors =
+        ram_calloc(layout->n_targets, RAM_MAX_PLANES * sizeof *outline->tensors, err);
     status = outline->modules && outline->tensors ? RAM_OK : RAM_ENOMEM;
     if (!status)
         status = fill(outline, plan, opts->profile, err);
     if (!status)
-        status = ram_outline_shard(outline, err);
+        status = layout->format->lay_out(outline, err);
     if (status) {
         ram_outline_free(outline);
         return status;

@@ -1,9 +1,7 @@
-/* verify_expected.c - see verify_expected.h. What a family consists of is told by its slots
- * (arch/slot.h). */
-#include "convert/verify_expected.h"
+/* expected.c - see expected.h. What a family consists of is told by its slots (arch/slot.h). */
+#include "format/expected.h"
 
 #include "arch/family.h"
-#include "format/mlx.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +59,8 @@ static int add_model(struct ram_expectation *e, const struct ram_format *format,
     return status;
 }
 
-int ram_expect_config(struct ram_expectation *out, const json_t *config, const char *where,
-                      struct ram_err *err)
+int ram_expect_config(struct ram_expectation *out, const struct ram_format *format,
+                      const json_t *config, const char *where, struct ram_err *err)
 {
     struct ram_config c;
     *out = (struct ram_expectation){0};
@@ -72,13 +70,14 @@ int ram_expect_config(struct ram_expectation *out, const json_t *config, const c
         return RAM_OK;
     out->known = true;
     int status = ram_config_read(&c, config, where, &out->arena, err);
-    if (!status && ram_mlx_lacks(&c, config))
-        status = ram_fail(err, RAM_EFORMAT, "%s: \"%s\" is missing, which mlx_lm needs", where,
-                          ram_mlx_lacks(&c, config));
+    const char *lacks = status ? NULL : format->lacks(&c, config);
+    if (lacks)
+        status = ram_fail(err, RAM_EFORMAT, "%s: \"%s\" is missing, which %s needs", where, lacks,
+                          format->loader);
     if (!status)
         status = ram_family_check(&c, where, err);
     if (!status)
-        status = add_model(out, ram_format_at(0), &c, err);
+        status = add_model(out, format, &c, err);
     if (status)
         ram_expect_release(out);
     return status;

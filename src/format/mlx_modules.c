@@ -1,22 +1,18 @@
-/* verify_modules.c - see found.h. */
-#include "convert/verify_modules.h"
+/*
+ * mlx_modules.c - the modules of a directory as its tensors and config.json show them, and every
+ * way in which the two may contradict each other or what mlx_lm expects.
+ */
+#include "format/mlx.h"
+
+#include "codec/affine.h"
+#include "format/found.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct finder {
-    const struct ram_ckpt *ckpt;
-    json_t *quantization; /* config.json's block, or NULL */
-    struct ram_found_list *list;
-    struct ram_findings *findings;
-    bool *used; /* one for each tensor */
-};
-
-size_t ram_found_parts(const struct ram_found *found)
-{
-    return found->as.form->codec->n_planes;
-}
+/* Of a quantised module: weight, scales, biases. */
+static const char *const *const planes = ram_affine_codec.planes;
 
 /* ---- config.json ------------------------------------------------------------------------------
  */
@@ -44,7 +40,7 @@ static bool is_affine(const json_t *block)
 }
 
 /* mlx_lm hands the members of an entry to the module as keyword arguments. */
-static void check_entry(struct finder *f, const char *module, json_t *entry)
+static void check_entry(struct ram_finder *f, const char *module, json_t *entry)
 {
     char widths[RAM_FORM_TEXT], groups[RAM_FORM_TEXT];
     const char *key;
@@ -67,7 +63,14 @@ static void check_entry(struct finder *f, const char *module, json_t *entry)
                          ram_form_bits_text(widths), ram_form_groups_text(groups));
 }
 
-static void check_config(struct finder *f)
+/* config.json's block, or NULL. */
+static json_t *block_of(const struct ram_finder *f)
+{
+    json_t *block = json_object_get(f->ckpt->config, "quantization");
+    return json_is_object(block) ? block : NULL;
+}
+
+static void check_config(struct ram_finder *f)
 {
     json_t *const config = f->ckpt->config;
     json_t *const block = json_object_get(config, "quantization");
@@ -88,7 +91,6 @@ static void check_config(struct finder *f)
         ram_findings_add(f->findings, RAM_CHECK_CONFIG, "quantization", "is not an object");
         return;
     }
-    f->quantization = block;
     if (!is_affine(block) || !is_width(block))
         ram_findings_add(f->findings, RAM_CHECK_CONFIG, "quantization",
                          "its bits and group_size are not %s and %s, mode affine",
@@ -98,70 +100,25 @@ static void check_config(struct finder *f)
 }
 
 /* What config.json says of a module that has scales: its own entry, or the default. */
-static const json_t *entry_of(const struct finder *f, const char *module)
+static const json_t *entry_of(const struct ram_finder *f, const char *module)
 {
-    const json_t *entry = f->quantization ? json_object_get(f->quantization, module) : NULL;
-    return entry ? entry : f->quantization;
+    const json_t *entry = json_object_get(block_of(f), module);
+    return entry ? entry : block_of(f);
 }
 
 /* ---- one module -------------------------------------------------------------------------------
  */
 
-static const struct ram_tensor *take(struct finder *f, const char *name)
-{
-    const struct ram_tensor *tensor = ram_ckpt_find(f->ckpt, name);
-    if (tensor)
-        f->used[tensor - f->ckpt->tensors] = true;
-    return tensor;
-}
-
-static const struct ram_tensor *part(struct finder *f, const char *module, const char *suffix)
+static const struct ram_tensor *part(struct ram_finder *f, const char *module, const char *suffix)
 {
     char name[1024];
     const int n = snprintf(name, sizeof name, "%s.%s", module, suffix);
-    return n > 0 && (size_t)n < sizeof name ? take(f, name) : NULL;
-}
-
-static void set_rows(struct ram_found *found, const uint64_t *shape, int n_dims)
-{
-    found->rows = 1;
-    for (int k = 0; k + 1 < n_dims; k++)
-        found->rows *= shape[k];
-}
-
-static bool plain_float(enum ram_dtype dtype)
-{
-    enum ram_scale_type unused;
-    return ram_dtype_scales(dtype, &unused);
-}
-
-static bool check_plain(struct finder *f, struct ram_found *found)
-{
-    const struct ram_tensor *tensor = found->parts[0];
-    const struct ram_expected *e = found->expected;
-    char is[RAM_SHAPE_TEXT], want[RAM_SHAPE_TEXT];
-
-    found->cols = tensor->n_dims ? tensor->shape[tensor->n_dims - 1] : 1;
-    set_rows(found, tensor->shape, tensor->n_dims);
-    if (e && (e->n_dims != tensor->n_dims ||
-              memcmp(e->shape, tensor->shape, (size_t)e->n_dims * sizeof *e->shape))) {
-        ram_findings_add(f->findings, RAM_CHECK_TENSORS, tensor->name, "has shape %s, expected %s",
-                         ram_shape_text(tensor->shape, tensor->n_dims, is),
-                         ram_shape_text(e->shape, e->n_dims, want));
-        return false;
-    }
-    if (!plain_float(tensor->dtype)) {
-        ram_findings_add(f->findings, RAM_CHECK_TENSORS, tensor->name,
-                         "is of type %s, expected BF16, F16 or F32",
-                         ram_dtypes[tensor->dtype].name);
-        return false;
-    }
-    return true;
+    return n > 0 && (size_t)n < sizeof name ? ram_finder_take(f, name) : NULL;
 }
 
 /* Weights of a row: what is expected, or (of an unknown architecture) what config.json's bits make
  * of the codes. 0 if that cannot be told. */
-static uint64_t columns(const struct finder *f, const struct ram_found *found)
+static uint64_t columns(const struct ram_finder *f, const struct ram_found *found)
 {
     const struct ram_tensor *codes = found->parts[0];
     const json_int_t bits = json_integer_value(json_object_get(entry_of(f, found->module), "bits"));
@@ -178,14 +135,14 @@ static bool same_dims(const uint64_t *a, const uint64_t *b, int n)
 }
 
 /* Types and shapes of the three tensors against each other and against what is expected. */
-static bool check_parts(struct finder *f, const struct ram_found *found)
+static bool check_parts(struct ram_finder *f, const struct ram_found *found)
 {
     const struct ram_tensor *const *parts = found->parts;
     const struct ram_expected *e = found->expected;
     const int n = parts[0]->n_dims;
     char is[RAM_SHAPE_TEXT], want[RAM_SHAPE_TEXT];
 
-    if (parts[0]->dtype != RAM_U32 || n < 2 || !plain_float(parts[1]->dtype) ||
+    if (parts[0]->dtype != RAM_U32 || n < 2 || !ram_finder_is_float(parts[1]->dtype) ||
         parts[2]->dtype != parts[1]->dtype) {
         ram_findings_add(f->findings, RAM_CHECK_TENSORS, found->module,
                          "weight, scales and biases are of types %s, %s, %s; expected U32 and "
@@ -208,7 +165,7 @@ static bool check_parts(struct finder *f, const struct ram_found *found)
 }
 
 /* Bits and group from the shapes: K weights are K bits / 32 words and K / group scales. */
-static bool infer_width(struct finder *f, struct ram_found *found)
+static bool infer_width(struct ram_finder *f, struct ram_found *found)
 {
     const int last = found->parts[0]->n_dims - 1;
     const uint64_t words = found->parts[0]->shape[last];
@@ -216,7 +173,9 @@ static bool infer_width(struct finder *f, struct ram_found *found)
     const uint64_t cols = columns(f, found);
 
     found->cols = cols;
-    set_rows(found, found->parts[0]->shape, last + 1);
+    found->rows = 1;
+    for (int k = 0; k < last; k++)
+        found->rows *= found->parts[0]->shape[k];
     const uint64_t bits = cols ? words * 32 / cols : 0;
     const uint64_t group = groups ? cols / groups : 0;
     found->as.form = cols ? coded_form((int64_t)bits, (int64_t)group) : NULL;
@@ -230,13 +189,13 @@ static bool infer_width(struct finder *f, struct ram_found *found)
     return ram_dtype_scales(found->parts[1]->dtype, &found->as.scale_type);
 }
 
-static void compare_with_config(struct finder *f, const struct ram_found *found)
+static void compare_with_config(struct ram_finder *f, const struct ram_found *found)
 {
     const json_t *entry = entry_of(f, found->module);
     const json_int_t bits = json_integer_value(json_object_get(entry, "bits"));
     const json_int_t group = json_integer_value(json_object_get(entry, "group_size"));
 
-    if (!f->quantization)
+    if (!block_of(f))
         ram_findings_add(f->findings, RAM_CHECK_CONFIG, found->module,
                          "is quantised, but config.json has no quantization block");
     else if (json_is_false(entry))
@@ -250,7 +209,7 @@ static void compare_with_config(struct finder *f, const struct ram_found *found)
 }
 
 /* One module whose first tensor is there. Only a sound one is kept. */
-static int add_module(struct finder *f, const struct ram_expected *expected, const char *module,
+static int add_module(struct ram_finder *f, const struct ram_expected *expected, const char *module,
                       const struct ram_tensor *tensor, struct ram_err *err)
 {
     struct ram_found found = {.name = tensor->name,
@@ -261,14 +220,13 @@ static int add_module(struct finder *f, const struct ram_expected *expected, con
     bool sound;
 
     if (!expected || expected->quantizable) {
-        found.parts[1] = part(f, module, "scales");
-        found.parts[2] = part(f, module, "biases");
+        found.parts[1] = part(f, module, planes[1]);
+        found.parts[2] = part(f, module, planes[2]);
     }
     found.quantized = found.parts[1] || found.parts[2];
     if (found.quantized && (!found.parts[1] || !found.parts[2])) {
         ram_findings_add(f->findings, RAM_CHECK_TENSORS, module, "has %s but no %s",
-                         found.parts[1] ? "scales" : "biases",
-                         found.parts[1] ? "biases" : "scales");
+                         planes[found.parts[1] ? 1 : 2], planes[found.parts[1] ? 2 : 1]);
         return RAM_OK;
     }
     if (found.quantized) {
@@ -276,54 +234,31 @@ static int add_module(struct finder *f, const struct ram_expected *expected, con
         if (sound)
             compare_with_config(f, &found);
     } else {
-        sound = check_plain(f, &found);
+        sound = ram_finder_check_plain(f, &found);
         /* An entry is about the module's weight, not about the bias beside it. */
         const size_t n = strlen(tensor->name);
-        if (n > 7 && !strcmp(tensor->name + n - 7, ".weight") && f->quantization &&
-            json_is_object(json_object_get(f->quantization, module)))
+        if (n > 7 && !strcmp(tensor->name + n - 7, ".weight") && block_of(f) &&
+            json_is_object(json_object_get(block_of(f), module)))
             ram_findings_add(f->findings, RAM_CHECK_CONFIG, module,
                              "has a quantization entry but no scales");
     }
     if (!sound)
         return RAM_OK;
-    const int status = ram_grow(&f->list->items, sizeof found, f->list->n, &f->list->cap, err);
-    if (!status)
-        f->list->items[f->list->n++] = found;
-    return status;
+    return ram_finder_keep(f, &found, err);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------
  */
 
-static int find_expected(struct finder *f, const struct ram_expectation *expectation,
-                         struct ram_err *err)
-{
-    int status = RAM_OK;
-
-    for (size_t i = 0; i < expectation->n && !status; i++) {
-        const struct ram_expected *e = &expectation->items[i];
-        const struct ram_tensor *tensor = take(f, e->name);
-        if (tensor)
-            status = add_module(f, e, e->module, tensor, err);
-        else if (!e->optional)
-            ram_findings_add(f->findings, RAM_CHECK_TENSORS, e->name, "is missing");
-    }
-    for (size_t i = 0; i < f->ckpt->n_tensors && !status; i++)
-        if (!f->used[i])
-            ram_findings_add(f->findings, RAM_CHECK_TENSORS, f->ckpt->tensors[i].name,
-                             "is not a tensor of this architecture; strict loading fails");
-    return status;
-}
-
 /* Of an unknown architecture: what has scales is quantised, everything else is as it is. */
-static int find_any(struct finder *f, struct ram_err *err)
+static int find_any(struct ram_finder *f, struct ram_err *err)
 {
     int status = RAM_OK;
 
     for (size_t i = 0; i < f->ckpt->n_tensors && !status; i++) {
         const struct ram_tensor *tensor = &f->ckpt->tensors[i];
         const char *dot = strrchr(tensor->name, '.');
-        if (dot && (!strcmp(dot, ".scales") || !strcmp(dot, ".biases")))
+        if (dot && (!strcmp(dot + 1, planes[1]) || !strcmp(dot + 1, planes[2])))
             continue;
         f->used[i] = true;
         const char *module = dot ? ram_arena_printf(&f->list->arena, err, "%.*s",
@@ -341,7 +276,7 @@ static int find_any(struct finder *f, struct ram_err *err)
     return status;
 }
 
-static void check_entries_used(struct finder *f)
+static void check_entries_used(struct ram_finder *f)
 {
     struct ram_names names;
     struct ram_err err = {0};
@@ -349,10 +284,10 @@ static void check_entries_used(struct finder *f)
     json_t *value;
 
     /* Modules are found by name through their first tensor: "<module>.weight". */
-    if (!f->quantization ||
+    if (!block_of(f) ||
         ram_names_build(&names, f->list->items, sizeof *f->list->items, f->list->n, &twin, &err))
         return;
-    json_object_foreach(f->quantization, key, value)
+    json_object_foreach(block_of(f), key, value)
     {
         char name[1024];
         if (!json_is_object(value))
@@ -365,11 +300,11 @@ static void check_entries_used(struct finder *f)
     ram_names_release(&names);
 }
 
-int ram_found_new(struct ram_found_list *out, const struct ram_ckpt *ckpt,
-                  const struct ram_expectation *expectation, struct ram_findings *findings,
-                  struct ram_err *err)
+int ram_mlx_find(struct ram_found_list *out, const struct ram_ckpt *ckpt,
+                 const struct ram_expectation *expectation, struct ram_findings *findings,
+                 struct ram_err *err)
 {
-    struct finder f = {.ckpt = ckpt, .list = out, .findings = findings};
+    struct ram_finder f = {.ckpt = ckpt, .list = out, .findings = findings};
 
     *out = (struct ram_found_list){0};
     f.used = ram_calloc(ckpt->n_tensors, sizeof *f.used, err);
@@ -380,18 +315,12 @@ int ram_found_new(struct ram_found_list *out, const struct ram_ckpt *ckpt,
                       expectation->known ? ""
                                          : "; the architecture is not known, so tensors that "
                                            "are missing cannot be found");
-    const int status = expectation->known ? find_expected(&f, expectation, err) : find_any(&f, err);
+    const int status = expectation->known ? ram_finder_expected(&f, expectation, add_module, err)
+                                          : find_any(&f, err);
     if (!status)
         check_entries_used(&f);
     free(f.used);
     if (status)
         ram_found_release(out);
     return status;
-}
-
-void ram_found_release(struct ram_found_list *list)
-{
-    free(list->items);
-    ram_arena_release(&list->arena);
-    *list = (struct ram_found_list){0};
 }

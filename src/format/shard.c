@@ -1,12 +1,12 @@
 /*
- * shard.c - which tensor goes to which file, and at which byte.
+ * shard.c - safetensors: which tensor goes to which file, and at which byte.
  *
  * Files are filled greedily in the order of the module tree, as mlx_lm does; a tensor that is
  * larger than the limit has a file of its own, and no file is empty. Inside a file the order is
  * that of the reference writer (huggingface/safetensors): widest type first, then by name, so that
  * every tensor is aligned to its element and the file is the one Python's save_file would make.
  */
-#include "convert/outline.h"
+#include "format/outline.h"
 
 #include "ckpt/safetensors.h"
 
@@ -24,7 +24,8 @@ static int by_dtype_then_name(const void *a, const void *b)
 }
 
 /* Header and offsets of one file, whose tensors were counted before. */
-static int lay_out_file(struct ram_outline *outline, unsigned number, struct ram_err *err)
+static int lay_out_file(struct ram_outline *outline, unsigned number, const char *tag,
+                        struct ram_err *err)
 {
     struct ram_out_file *file = &outline->files[number];
     struct ram_buf header = {0};
@@ -48,7 +49,7 @@ static int lay_out_file(struct ram_outline *outline, unsigned number, struct ram
                                         .size = tensor->size};
         memcpy(items[i].shape, tensor->shape, sizeof items[i].shape);
     }
-    status = ram_st_header(items, file->n_tensors, &header, err);
+    status = ram_st_header(items, file->n_tensors, tag, &header, err);
     if (status)
         goto done;
     file->header_size = header.size;
@@ -90,7 +91,7 @@ static int cut(struct ram_outline *outline, struct ram_err *err)
     return RAM_OK;
 }
 
-int ram_outline_shard(struct ram_outline *outline, struct ram_err *err)
+int ram_outline_shard(struct ram_outline *outline, const char *tag, struct ram_err *err)
 {
     int status = cut(outline, err);
     if (!status && outline->n_files > 99999)
@@ -103,7 +104,7 @@ int ram_outline_shard(struct ram_outline *outline, struct ram_err *err)
                                            : ram_arena_printf(&outline->arena, err,
                                                               "model-%05zu-of-%05zu.safetensors",
                                                               i + 1, outline->n_files);
-        status = file->name ? lay_out_file(outline, (unsigned)i, err) : RAM_ENOMEM;
+        status = file->name ? lay_out_file(outline, (unsigned)i, tag, err) : RAM_ENOMEM;
     }
     return status;
 }
