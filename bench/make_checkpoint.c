@@ -8,7 +8,8 @@
  * and hundreds of GB cost no disk. Weights are normal with a deviation that depends on the tensor,
  * drawn from a table of 65,536 quantiles, since what counts is to write as fast as a disk can.
  */
-#include "arch/family.h"
+#include "arch/config_read.h"
+#include "arch/tensors.h"
 #include "base/json.h"
 #include "base/pool.h"
 #include "base/rng.h"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # check_layers.sh - the architecture as a test: which module may include which (ARCHITECTURE.md),
-# the command sees ram.h alone, names of files and tags of structs are unique.
+# no circles between files, the command sees ram.h alone, names of files and tags of structs are
+# unique.
 # Prints every breach; exit code 1 if there was one.
 set -eu
 cd "$(dirname "$0")/.."
@@ -59,6 +60,23 @@ includes cli/*.[ch] | while read -r where path; do
     [ "$path" = ram.h ] || [ -f "cli/$path" ] ||
         echo "$where $path: the command may include ram.h and its own headers only"
 done >>"$breaches"
+
+# Circles between files. x.h, x.c and x.inc are one node, and what any of them includes is an edge, so
+# that a circle is found whether headers close it or a source does. Two kinds of edges do not count:
+# from x to x_y, since a file may be told of its own parts, which see its types (store, store_parts);
+# and from a table to its entries, listed here, which are given the type of a row.
+tables='
+codec/form codec/affine
+format/format format/mlx
+'
+includes src/*/*.[ch] src/*/*.inc | awk -v tables="$tables" '
+    BEGIN { n = split(tables, list, "\n"); for (i = 1; i <= n; i++) listed[list[i]] = 1 }
+    {
+        from = $1; to = $2
+        sub(/^src\//, "", from); sub(/\.[a-z]*:.*/, "", from); sub(/\.[a-z]*$/, "", to)
+        if (from != to && index(to, from "_") != 1 && to ~ /\// && !((from " " to) in listed))
+            print from, to
+    }' | sort -u | tsort 2>&1 >/dev/null | sed 's/^tsort: /circle of includes: /' >>"$breaches"
 
 find src include cli -name '*.[ch]' | sed 's|.*/||' | sort | uniq -d |
     sed 's/$/: more than one file has this name/' >>"$breaches"

@@ -2,7 +2,7 @@
 #include "allocate/budget_size.h"
 
 #include "allocate/method.h"
-#include "arch/config.h"
+#include "arch/config_read.h"
 #include "base/output.h"
 
 #include <inttypes.h>

@@ -1,22 +1,11 @@
 /* problem.c - a manifest's entries grouped into the units that a plan decides. See problem.h. */
 #include "allocate/problem.h"
 
-#include "arch/config.h"
-
-#include "allocate/rules.h"
+#include "arch/config_read.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-const struct ram_form *ram_default_form(int bits)
-{
-    /* The published choices for 2, 4, 8; for the widths that the publications lack, the group that
-     * costs least, since more bits do more than smaller groups (docs/notebook.md). */
-    const int group = bits == 2 ? 32 : bits == 8 ? 64 : bits == 16 ? 0 : 128;
-
-    return ram_form_of(bits, group);
-}
 
 /* ---- grouping ----------------------------------------------------------------------------- */
 

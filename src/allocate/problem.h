@@ -8,24 +8,7 @@
 #ifndef RAM_ALLOCATE_PROBLEM_H
 #define RAM_ALLOCATE_PROBLEM_H
 
-#include "arch/role.h"
-#include "record/plan.h"
-
-struct ram_rules;
-
-struct ram_case {
-    const size_t *members; /* numbers of its entries in the manifest */
-    size_t n_members;
-    const struct ram_entry *first;
-    enum ram_role role;  /* as the first says */
-    const char *skip;    /* the reason it is never scored: "1d", "tiny", ...; or NULL */
-    bool quantizable;    /* the output format has a quantised form for it */
-    bool is_embedding;   /* token embedding or head */
-    bool is_protected;   /* 16 bits in the scored methods, */
-    bool is_untouchable; /* and even in uniform: norms, vision towers, ... */
-    bool is_sensitive;   /* 8 bits at least */
-    const struct ram_form *user_form; /* --set; NULL: none */
-};
+#include "allocate/rules.h"
 
 struct ram_problem {
     const struct ram_manifest *manifest;
@@ -44,9 +27,6 @@ int ram_problem_init(struct ram_problem *problem, const struct ram_manifest *man
                      const struct ram_allocate_opts *opts, struct ram_err *err);
 /* The plan is not freed. */
 void ram_problem_release(struct ram_problem *problem);
-
-/* The form that goes with a width of codes unless a group is asked for. NULL: no form has it. */
-const struct ram_form *ram_default_form(int bits);
 
 /* Sum of squared errors of a unit in a form, of the members that were measured, scaled to all by
  * parameters. 0 at 16 bits, NAN if the manifest does not say. */

@@ -1,7 +1,6 @@
 /* rules.c - see rules.h. */
 #include "allocate/rules.h"
 
-#include "allocate/problem.h"
 #include "arch/family.h"
 #include "arch/name.h"
 #include "base/rx.h"
@@ -243,4 +242,13 @@ json_t *ram_rules_json(const struct ram_rules *rules, const char *which)
         return array;
     json_decref(array);
     return NULL;
+}
+
+const struct ram_form *ram_default_form(int bits)
+{
+    /* The published choices for 2, 4, 8; for the widths that the publications lack, the group that
+     * costs least, since more bits do more than smaller groups (docs/notebook.md). */
+    const int group = bits == 2 ? 32 : bits == 8 ? 64 : bits == 16 ? 0 : 128;
+
+    return ram_form_of(bits, group);
 }

@@ -3,6 +3,7 @@
  */
 #include "analyze/analyze.h"
 
+#include "arch/config_read.h"
 #include "ckpt/coding.h"
 
 #include <string.h>

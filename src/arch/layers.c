@@ -1,6 +1,7 @@
 /* layers.c - what a configuration says of single layers: which have no experts, which see a window
  * of the last positions only, and which turn queries and keys by position. */
-#include "arch/parts.h"
+#include "arch/config_parts.h"
+#include "arch/config_read.h"
 
 #include <string.h>
 

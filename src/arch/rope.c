@@ -4,7 +4,7 @@
  * partial_rotary_factor count inside before outside, original_max_position_embeddings outside
  * before inside; "rope_type" counts before "type".
  */
-#include "arch/parts.h"
+#include "arch/config_parts.h"
 
 #include <math.h>
 #include <string.h>

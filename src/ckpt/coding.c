@@ -5,6 +5,8 @@
  */
 #include "ckpt/coding.h"
 
+#include "base/affix.h"
+#include "ckpt/coding_config.h"
 #include "ckpt/fp8.h"
 #include "ckpt/weight.h"
 
@@ -12,12 +14,6 @@
 #include <string.h>
 
 enum { MAX_NAME = 1024 };
-
-static bool ends(const char *s, const char *suffix)
-{
-    const size_t n = strlen(s), m = strlen(suffix);
-    return n >= m && !strcmp(s + n - m, suffix);
-}
 
 /* The tensor that has `suffix` where t's name has `own`; NULL if there is none. */
 static const struct ram_tensor *beside(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
@@ -157,7 +153,7 @@ static const char *any_codes(const struct ram_ckpt *ckpt, const struct ram_tenso
 
 static bool fits(const struct ram_ckpt *ckpt, const struct ram_tensor *t, const struct mark *mark)
 {
-    return (mark->kinds & kind_of(t->dtype)) && ends(t->name, mark->suffix) &&
+    return (mark->kinds & kind_of(t->dtype)) && ram_ends(t->name, mark->suffix) &&
            (!mark->beside || beside(ckpt, t, mark->suffix, mark->beside));
 }
 
@@ -179,7 +175,8 @@ static const char *coding_of(const struct ram_ckpt *ckpt, const struct ram_tenso
 /* Could a mark end so? Most names end in ".weight" and are floats, and need no more than this. */
 static bool is_plain(const struct ram_tensor *t)
 {
-    return kind_of(t->dtype) == FLOAT && (ends(t->name, ".weight") || ends(t->name, ".bias"));
+    return kind_of(t->dtype) == FLOAT &&
+           (ram_ends(t->name, ".weight") || ram_ends(t->name, ".bias"));
 }
 
 static const char *find_foreign(const struct ram_ckpt *ckpt, const struct ram_tensor **example,
@@ -207,20 +204,6 @@ static const char *find_foreign(const struct ram_ckpt *ckpt, const struct ram_te
 }
 
 /* ---- what config.json says --------------------------------------------------------------- */
-
-const json_t *ram_coding_config(const json_t *config)
-{
-    /* The second is what compressed-tensors wrote in 2024. */
-    static const char *const keys[] = {"quantization_config", "compression_config"};
-    const json_t *const places[] = {config, json_object_get(config, "text_config")};
-
-    for (size_t i = 0; i < 4; i++) {
-        const json_t *block = json_object_get(places[i % 2], keys[i / 2]);
-        if (json_is_object(block))
-            return block;
-    }
-    return NULL;
-}
 
 /* Bits of packed integers: GPTQ and AWQ write "bits", older AWQ "w_bit", compressed-tensors
  * "num_bits" of a group; nearly all have 4. */
@@ -322,7 +305,7 @@ int ram_coding_find(struct ram_ckpt *ckpt, struct ram_err *err)
     }
     for (size_t i = 0; i < ckpt->n_tensors && !coding->coded; i++)
         coding->coded = ckpt->tensors[i].dtype == RAM_U32 &&
-                        ends(ckpt->tensors[i].name, ".weight") &&
+                        ram_ends(ckpt->tensors[i].name, ".weight") &&
                         beside(ckpt, &ckpt->tensors[i], ".weight", ".scales");
     if (coding->coded) {
         coding->name = "MLX affine";
@@ -346,26 +329,6 @@ const char *ram_coding_quantized(const struct ram_ckpt *ckpt)
     return NULL;
 }
 
-bool ram_coding_is_activation(const char *name)
-{
-    static const char *const suffixes[] = {
-        ".input_scale",      ".input_scale_ub",
-        ".input_zero_point", ".input_global_scale",
-        ".output_scale",     ".output_zero_point",
-        ".activation_scale", ".k_scale",
-        ".v_scale",          ".q_scale",
-        ".kv_scale",         ".k_zero_point",
-        ".v_zero_point",     ".q_zero_point",
-        ".prob_scale",       ".prob_output_scale",
-        ".prob_zero_point",  ".kv_cache_scaling_factor",
-    };
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
-        if (ends(name, suffixes[i]))
-            return true;
-    /* TensorRT Model Optimizer before its export: "q_bmm_quantizer._amax". */
-    return strstr(name, "_quantizer._") != NULL;
-}
-
 /* ---- counting ---------------------------------------------------------------------------- */
 
 /* Does a tensor hold weights, in whatever form, rather than scales and tables of a coding? */
@@ -375,7 +338,7 @@ static bool holds_weights(const struct ram_tensor *t)
                                            "_blocks", "._data", ".W_q",     "weight_qdata",
                                            "_proj",   "_bias"};
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
-        if (ends(t->name, suffixes[i]))
+        if (ram_ends(t->name, suffixes[i]))
             return true;
     return false;
 }
@@ -398,7 +361,7 @@ bool ram_coding_weights(const struct ram_ckpt *ckpt, const struct ram_tensor *t,
         out->bits = ckpt->coding.bits;
         out->weights = t->size / (size_t)out->bits * 8;
     }
-    if (t->dtype != RAM_U32 || !ckpt->coding.coded || !ends(t->name, own) ||
+    if (t->dtype != RAM_U32 || !ckpt->coding.coded || !ram_ends(t->name, own) ||
         strlen(t->name) >= sizeof module)
         return true;
     snprintf(module, sizeof module, "%.*s", (int)(strlen(t->name) - strlen(own)), t->name);

@@ -19,13 +19,6 @@ int ram_coding_find(struct ram_ckpt *ckpt, struct ram_err *err);
  * block"; NULL: it was not. */
 const char *ram_coding_quantized(const struct ram_ckpt *ckpt);
 
-/* "quantization_config" of config.json, at the top level or in "text_config"; NULL: none. */
-const json_t *ram_coding_config(const json_t *config);
-
-/* Scales, zero points and limits of activations or of the cache of keys and values, which some
- * packagings store beside the weights: true for "model.layers.0.self_attn.q_proj.input_scale". */
-bool ram_coding_is_activation(const char *name);
-
 /* What a tensor stands for. */
 struct ram_coded {
     size_t weights;  /* of codes: what they decode to */

@@ -1,7 +1,7 @@
 /* fp8.c - see fp8.h. */
 #include "ckpt/fp8.h"
 
-#include "ckpt/coding.h"
+#include "ckpt/coding_config.h"
 #include "codec/float.h"
 
 #include <inttypes.h>

@@ -1,27 +1,23 @@
 /* prefix.c - see prefix.h. */
 #include "ckpt/prefix.h"
 
-#include "arch/family.h"
+#include "arch/config_read.h"
 #include "arch/name.h"
+#include "arch/tensors.h"
+#include "base/affix.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum change { KEEP, ADD, TAKE };
 
-static bool begins(const char *s, const char *with)
-{
-    return !strncmp(s, with, strlen(with));
-}
-
 /* The family that config.json names, as messages about any checkpoint need one. */
-static const struct ram_family *family_of(const struct ram_ckpt *ckpt, bool *known)
+static const struct ram_family *family_of(const struct ram_ckpt *ckpt)
 {
     const json_t *type = ram_config_value(ckpt->config, "model_type");
     const struct ram_family *family =
         json_is_string(type) ? ram_family_find(json_string_value(type)) : NULL;
 
-    *known = family != NULL;
     return family ? family : &ram_family_unknown;
 }
 
@@ -41,9 +37,9 @@ static bool is_in(const char *name, const char *base, int n, const char *module)
     const size_t size = strlen(base);
 
     for (; n; n--, name += size)
-        if (!begins(name, base))
+        if (!ram_begins(name, base))
             return false;
-    return begins(name, module) && name[strlen(module)] == '.';
+    return ram_begins(name, module) && name[strlen(module)] == '.';
 }
 
 static enum change find_change(const struct ram_ckpt *ckpt, const char *base, const char *embed)
@@ -72,7 +68,7 @@ struct renamer {
 static const char *changed(const struct renamer *r, const char *name, struct ram_arena *arena)
 {
     if (r->change == TAKE)
-        return begins(name, r->base) ? name + strlen(r->base) : name;
+        return ram_begins(name, r->base) ? name + strlen(r->base) : name;
     return is_in(name, "", 0, r->head) || ram_name_is_mtp(name)
                ? name
                : ram_arena_printf(arena, r->err, "%s%s", r->base, name);
@@ -80,12 +76,12 @@ static const char *changed(const struct renamer *r, const char *name, struct ram
 
 int ram_prefix_settle(struct ram_ckpt *ckpt, struct ram_index *index, struct ram_err *err)
 {
-    bool known;
-    const struct ram_family *family = family_of(ckpt, &known);
+    const struct ram_family *family = family_of(ckpt);
     char base[RAM_SLOT_NAME];
     const char *embed = split_embed(family, base);
     const struct renamer r = {base, family->head->module,
-                              known ? find_change(ckpt, base, embed) : KEEP, err};
+                              family == &ram_family_unknown ? KEEP : find_change(ckpt, base, embed),
+                              err};
 
     if (r.change == KEEP)
         return RAM_OK;
@@ -162,8 +158,7 @@ static void describe_nearest(const struct ram_ckpt *ckpt, const char *wanted,
 const char *ram_prefix_describe(const struct ram_ckpt *ckpt, const char *wanted,
                                 char text[RAM_PREFIX_TEXT])
 {
-    bool known;
-    const struct ram_family *family = family_of(ckpt, &known);
+    const struct ram_family *family = family_of(ckpt);
     char base[RAM_SLOT_NAME], expected[RAM_SLOT_NAME];
 
     split_embed(family, base);

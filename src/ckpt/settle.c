@@ -1,7 +1,8 @@
 /* settle.c - see settle.h. */
 #include "ckpt/settle.h"
 
-#include "arch/family.h"
+#include "arch/config_read.h"
+#include "arch/tensors.h"
 #include "ckpt/fp8.h"
 
 #include <stdlib.h>

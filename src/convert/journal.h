@@ -13,7 +13,8 @@
 
 #include "base/pool.h"
 #include "base/store.h"
-#include "convert/stream.h"
+#include "convert/result.h"
+#include "format/outline.h"
 
 /* The next block to be encoded: a row of a view of a module. */
 struct ram_block_place {

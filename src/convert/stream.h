@@ -8,16 +8,10 @@
 #ifndef RAM_CONVERT_STREAM_H
 #define RAM_CONVERT_STREAM_H
 
-#include "base/checksum.h"
 #include "codec/distance.h"
 #include "convert/encoder.h"
+#include "convert/result.h"
 #include "format/outline.h"
-
-struct ram_module_result {
-    double squared_error;                     /* of what a reader will see, against the weights */
-    double squared;                           /* of the weights */
-    struct ram_checksum sums[RAM_MAX_PLANES]; /* of its tensors */
-};
 
 struct ram_encoding {
     const struct ram_weight_encoder *encoder;

@@ -1,6 +1,7 @@
 /* continue.c - see continue.h. */
 #include "drive/continue.h"
 
+#include "arch/config_read.h"
 #include "base/file.h"
 #include "infer/generate.h"
 #include "text/tokenizer.h"

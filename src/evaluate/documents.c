@@ -7,7 +7,6 @@
 #include "evaluate/documents.h"
 
 #include "base/textfile.h"
-#include "evaluate/document_fields.h"
 
 #include <stdio.h>
 #include <stdlib.h>

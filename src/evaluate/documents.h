@@ -6,19 +6,7 @@
 #define RAM_EVALUATE_DOCUMENTS_H
 
 #include "base/exec.h"
-#include "base/hash.h"
-#include "base/mem.h"
-
-enum { RAM_MAX_CHOICES = 64 };
-
-enum ram_choice_task { RAM_ARC_CHALLENGE, RAM_HELLASWAG };
-
-struct ram_document {
-    const char *query;
-    const char **choices;
-    size_t n_choices, gold;
-    char sha256[RAM_SHA256_HEX]; /* of all that the file says of it, to find equal ones */
-};
+#include "evaluate/question.h"
 
 /* Zeroed storage is empty. */
 struct ram_documents {

@@ -1,7 +1,9 @@
 /* expected.c - see expected.h. What a family consists of is told by its slots (arch/slot.h). */
 #include "format/expected.h"
 
-#include "arch/family.h"
+#include "arch/config_read.h"
+#include "arch/tensors.h"
+#include "format/placed.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -10,9 +10,18 @@
 #ifndef RAM_FORMAT_FORMAT_H
 #define RAM_FORMAT_FORMAT_H
 
+#include "arch/tensors.h"
 #include "base/buf.h"
 #include "ckpt/settle.h"
-#include "format/placed.h"
+
+/* A tensor of the output before it is coded. */
+struct ram_placed {
+    char module[RAM_SLOT_NAME]; /* "model.layers.3.mlp.switch_mlp.up_proj" */
+    const char *suffix;         /* "weight"; "": the module's name is the tensor's */
+    bool quantizable;           /* the loader has coded forms of it */
+    int n_dims;
+    uint64_t shape[3];
+};
 
 struct ram_outline;
 struct ram_expectation;

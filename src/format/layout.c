@@ -1,9 +1,10 @@
 /* layout.c - see layout.h. */
 #include "format/layout.h"
 
+#include "arch/config_read.h"
 #include "ckpt/coding.h"
 #include "ckpt/prefix.h"
-#include "format/build.h"
+#include "format/layout_build.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* mlx_names.c - what mlx_lm calls a tensor: as published, but for stacks of experts and for what
  * its classes split, which their sanitize() would make of the published names. */
+#include "arch/tensors.h"
 #include "format/mlx.h"
 
 #include <stdio.h>

@@ -3,6 +3,7 @@
  * says: such a model is not converted. What the class knows of, the rows of the family say
  * (arch/family.h: the loader).
  */
+#include "arch/config_read.h"
 #include "format/mlx.h"
 
 #include "arch/family.h"

@@ -9,6 +9,7 @@
 #include "format/mlx.h"
 #include "format/outline.h"
 
+#include "arch/config_read.h"
 #include "arch/family.h"
 
 #include <math.h>

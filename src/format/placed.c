@@ -1,9 +1,6 @@
 /* placed.c - see placed.h. */
 #include "format/placed.h"
 
-#include "arch/family.h"
-#include "format/format.h"
-
 #include <stdio.h>
 #include <string.h>
 

@@ -5,18 +5,7 @@
 #ifndef RAM_FORMAT_PLACED_H
 #define RAM_FORMAT_PLACED_H
 
-#include "arch/slot.h"
-
-struct ram_format;
-
-/* A tensor of the output before it is coded. */
-struct ram_placed {
-    char module[RAM_SLOT_NAME]; /* "model.layers.3.mlp.switch_mlp.up_proj" */
-    const char *suffix;         /* "weight"; "": the module's name is the tensor's */
-    bool quantizable;           /* the loader has coded forms of it */
-    int n_dims;
-    uint64_t shape[3];
-};
+#include "format/format.h"
 
 /* The tensors that a slot becomes: one, or two for RAM_PLACE_HEADS (of the keys, of the values).
  * Returns their number. */

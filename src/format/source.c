@@ -1,5 +1,7 @@
 /* source.c - every tensor as the matrices that the method scores; see layout.h. */
-#include "format/build.h"
+#include "base/affix.h"
+#include "ckpt/coding_config.h"
+#include "format/layout_build.h"
 
 #include "arch/name.h"
 #include "ckpt/coding.h"
@@ -7,24 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool begins(const char *s, const char *prefix)
-{
-    return !strncmp(s, prefix, strlen(prefix));
-}
-
-static bool ends(const char *s, const char *suffix)
-{
-    const size_t n = strlen(s), m = strlen(suffix);
-    return n >= m && !strcmp(s + n - m, suffix);
-}
-
 /* Zero points that compressed-tensors writes beside FP8 weights; fp8.c has looked at them. */
 static bool is_zero_point(const struct ram_build *b, const struct ram_tensor *t)
 {
     static const char suffix[] = "_zero_point";
     char name[1024];
 
-    if (!ends(t->name, suffix))
+    if (!ram_ends(t->name, suffix))
         return false;
     snprintf(name, sizeof name, "%.*s", (int)(strlen(t->name) - strlen(suffix)), t->name);
     const struct ram_tensor *weight = ram_ckpt_find(b->ckpt, name);
@@ -37,7 +28,7 @@ static bool follows_from_config(const char *name)
     static const char *const buffers[] = {"rotary_emb.inv_freq", "rotary_emb.original_inv_freq",
                                           "rotary_emb.cos_cached", "rotary_emb.sin_cached"};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-        if (ends(name, buffers[i]))
+        if (ram_ends(name, buffers[i]))
             return true;
     return false;
 }
@@ -46,14 +37,14 @@ static bool follows_from_config(const char *name)
 static bool is_head(const struct ram_config *config, const char *name)
 {
     const char *module = ram_family_of(config)->head->module;
-    return begins(name, module) && name[strlen(module)] == '.';
+    return ram_begins(name, module) && name[strlen(module)] == '.';
 }
 
 /* A layer behind the last one that config.json counts. */
 static bool is_beyond(const struct ram_config *config, const struct ram_tensor *t,
                       const struct ram_name *name)
 {
-    return begins(t->name, ram_family_of(config)->layer_prefix) && config->n_layers &&
+    return ram_begins(t->name, ram_family_of(config)->layer_prefix) && config->n_layers &&
            name->layer >= 0 && (uint64_t)name->layer >= config->n_layers;
 }
 
@@ -126,7 +117,7 @@ static const char *stack_unit(struct ram_build *b, const char *text, const struc
 /* The projection's own name: the last part, or the one before "weight". */
 static const char *projection_of(struct ram_build *b, const char *name)
 {
-    const size_t n = strlen(name) - (ends(name, ".weight") ? strlen(".weight") : 0);
+    const size_t n = strlen(name) - (ram_ends(name, ".weight") ? strlen(".weight") : 0);
     size_t start = n;
 
     while (start && name[start - 1] != '.')

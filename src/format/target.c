@@ -4,7 +4,10 @@
  * The functions return whether to go on: not after a failure (b->err), nor when enough tensors are
  * known to be missing.
  */
-#include "format/build.h"
+#include "arch/config_read.h"
+#include "arch/tensors.h"
+#include "format/layout_build.h"
+#include "format/placed.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * attention_back.c - the derivative of causal softmax attention within each place of a chunk. Work
  * is cut by place and head of keys: the heads that share keys add to their derivative in turn.
  */
-#include "infer/attention_back.h"
+#include "infer/block_back.h"
 
 #include "kern/gemm.h"
 #include "kern/nn.h"

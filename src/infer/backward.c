@@ -25,6 +25,7 @@ enum {
 
 struct pass {
     const struct ram_model *model;
+    const struct ram_backward_opts *opts;
     const struct ram_span *spans;
     size_t n_spans, n_rows, longest;
     struct ram_back back;
@@ -39,7 +40,7 @@ struct pass {
 
 static int step(struct pass *p, struct ram_err *err)
 {
-    const struct ram_backward_opts *opts = p->back.opts;
+    const struct ram_backward_opts *opts = p->opts;
     return opts->step ? opts->step(opts->ctx, ++p->n_done, p->n_steps, err) : RAM_OK;
 }
 
@@ -89,7 +90,7 @@ static int open_back(struct pass *p, struct ram_err *err)
     b->longest = p->longest;
     while (mlp_rows > 32 && mlp_rows * mlp_row > p->memory / 8)
         mlp_rows /= 2;
-    const uint64_t threads = ram_pool_threads(b->opts->exec->pool);
+    const uint64_t threads = ram_pool_threads(p->opts->exec->pool);
     const uint64_t fixed = b->block.compute.tile_size * sizeof(float) + mlp_rows * mlp_row +
                            threads * (WORKER_BYTES + 8 * (uint64_t)p->longest * p->longest);
     const uint64_t left = p->memory / 2 > fixed ? p->memory / 2 - fixed : 0;
@@ -138,7 +139,7 @@ static int keep_inputs(struct pass *p, struct ram_forward *forward, size_t layer
 
 static int run_forward(struct pass *p, struct ram_err *err)
 {
-    const struct ram_exec half = ram_exec_share(p->back.opts->exec, p->memory / 2);
+    const struct ram_exec half = ram_exec_share(p->opts->exec, p->memory / 2);
     const struct ram_forward_opts opts = {.f32 = true, .exec = &half};
     struct ram_forward *forward = NULL;
 
@@ -168,7 +169,7 @@ struct label_job {
 static int label_row(void *ctx, size_t i, unsigned worker, struct ram_err *err)
 {
     const struct label_job *job = ctx;
-    const struct ram_backward_opts *opts = job->p->back.opts;
+    const struct ram_backward_opts *opts = job->p->opts;
     const size_t vocab = job->p->model->hp.vocab, row = job->first + i;
     float *p = job->logits + i * vocab;
 
@@ -280,12 +281,14 @@ int ram_backward(const struct ram_model *model, const struct ram_span *spans, si
     struct pass p = {.model = model,
                      .spans = spans,
                      .n_spans = n_spans,
+                     .opts = opts,
                      .memory = opts->exec->max_memory,
                      .inputs = {.fd = -1},
                      .dx = {.fd = -1},
                      .n_steps = 2 * model->hp.n_layers + 1};
 
-    p.back.opts = opts;
+    p.back.see = opts->see;
+    p.back.ctx = opts->ctx;
     p.back.block.model = model;
     p.back.block.compute =
         (struct ram_compute){.ckpt = model->ckpt, .pool = opts->exec->pool, .mode = RAM_GEMM_F32};

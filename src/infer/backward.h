@@ -16,16 +16,7 @@
 #define RAM_INFER_BACKWARD_H
 
 #include "infer/forward.h"
-
-/* Some rows of what flowed through a matrix. */
-struct ram_sight {
-    const struct ram_linear *linear; /* NULL: the embedding, whose output is dy */
-    const float *x;                  /* [n, linear->in]; NULL for the embedding */
-    const float *dy;                 /* [n, linear->out], with dy_stride floats a row */
-    size_t dy_stride, n;
-    size_t first;            /* row i is row first + i of all, ... */
-    const uint32_t *members; /* ... or first + members[i], if not NULL (experts) */
-};
+#include "infer/sight.h"
 
 struct ram_backward_opts {
     const struct ram_exec *exec;

@@ -5,8 +5,8 @@
 #ifndef RAM_INFER_BLOCK_H
 #define RAM_INFER_BLOCK_H
 
-#include "infer/forward.h"
 #include "infer/linear.h"
+#include "infer/span.h"
 
 /* Where a span of the chunk lies. */
 struct ram_place {

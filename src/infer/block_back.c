@@ -2,7 +2,6 @@
 #include "infer/block_back.h"
 
 #include "base/mem.h"
-#include "infer/attention_back.h"
 #include "kern/nn.h"
 #include "kern/nn_back.h"
 
@@ -55,7 +54,7 @@ int ram_back_make(struct ram_back *b, struct ram_arena *arena, size_t positions,
     const struct ram_hparams *hp = &b->block.model->hp;
     const struct ram_scratch *s = &b->block.scratch;
     const size_t rows = s->rows, heads = hp->n_heads, kv = hp->n_kv_heads;
-    const size_t threads = ram_pool_threads(b->opts->exec->pool);
+    const size_t threads = ram_pool_threads(b->block.compute.pool);
     const size_t raw_rows = hp->norms_after ? rows : 0;
 
     b->raw = ram_arena_floats(arena, raw_rows * hp->hidden, err);
@@ -228,7 +227,7 @@ int ram_back_see(const struct ram_back *b, const struct ram_linear *linear, cons
 {
     const struct ram_sight sight = {
         .linear = linear, .x = x, .dy = dy, .dy_stride = dy_stride, .n = n, .first = b->first};
-    return b->opts->see(b->opts->ctx, &sight, err);
+    return b->see(b->ctx, &sight, err);
 }
 
 /* Tells the observer, and dx = or += dy W. */
@@ -264,17 +263,17 @@ int ram_mlp_back(struct ram_back *b, const struct ram_mlp *mlp, const float *x, 
     if (members && (status = ram_linear_apply(&c, &mlp->down, b->active, n, s->part, hidden, err)))
         return status;
     sight = (struct ram_sight){&mlp->down, b->active, dy, hidden, n, first, members};
-    if ((status = b->opts->see(b->opts->ctx, &sight, err)) ||
+    if ((status = b->see(b->ctx, &sight, err)) ||
         (status = ram_linear_back(&c, &mlp->down, dy, n, hidden, b->dup, width, false, err)) ||
         (status = ram_pool_for(c.pool, (floats + FLOATS_A_TASK - 1) / FLOATS_A_TASK, swiglu_back,
                                &job, err)))
         return status;
     sight = (struct ram_sight){&mlp->gate, x, b->dgate, width, n, first, members};
-    if ((status = b->opts->see(b->opts->ctx, &sight, err)))
+    if ((status = b->see(b->ctx, &sight, err)))
         return status;
     sight.linear = &mlp->up;
     sight.dy = b->dup;
-    if ((status = b->opts->see(b->opts->ctx, &sight, err)) ||
+    if ((status = b->see(b->ctx, &sight, err)) ||
         (status = ram_linear_back(&c, &mlp->gate, b->dgate, n, width, dx, hidden, false, err)))
         return status;
     return ram_linear_back(&c, &mlp->up, b->dup, n, width, dx, hidden, true, err);

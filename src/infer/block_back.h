@@ -5,12 +5,14 @@
 #ifndef RAM_INFER_BLOCK_BACK_H
 #define RAM_INFER_BLOCK_BACK_H
 
-#include "infer/backward.h"
 #include "infer/block.h"
+#include "infer/sight.h"
 
 struct ram_back {
     struct ram_block block;
-    const struct ram_backward_opts *opts;
+    /* Is shown every matrix, from the calling thread. */
+    int (*see)(void *ctx, const struct ram_sight *sight, struct ram_err *err);
+    void *ctx;
     size_t first;                   /* of the chunk's rows among all rows */
     float *minus_sine[RAM_N_ROPES]; /* [positions, n_pairs] */
     float *normed;                  /* [rows, hidden]: the first norm's output */
@@ -46,6 +48,10 @@ int ram_block_back(struct ram_back *back, const struct ram_layer *layer,
 /* Tells the observer. */
 int ram_back_see(const struct ram_back *back, const struct ram_linear *linear, const float *x,
                  size_t n, const float *dy, size_t dy_stride, struct ram_err *err);
+
+/* From scratch.q, k, v (rotated) and dattended: dq, dk, dv. Places have no parents. */
+int ram_attention_back(struct ram_back *back, size_t window, const struct ram_place *places,
+                       size_t n_places, struct ram_err *err);
 
 /* x, dy, dx [n, hidden] of an MLP: dx = its derivative. members: NULL, or the rows' numbers. */
 int ram_mlp_back(struct ram_back *back, const struct ram_mlp *mlp, const float *x, size_t n,

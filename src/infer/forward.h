@@ -11,21 +11,7 @@
 
 #include "base/exec.h"
 #include "infer/model.h"
-
-#define RAM_NO_PARENT SIZE_MAX
-
-struct ram_span {
-    const uint32_t *tokens;
-    size_t n;
-    size_t parent; /* index of an earlier span without a parent of its own, or RAM_NO_PARENT.
-                    * Children follow their parent directly. */
-};
-
-/* Keys and values of one layer of a sequence that grows. */
-struct ram_kv {
-    float *k, *v; /* [room, heads of keys x dimensions] */
-    size_t n, room;
-};
+#include "infer/span.h"
 
 struct ram_forward_opts {
     bool f32;                    /* every product in f32; otherwise bf16 operands where it pays */

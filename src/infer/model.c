@@ -7,6 +7,8 @@
  */
 #include "infer/model.h"
 
+#include "arch/config_read.h"
+#include "arch/tensors.h"
 #include "ckpt/fp8.h"
 #include "ckpt/prefix.h"
 #include "ckpt/settle.h"

@@ -4,7 +4,7 @@
  */
 #include "probe/effort.h"
 
-#include "arch/config.h"
+#include "arch/config_read.h"
 #include "arch/role.h"
 #include "kern/gemm.h"
 #include "probe/check.h"

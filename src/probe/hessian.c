@@ -481,7 +481,7 @@ static void keep_by_tokens(struct ram_hessians *h)
     const struct ram_sequences on = ram_hessians_sequences(h);
     struct ram_buf settings = {0};
 
-    ram_kept_sequences(&settings, on);
+    ram_sequences_settings(&settings, on);
     h->kept = ram_kept_for(&h->exec, "inputs", settings.data);
     ram_buf_release(&settings);
 }
@@ -498,7 +498,7 @@ void ram_hessians_settings(const struct ram_hessians *h, struct ram_buf *text)
                                  hp->moe.hidden,
                                  hp->moe.n_shared * hp->moe.hidden};
 
-    ram_kept_sequences(text, on);
+    ram_sequences_settings(text, on);
     ram_buf_printf(text, " damp %.17g %s", h->damp,
                    h->use == RAM_HESSIAN_ENCODE ? "encode" : "measure");
     /* Not max_memory itself: another limit gives the same, as long as the same factors fit. */

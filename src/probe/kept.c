@@ -1,7 +1,6 @@
 /* kept.c - see kept.h. */
 #include "probe/kept.h"
 
-#include "base/hash.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -13,13 +12,6 @@ struct ram_kept ram_kept_for(const struct ram_exec *exec, const char *stage, con
 
     ram_store_scope(kept.store, stage, settings, &kept.scope);
     return kept;
-}
-
-void ram_kept_sequences(struct ram_buf *settings, struct ram_sequences on)
-{
-    ram_buf_printf(
-        settings, "%zu x %zu tokens %016llx", on.n, on.length,
-        (unsigned long long)ram_hash64(on.tokens, on.n * on.length * sizeof *on.tokens, 0));
 }
 
 void ram_kept_put(const struct ram_kept *kept, const char *name, const void *value, size_t size)

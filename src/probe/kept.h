@@ -10,7 +10,7 @@
 #define RAM_PROBE_KEPT_H
 
 #include "base/store.h"
-#include "probe/tokens.h"
+#include "infer/forward.h"
 
 struct ram_kept {
     struct ram_store *store; /* or NULL: nothing is kept, nothing is found */
@@ -19,10 +19,6 @@ struct ram_kept {
 
 /* settings: everything but the model that could change a figure. */
 struct ram_kept ram_kept_for(const struct ram_exec *exec, const char *stage, const char *settings);
-
-/* Sequences as a part of settings: their shape and a hash of their tokens, so that it does not
- * matter what made them. */
-void ram_kept_sequences(struct ram_buf *settings, struct ram_sequences on);
 
 void ram_kept_put(const struct ram_kept *kept, const char *name, const void *value, size_t size);
 /* True: value [size] was found. */

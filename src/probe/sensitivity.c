@@ -390,7 +390,7 @@ static struct ram_kept kept_for(const struct probes *p)
 
     ram_buf_printf(&settings, "%s %d bits g%d, ", p->tier == RAM_TIER_KL ? "kl" : "local",
                    p->form->bits, p->form->group);
-    ram_kept_sequences(&settings, p->on);
+    ram_sequences_settings(&settings, p->on);
     const struct ram_kept kept = ram_kept_for(p->exec, "sensitivities", settings.data);
     ram_buf_release(&settings);
     return kept;

@@ -1,6 +1,7 @@
 /* starts.c - see starts.h. */
 #include "probe/starts.h"
 
+#include "arch/config_read.h"
 #include "base/file.h"
 #include "base/rng.h"
 #include "text/tokenizer.h"

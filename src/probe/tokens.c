@@ -27,21 +27,6 @@ struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sp
     };
 }
 
-int ram_probe_forward(struct ram_forward **out, const struct ram_model *model,
-                      struct ram_sequences on, size_t copies, const struct ram_exec *exec,
-                      struct ram_err *err)
-{
-    const struct ram_forward_opts opts = {.f32 = true, .exec = exec};
-    const size_t length = on.length, n = copies * on.n;
-    struct ram_span *spans = ram_calloc(n, sizeof *spans, err);
-
-    for (size_t i = 0; spans && i < n; i++)
-        spans[i] = (struct ram_span){on.tokens + i % on.n * length, length, RAM_NO_PARENT};
-    const int status = spans ? ram_forward_new(out, model, spans, n, &opts, err) : RAM_ENOMEM;
-    free(spans);
-    return status;
-}
-
 /* ---- the model's own ---------------------------------------------------------------------- */
 
 /* In the place of a token that is not sampled yet. No vocabulary has so many. */

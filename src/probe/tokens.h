@@ -8,7 +8,7 @@
 #ifndef RAM_PROBE_TOKENS_H
 #define RAM_PROBE_TOKENS_H
 
-#include "infer/forward.h"
+#include "probe/sequences.h"
 
 struct ram_synthetic {
     size_t n, length; /* sequences, tokens of each */
@@ -22,21 +22,6 @@ struct ram_synthetic {
  * too few. The same for every instruction set, any number of threads and any memory. */
 int ram_synthetic_tokens(const struct ram_model *model, const struct ram_synthetic *what,
                          const struct ram_exec *exec, uint32_t *tokens, struct ram_err *err);
-
-struct ram_sequences {
-    const uint32_t *tokens; /* [n, length] */
-    size_t n, length;
-};
-
-/*
- * A forward pass over so many copies of the sequences, as everything that is measured on tokens of
- * the model's own is run: with products in f32. What instruction sets then differ by moves no token
- * and no width. In bf16 an activation may round either way, and one other token changes all that
- * follow it.
- */
-int ram_probe_forward(struct ram_forward **out, const struct ram_model *model,
-                      struct ram_sequences on, size_t copies, const struct ram_exec *exec,
-                      struct ram_err *err);
 
 /* What the options ask for; sparse: of a mixture of experts, of which each sees few tokens. */
 struct ram_synthetic ram_probe_tokens(const struct ram_probe_opts *opts, bool sparse);

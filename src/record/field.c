@@ -1,7 +1,7 @@
 /* field.c - see field.h. */
 #include "record/field.h"
 
-#include "record/manifest.h"
+#include "record/limits.h"
 
 #include <limits.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
 
 #include "record/emit.h"
 #include "record/field.h"
-#include "record/manifest.h"
+#include "record/limits.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -9,7 +9,15 @@
 #define RAM_REPORT_COMPARE_LAYOUT_H
 
 #include "base/mem.h"
-#include "report/compare_report.h"
+#include "record/score.h"
+
+/* Scores, what to call them, and what each may be compared with: arrays of n. */
+struct ram_comparison {
+    const struct ram_score *const *scores;
+    const char *const *names;
+    const struct ram_pairing *pairings;
+    size_t n;
+};
 
 struct ram_compare_row {
     char *label;
@@ -31,6 +39,9 @@ void ram_compare_release(struct ram_compare_layout *layout);
 
 /* The score of a row and a group; n if there is none. */
 size_t ram_compare_score_at(const struct ram_compare_layout *layout, size_t row, size_t group);
+
+/* A member of a score's results; NAN: it has none. */
+double ram_score_result(const struct ram_score *score, const char *key);
 
 /* What can be said of a score: members of its results, and what its pairing says. */
 extern const char *const ram_compare_keys[];

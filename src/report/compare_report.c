@@ -2,8 +2,8 @@
  * compare_report.c - see compare_report.h: the table, what is said of pairs below it, and what its
  * columns mean. Only columns that some score of a group fills are shown.
  */
+#include "report/compare_report.h"
 #include "base/table.h"
-#include "report/compare_layout.h"
 #include "report/numbers.h"
 
 #include <math.h>

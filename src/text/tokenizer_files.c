@@ -2,9 +2,9 @@
  * tokenizer_files.c - the tokenizer of a model directory: tokenizer.json, or the older pair of
  * vocab.json and merges.txt, which leaves the rest to the class that tokenizer_config.json names.
  */
+#include "arch/config_read.h"
 #include "text/tokenizer_parts.h"
 
-#include "arch/config.h"
 #include "base/file.h"
 #include "text/tokenizer_text.h"
 

@@ -3,6 +3,7 @@
  * the defaults of the configuration classes of transformers 5.24, taken by making one of each; and
  * what those classes refuse.
  */
+#include "arch/config_read.h"
 #include "arch/family.h"
 
 #include <setjmp.h>

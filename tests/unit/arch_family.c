@@ -1,7 +1,7 @@
 /* Families as data: their slots by name and by role, the spelling of roles, what is told of
  * routers. */
-#include "arch/family.h"
 #include "arch/name.h"
+#include "arch/tensors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

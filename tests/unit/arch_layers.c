@@ -3,6 +3,7 @@
  * without rotation, embeddings for each kind of layer, in the families that have them. Expected:
  * what the classes of transformers 5.24 make of the same keys.
  */
+#include "arch/config_read.h"
 #include "arch/family.h"
 
 #include <setjmp.h>

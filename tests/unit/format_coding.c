@@ -3,6 +3,7 @@
  * down from its own code and from published checkpoints, and the name that they must get.
  */
 #include "ckpt/coding.h"
+#include "ckpt/coding_config.h"
 #include "format/layout.h"
 
 #include <setjmp.h>

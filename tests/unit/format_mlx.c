@@ -2,9 +2,11 @@
  * What mlx_lm 0.32 is told of a model: the names under which its classes look for tensors, what
  * they cannot be told, and the keys that they cannot do without. Expected: read off the classes.
  */
-#include "arch/family.h"
+#include "arch/config_read.h"
+#include "arch/tensors.h"
 #include "format/layout.h"
 #include "format/mlx.h"
+#include "format/placed.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

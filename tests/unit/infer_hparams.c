@@ -2,6 +2,7 @@
  * What a configuration says of single layers, in all the ways in which it can: which have experts,
  * which see a window only. Expected: what transformers 5 and mlx_lm make of the same keys.
  */
+#include "arch/config_read.h"
 #include "infer/hparams.h"
 
 #include <setjmp.h>

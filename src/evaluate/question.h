@@ -1,9 +1,21 @@
-/* document_fields.h - one question from one JSON object, for documents.c alone. */
-#ifndef RAM_EVALUATE_DOCUMENT_FIELDS_H
-#define RAM_EVALUATE_DOCUMENT_FIELDS_H
+/* question.h - one question of a choice task, and how it is read from one JSON object. */
+#ifndef RAM_EVALUATE_QUESTION_H
+#define RAM_EVALUATE_QUESTION_H
 
+#include "base/hash.h"
 #include "base/json.h"
-#include "evaluate/documents.h"
+#include "base/mem.h"
+
+enum { RAM_MAX_CHOICES = 64 };
+
+enum ram_choice_task { RAM_ARC_CHALLENGE, RAM_HELLASWAG };
+
+struct ram_document {
+    const char *query;
+    const char **choices;
+    size_t n_choices, gold;
+    char sha256[RAM_SHA256_HEX]; /* of all that the file says of it, to find equal ones */
+};
 
 /* Where a document comes from: texts go to the arena, messages begin with where. */
 struct ram_document_source {

@@ -1,6 +1,6 @@
-/* parts.h - the parts of reading a configuration; private to src/arch. */
-#ifndef RAM_ARCH_PARTS_H
-#define RAM_ARCH_PARTS_H
+/* config_parts.h - the parts of reading a configuration; private to src/arch. */
+#ifndef RAM_ARCH_CONFIG_PARTS_H
+#define RAM_ARCH_CONFIG_PARTS_H
 
 #include "arch/family.h"
 

@@ -1,6 +1,6 @@
-/* build.h - the parts of building a layout; private to layout.c, source.c and target.c. */
-#ifndef RAM_FORMAT_BUILD_H
-#define RAM_FORMAT_BUILD_H
+/* layout_build.h - the parts of building a layout; private to layout.c, source.c and target.c. */
+#ifndef RAM_FORMAT_LAYOUT_BUILD_H
+#define RAM_FORMAT_LAYOUT_BUILD_H
 
 #include "arch/family.h"
 #include "format/layout.h"

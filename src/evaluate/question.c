@@ -1,11 +1,11 @@
 /*
- * document_fields.c - see document_fields.h.
+ * question.c - see question.h.
  *
  * A document is told by its members: "endings" is HellaSwag's own, "question" ARC's own, "query" a
  * question that is ready to be asked. ARC comes with its choices as two lists (the Hugging Face
  * Hub) or as a list of objects within the question (the Allen Institute).
  */
-#include "evaluate/document_fields.h"
+#include "evaluate/question.h"
 
 #include "evaluate/prompt_text.h"
 

@@ -1,8 +1,8 @@
-/* config.c - see config.h. What the keys of a family are, family.c says; rope.c and layers.c read
- * what is more than one value. */
-#include "arch/config.h"
+/* config_read.c - see config_read.h. What the keys of a family are, family.c says; rope.c and
+ * layers.c read what is more than one value. */
+#include "arch/config_read.h"
 
-#include "arch/parts.h"
+#include "arch/config_parts.h"
 
 #include <math.h>
 #include <string.h>
