@@ -63,7 +63,7 @@ void ram_buf_printf(struct ram_buf *buf, const char *fmt, ...)
 int ram_buf_take(struct ram_buf *buf, char **out, struct ram_err *err)
 {
     ram_buf_add(buf, "", 0);
-    if (buf->failed) {
+    if (buf->failed || ram_losses()) {
         ram_buf_release(buf);
         return ram_fail(err, RAM_ENOMEM, "no memory for a text");
     }

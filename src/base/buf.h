@@ -18,7 +18,8 @@ void ram_buf_puts(struct ram_buf *buf, const char *s);
 void ram_buf_printf(struct ram_buf *buf, const char *fmt, ...) RAM_PRINTF(2, 3);
 void ram_buf_vprintf(struct ram_buf *buf, const char *fmt, va_list args) RAM_PRINTF(2, 0);
 
-/* Hands the text to the caller, who frees it; the buffer is empty again. RAM_ENOMEM. */
+/* Hands the text to the caller, who frees it; the buffer is empty again. RAM_ENOMEM if
+ * memory ran out for it or for a JSON value (err.h). */
 int ram_buf_take(struct ram_buf *buf, char **out, struct ram_err *err);
 void ram_buf_release(struct ram_buf *buf);
 

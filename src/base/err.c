@@ -6,8 +6,22 @@
 #include <stdio.h>
 #include <string.h>
 
+static _Thread_local unsigned n_losses;
+
+void ram_note_loss(void)
+{
+    n_losses++;
+}
+
+unsigned ram_losses(void)
+{
+    return n_losses;
+}
+
 int ram_fail(struct ram_err *err, int status, const char *fmt, ...)
 {
+    if (status == RAM_ENOMEM)
+        n_losses = 0;
     if (err->status == RAM_OK) {
         va_list args;
         va_start(args, fmt);
@@ -23,6 +37,8 @@ int ram_fail_errno(struct ram_err *err, const char *fmt, ...)
     const int saved = errno;
     const int status = saved == ENOMEM ? RAM_ENOMEM : RAM_EIO;
 
+    if (status == RAM_ENOMEM)
+        n_losses = 0;
     if (err->status == RAM_OK) {
         va_list args;
         va_start(args, fmt);

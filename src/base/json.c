@@ -11,17 +11,17 @@
 /*
  * Jansson may lose memory without a word: its lexer drops the rest of a string or number of more
  * than 15 bytes if its buffer cannot grow, and the load succeeds. Elsewhere it reports a lack of
- * memory as a mistake in the text. So its allocator is watched, whichever the process has set, and
- * a thread knows whether one of its own allocations failed.
+ * memory as a mistake in the text. A value that could not be made is left out of an object or array
+ * if its caller does not look. So jansson's allocator is watched, whichever the process has set.
  */
 static json_malloc_t process_malloc;
-static _Thread_local bool starved;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void *watched_malloc(size_t size)
 {
     void *p = process_malloc(size);
-    starved = starved || !p;
+    if (!p)
+        ram_note_loss();
     return p;
 }
 
@@ -33,17 +33,12 @@ static void watch(void)
     json_set_alloc_funcs(watched_malloc, process_free);
 }
 
-static void begin_watching(void)
-{
-    pthread_once(&once, watch);
-    starved = false;
-}
-
 int ram_json_load(json_t **out, const char *text, size_t size, size_t flags, json_error_t *at)
 {
-    begin_watching();
+    pthread_once(&once, watch);
+    const unsigned before = ram_losses();
     *out = json_loadb(text, size, flags, at);
-    if (!starved)
+    if (ram_losses() == before)
         return *out ? RAM_OK : RAM_EFORMAT;
     json_decref(*out);
     *out = NULL;
@@ -159,9 +154,9 @@ int ram_json_text(const json_t *value, size_t indent, bool sorted, char **out, s
     const size_t flags = JSON_ENCODE_ANY | JSON_INDENT(indent) | JSON_REAL_PRECISION(17) |
                          (sorted ? JSON_SORT_KEYS : 0) | (indent ? 0 : JSON_COMPACT);
 
-    begin_watching();
+    pthread_once(&once, watch);
     if (!value || json_dump_callback(value, append, &buf, flags)) {
-        const bool memory = !value || starved;
+        const bool memory = !value || ram_losses();
         ram_buf_release(&buf);
         return ram_fail(err, memory ? RAM_ENOMEM : RAM_EINTERNAL, "cannot write a value as JSON%s",
                         memory ? ": no memory" : "");

@@ -48,6 +48,7 @@ static size_t read_with_failures(reader *read, const char *text)
             assert_string_equal(again, text);
             free(again);
             json_decref(value);
+            assert_int_equal(ram_losses(), 0);
             return nth - 1;
         }
         assert_int_equal(status, RAM_ENOMEM);
@@ -93,10 +94,32 @@ static void a_text_is_written_whole_or_not_at_all(void **state)
     json_decref(value);
 }
 
+/* Those who build values need not look at each: no text is made of what is incomplete. */
+static void a_value_that_was_lost_is_missed(void **state)
+{
+    struct ram_err err = {0};
+    json_t *value = NULL;
+    char *text = NULL;
+
+    (void)state;
+    assert_int_equal(ram_json_parse(&value, "{\"a\":1}", 7, "here", &err), RAM_OK);
+    countdown = 1;
+    json_object_set_new(value, "b", json_integer(2));
+    assert_int_equal(ram_json_text(value, 0, false, &text, &err), RAM_ENOMEM);
+    assert_string_equal(err.message, "no memory for a text");
+    err = (struct ram_err){0};
+    json_object_set_new(value, "b", json_integer(2)); /* the loss is reported, and forgotten */
+    assert_int_equal(ram_json_text(value, 0, false, &text, &err), RAM_OK);
+    assert_string_equal(text, "{\"a\":1,\"b\":2}");
+    free(text);
+    json_decref(value);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_long_token_loses_its_end),
+        cmocka_unit_test(a_value_that_was_lost_is_missed),
         cmocka_unit_test(a_text_is_written_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, set_allocator, NULL);
