@@ -383,7 +383,7 @@ int ram_st_header(const struct ram_st_item *items, size_t n, const char *format,
         at += item->size;
     }
     ram_buf_puts(out, "}");
-    while ((out->size - start) % 8)
+    while (!out->failed && (out->size - start) % 8)
         ram_buf_puts(out, " ");
     if (out->failed)
         return ram_fail(err, RAM_ENOMEM, "no memory for a header of %zu tensors", n);
