@@ -10,13 +10,15 @@
  * Faults are: a crash; a leak; a first message of the library with another status than RAM_ENOMEM;
  * and a test that fails although the library reported nothing.
  *
- * Two places report without ram_fail: a ram_buf says `failed` to the one who holds it, who may be
- * the test, and a store forgets what it cannot keep.
+ * Some places report without ram_fail: a ram_buf says `failed` to the one who holds it, who may be
+ * the test, a store forgets what it cannot keep, and a message lacks its hint (goes_without).
  *
  * An allocation is listed if a function of the library is among its callers: the test's own
- * scaffolding is not tested, nor what it builds with base/mem and base/buf itself. Of allocations
- * with the same callers (in a loop) the first, the second and the last are taken.
- * RAM_FAIL_ALLOCATIONS=N takes at most N of a test, evenly spread.
+ * scaffolding is not tested, nor what it builds with base/mem, base/buf and jansson itself. Of
+ * allocations with the same callers (in a loop) the first, the second and the last are taken.
+ * RAM_FAIL_ALLOCATIONS=N takes at most N of a test, evenly spread, and RAM_FAIL_SECONDS=N as many
+ * as can be expected to keep the program within N seconds of a processor, but at least one. What was
+ * taken is printed.
  *
  * It is compiled without sanitizers, since they ask for memory before they are ready to check it.
  *
@@ -37,12 +39,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { MAX_SITES = 1 << 15, MAX_DEPTH = 48, LIMIT_SECONDS = 120 };
+enum { MAX_SITES = 1 << 15, MAX_DEPTH = 48, LIMIT_SECONDS = 600 };
 
 /* Exit codes of a child. SETTLED: the test ended, and nothing is wrong. */
 enum { SETTLED = 40, UNREACHED, SKIPPED, FAILED_UNHARMED, LEAKED, UNREPORTED, MISREPORTED };
@@ -115,6 +118,31 @@ static bool lies_in(void *pc, const char *file)
     return strstr(name, file) != NULL;
 }
 
+static bool is_in_function(void *pc, const char *prefix)
+{
+    char name[256];
+    __sanitizer_symbolize_pc((char *)pc - 1, "%f", name, sizeof name);
+    return !strncmp(name, prefix, strlen(prefix));
+}
+
+/* Whether what this outermost function of the library asks for is not looked at. Symbols are slow
+ * to find, and few functions call for many. */
+static bool is_ignored(void *outer)
+{
+    static struct {
+        void *outer;
+        bool ignored;
+    } known[1024], *at;
+
+    at = &known[(uintptr_t)outer / 4 % (sizeof known / sizeof *known)];
+    if (at->outer != outer) {
+        at->outer = outer;
+        at->ignored = lies_in(outer, "base/mem.c") || lies_in(outer, "base/buf.c") ||
+                      is_in_function(outer, "watched_malloc");
+    }
+    return at->ignored;
+}
+
 static void list_site(uint64_t hash, uint32_t index, void *outer)
 {
     size_t at = hash % MAX_SITES;
@@ -128,7 +156,7 @@ static void list_site(uint64_t hash, uint32_t index, void *outer)
     site->last = index;
     if (site->count == 0) {
         site->first = index;
-        site->ignored = lies_in(outer, "base/mem.c") || lies_in(outer, "base/buf.c");
+        site->ignored = is_ignored(outer);
     }
     if (site->count == 1)
         site->second = index;
@@ -266,13 +294,22 @@ static void on_signal(int number)
 /* Whether the one who asked for memory says so otherwise than by ram_fail. */
 static bool reports_otherwise(void)
 {
-    char name[256];
-
-    for (int i = 2; i < n_frames; i++) {
-        __sanitizer_symbolize_pc((char *)frames[i] - 1, "%f", name, sizeof name);
-        if (!strncmp(name, "ram_store_", 10) || (lies_in(frames[i], "base/buf.c") && i < 5))
+    for (int i = 2; i < n_frames && i < 5; i++)
+        if (lies_in(frames[i], "base/buf.c"))
             return true;
-    }
+    return false;
+}
+
+/* Whether it does without: nothing is kept, or a message, which may be the one that the test looks
+ * for, has no hint. */
+static bool goes_without(void)
+{
+    static const char *const functions[] = {"ram_store_", "find_stranger", "ram_ckpt_config_hint"};
+
+    for (int i = 2; i < n_frames; i++)
+        for (size_t k = 0; k < sizeof functions / sizeof *functions; k++)
+            if (is_in_function(frames[i], functions[k]))
+                return true;
     return false;
 }
 
@@ -283,7 +320,7 @@ static int verdict(bool failed)
         return failed ? FAILED_UNHARMED : UNREACHED;
     if (__lsan_do_recoverable_leak_check())
         return LEAKED;
-    if (!failed || first_status == RAM_ENOMEM)
+    if (!failed || first_status == RAM_ENOMEM || goes_without())
         return SETTLED;
     if (first_status == RAM_OK)
         return reports_otherwise() ? SETTLED : UNREPORTED;
@@ -455,10 +492,21 @@ static size_t choose(uint32_t *chosen)
     return n;
 }
 
-static size_t test_all_failures(const struct group *group, const struct CMUnitTest *test,
-                                size_t limit, const char *log)
+/* Of processors, by the children. */
+static double seconds(void)
 {
-    size_t faults = 0;
+    struct rusage usage;
+    getrusage(RUSAGE_CHILDREN, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+/* In at most about `share` seconds, of which a first run takes its part. */
+static size_t test_all_failures(const struct group *group, const struct CMUnitTest *test,
+                                size_t limit, double share, const char *log)
+{
+    const double end = seconds() + share;
+    size_t faults = 0, taken = 0;
 
     memset(list, 0, sizeof *list);
     int status = run_child(group, test, LISTING, log);
@@ -467,11 +515,17 @@ static size_t test_all_failures(const struct group *group, const struct CMUnitTe
     uint32_t *chosen = calloc((size_t)3 * MAX_SITES, sizeof *chosen);
     if (!chosen)
         abort();
-    const size_t n = choose(chosen), taken = n < limit ? n : limit;
-    for (size_t i = 0; i < taken; i++) {
-        to_fail = chosen[i * n / taken];
+    const size_t n = choose(chosen);
+    limit = n < limit ? n : limit;
+    const double start = seconds();
+    for (size_t i = 0; i < limit; i++) {
+        to_fail = chosen[i * n / limit];
         status = run_child(group, test, FAILING, log);
         faults += !is_fine(test, to_fail, status, log);
+        const double once = seconds() - start, left = end - seconds();
+        if (!i && left < once * (double)(limit - 1))
+            limit = left < once ? 1 : 1 + (size_t)(left / once);
+        taken++;
     }
     printf("%s: %zu of %zu allocations failed, %zu faults\n", test->name, taken, n, faults);
     fflush(stdout);
@@ -479,13 +533,20 @@ static size_t test_all_failures(const struct group *group, const struct CMUnitTe
     return faults;
 }
 
+static size_t number_from(const char *variable, size_t otherwise)
+{
+    const char *text = getenv(variable);
+    const long n = text ? strtol(text, NULL, 10) : 0;
+    return n > 0 ? (size_t)n : otherwise;
+}
+
 int _cmocka_run_group_tests(const char *group_name, const struct CMUnitTest *const tests,
                             const size_t num_tests, CMFixtureFunction group_setup,
                             CMFixtureFunction group_teardown)
 {
-    const char *wanted = getenv("RAM_FAIL_ALLOCATIONS"), *only = getenv("RAM_FAIL_TEST");
+    const char *only = getenv("RAM_FAIL_TEST");
 
-    if (!wanted) {
+    if (!getenv("RAM_FAIL_ALLOCATIONS")) {
         int (*next)(const char *, const struct CMUnitTest *, size_t, CMFixtureFunction,
                     CMFixtureFunction) =
             (int (*)(const char *, const struct CMUnitTest *, size_t, CMFixtureFunction,
@@ -493,7 +554,8 @@ int _cmocka_run_group_tests(const char *group_name, const struct CMUnitTest *con
         return next(group_name, tests, num_tests, group_setup, group_teardown);
     }
     const struct group group = {group_setup, group_teardown};
-    const long limit = strtol(wanted, NULL, 10);
+    const size_t limit = number_from("RAM_FAIL_ALLOCATIONS", SIZE_MAX);
+    const double end = seconds() + (double)number_from("RAM_FAIL_SECONDS", 1000000);
     char log[] = "/tmp/ram-oom-log-XXXXXX";
     void *callers[4];
     size_t faults = 0;
@@ -507,7 +569,8 @@ int _cmocka_run_group_tests(const char *group_name, const struct CMUnitTest *con
     for (size_t i = 0; i < num_tests; i++)
         if (!only || !strcmp(only, tests[i].name))
             faults +=
-                test_all_failures(&group, &tests[i], limit > 0 ? (size_t)limit : SIZE_MAX, log);
+                test_all_failures(&group, &tests[i], limit,
+                                  (end - seconds()) / (double)(only ? 1 : num_tests - i), log);
     remove(log);
     printf("%s: %zu faults\n", group_name, faults);
     return faults != 0;
