@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define AT(member) offsetof(struct opt_common, member)
 const struct opt opt_common_table[] = {
@@ -69,9 +70,8 @@ bool opt_read_size(const char *text, uint64_t *bytes)
     const char *letter = *end ? strchr(letters, toupper((unsigned char)*end)) : NULL;
     if (letter) {
         /* "GB" counts in thousands; "GiB" and the bare "G" in units of 1,024. */
-        const bool thousands = tolower((unsigned char)end[1]) == 'b' && !end[2];
-        const bool binary = !end[1] || (tolower((unsigned char)end[1]) == 'i' &&
-                                        tolower((unsigned char)end[2]) == 'b' && !end[3]);
+        const bool thousands = !strcasecmp(end + 1, "b");
+        const bool binary = !end[1] || !strcasecmp(end + 1, "ib");
         if (!thousands && !binary)
             return false;
         for (const char *l = letters; l <= letter; l++)

@@ -144,8 +144,9 @@ static bool is_named(const struct ram_slot *slot, const char *text)
         return false;
     text += n;
     if (star) {
-        const size_t digits = strspn(text, "0123456789"), m = strlen(star + 1);
-        if (!digits || strncmp(text + digits, star + 1, m) != 0)
+        const char *const behind = star + 1;
+        const size_t digits = strspn(text, "0123456789"), m = strlen(behind);
+        if (!digits || strncmp(text + digits, behind, m) != 0)
             return false;
         text += digits + m;
     }

@@ -106,7 +106,7 @@ static int put_perplexity(const struct figures *f, const struct ram_windows *win
     json_object_set_new(results, "windows", json_integer((json_int_t)f->n));
     json_object_set_new(results, "windows_available",
                         json_integer((json_int_t)windows->n_available));
-    json_object_set_new(results, "tokens", json_integer((json_int_t)(f->n * f->per_window)));
+    json_object_set_new(results, "tokens", json_integer((json_int_t)f->n * (json_int_t)f->per_window));
     set_real(results, "nll", nll.mean);
     set_real(results, "ppl_mean", exp(nll.mean));
     set_real(results, "ppl_stderr", exp(nll.mean) * nll.stderr_mean);

@@ -17,8 +17,7 @@ enum { MAX_TURN = 16, MAX_TEMPLATE = 1 << 20, MAX_TRIES = 64 };
 static const char *const documents[] = {
     "<|endoftext|>",
     "<|begin_of_text|>",
-    "<\xef\xbd\x9c"
-    "begin\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+    "<\357\275\234begin\342\226\201of\342\226\201sentence\357\275\234>",
     "<bos>",
     "<s>",
     "<|startoftext|>",
