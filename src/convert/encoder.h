@@ -49,9 +49,9 @@ struct ram_weight_inputs {
      * matrix is stored [in, out]. *out becomes NULL if nothing is known. Borrowed until forget. */
     int (*factor)(void *ctx, const char *unit, size_t expert, bool turned,
                   const struct ram_gptq_factor **out, struct ram_err *err);
-    /* The same of the derivatives by rows [row, row + n) of a unit that is one matrix, as the
-     * encoder's `rows` divides it. */
-    int (*outputs)(void *ctx, const char *unit, size_t row, size_t n,
+    /* The same of the derivatives by rows [row, row + n) of a matrix of this unit (of a stack, of
+     * this expert), as the encoder's `rows` divides it. */
+    int (*outputs)(void *ctx, const char *unit, size_t matrix, size_t row, size_t n,
                    const struct ram_gptq_factor **out, struct ram_err *err);
     void (*forget)(void *ctx);
     /* How the factors were made, for ram.json; the caller owns the reference. */

@@ -58,7 +58,7 @@ struct stream {
     size_t module, view, row;
     uint64_t module_row;
     uint64_t factor_bytes; /* of the batch's factors */
-    const struct ram_gptq_factor *last_factor;
+    const struct ram_gptq_factor *last_factor, *last_outputs;
     uint64_t total;
     atomic_uint_least64_t done;
     atomic_uint_least64_t written;
@@ -252,17 +252,18 @@ static size_t rows_in_block(const struct stream *s, const struct ram_out_module 
 }
 
 /* What the encoder is told of rows [row, row + n) of the next view beside its inputs, if those are
- * known. Of units that lie in parts nothing is. */
+ * known. */
 static int find_outputs(struct stream *s, const struct ram_target *target, size_t row, size_t n,
                         struct ram_weight_factors *factors, struct ram_err *err)
 {
     factors->outputs = NULL;
-    if (!factors->inputs || target->n_views != 1 || target->views->col_stride != 1)
+    if (!factors->inputs || target->views[s->view].col_stride != 1)
         return RAM_OK;
     const int status =
-        s->inputs->outputs(s->inputs->ctx, target->unit, row, n, &factors->outputs, err);
-    if (factors->outputs)
+        s->inputs->outputs(s->inputs->ctx, target->unit, s->view, row, n, &factors->outputs, err);
+    if (factors->outputs && factors->outputs != s->last_outputs)
         s->factor_bytes += ram_gptq_factor_size(n);
+    s->last_outputs = factors->outputs;
     return status;
 }
 
@@ -345,7 +346,7 @@ static int run_batch(struct stream *s, unsigned *n_opened, unsigned *n_closed, s
 
     s->n_blocks = s->n_folded = 0;
     s->factor_bytes = 0;
-    s->last_factor = NULL;
+    s->last_factor = s->last_outputs = NULL;
     while (!status && skip_empty(s) && s->n_blocks < RAM_BATCH_BLOCKS &&
            s->factor_bytes <= s->exec.max_memory / FACTOR_SHARE) {
         const unsigned file = last_file(outline, s->module);

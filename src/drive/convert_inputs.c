@@ -40,11 +40,11 @@ static int factor_of(void *ctx, const char *unit, size_t expert, bool turned,
     return ram_hessians_factor(in->hessians, unit, expert, turned, out, err);
 }
 
-static int outputs_of(void *ctx, const char *unit, size_t row, size_t n,
+static int outputs_of(void *ctx, const char *unit, size_t matrix, size_t row, size_t n,
                       const struct ram_gptq_factor **out, struct ram_err *err)
 {
     const struct inputs *in = ctx;
-    return ram_gradients_factor(in->gradients, unit, row, n, out, err);
+    return ram_gradients_factor(in->gradients, unit, matrix, row, n, out, err);
 }
 
 static void forget(void *ctx)
@@ -68,7 +68,8 @@ static void identify(void *ctx, struct ram_buf *text)
 {
     const struct inputs *in = ctx;
     ram_hessians_settings(in->hessians, text);
-    ram_buf_printf(text, ", rows coupled by %zu sequences", in->derived.n);
+    ram_buf_printf(text, ", rows coupled by %zu sequences, those of experts by %zu tokens",
+                   in->derived.n, ram_gradients_drawn(in->gradients));
 }
 
 int ram_convert_with_inputs(const struct ram_ckpt *ckpt, const struct ram_plan *plan,

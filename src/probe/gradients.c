@@ -2,6 +2,7 @@
 #include "probe/gradients.h"
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "codec/gptq_coupled.h"
 #include "infer/backward.h"
 #include "infer/rows.h"
@@ -10,12 +11,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 1024 /* floats of a row of the store */, SEED = 42, MOST_OF_A_LAYER = 16 };
+enum {
+    WIDTH = 1024, /* floats of a row of the store */
+    SEED = 42,
+    MOST_OF_A_LAYER = 16,
+    N_STACKS = 3 /* of the experts of a layer: down, gate, up */
+};
 
-/* Where the moments of a unit are: blocks of b rows, [b, b] each, the last of what is left. */
+/* Where the moments of a unit are: for each of its matrices blocks of b rows, [b, b] each, the last
+ * of what is left. All experts of a stack share one. */
 struct moments {
-    size_t out, block; /* rows of the matrix, and of a block; out 0: nothing is known */
+    size_t out, block; /* rows of a matrix, and of a block; out 0: nothing is known */
     size_t at;         /* row of the store */
+    size_t n, each;    /* matrices with moments of their own, and rows of the store of each */
+    unsigned stack;    /* of experts: which of the layer's, from 1 */
+};
+
+/*
+ * The derivatives by what experts give: of each token those of one of the experts that it met,
+ * drawn at random. A stack has one matrix of moments, because an expert sees too few tokens for one
+ * of its own, and because those of 128 experts would take more memory than the model. Experts are
+ * computed one after another, as many tokens at a time as there is memory for: rows in the order of
+ * tokens make the sum the same whatever that number is.
+ */
+struct drawn {
+    float *dy;                /* [n_drawn, out]; zeros if the token met none */
+    double *ticket;           /* [n_drawn] of the expert that dy is of: the highest so far */
+    const struct moments *of; /* in the present layer; NULL: of no unit */
+};
+
+/* A factor that was handed out. */
+struct made {
+    const struct moments *of;
+    size_t which, row;
+    struct ram_gptq_factor *factor; /* NULL: nothing is known */
 };
 
 struct ram_gradients {
@@ -25,7 +54,9 @@ struct ram_gradients {
     struct ram_rows store;
     float *layer; /* the moments of the layer whose derivatives are being made */
     size_t layer_rows, first_row, now; /* its rows of the store, the first of them, its number */
-    struct ram_gptq_factor **made;
+    struct drawn drawn[N_STACKS];
+    size_t n_drawn; /* tokens, the first ones */
+    struct made *made;
     size_t n_made, room;
 };
 
@@ -54,14 +85,37 @@ static size_t coupled_linears(const struct ram_layer *layer,
 {
     const struct ram_attention_weights *a = &layer->attention;
     const struct ram_mlp *mlp = layer->experts ? &layer->shared : &layer->mlp;
-    const struct ram_linear *const all[] = {&a->q,    &a->k,      &a->v,    &a->o,     &a->q_a,
-                                            &a->kv_a, &mlp->gate, &mlp->up, &mlp->down};
+    const struct ram_mlp *expert = layer->experts;
+    const struct ram_linear *const all[] = {&a->q,
+                                            &a->k,
+                                            &a->v,
+                                            &a->o,
+                                            &a->q_a,
+                                            &a->kv_a,
+                                            a->v_heads,
+                                            &mlp->gate,
+                                            &mlp->up,
+                                            &mlp->down,
+                                            expert ? &expert->down : NULL,
+                                            expert ? &expert->gate : NULL,
+                                            expert ? &expert->up : NULL};
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i]->unit && all[i]->out && !all[i]->transposed)
+        if (all[i] && all[i]->unit && all[i]->out && !all[i]->transposed)
             out[n++] = all[i];
     return n;
+}
+
+static unsigned stack_of(const struct ram_layer *layer, const struct ram_linear *linear)
+{
+    const struct ram_mlp *expert = layer->experts;
+
+    return !expert                   ? 0
+           : linear == &expert->down ? 1
+           : linear == &expert->gate ? 2
+           : linear == &expert->up   ? 3
+                                     : 0;
 }
 
 /* Rows of the store, of all layers; *most: of the layer with the most. */
@@ -75,8 +129,13 @@ static int find_rows(struct ram_gradients *g, size_t *all, size_t *most, struct 
         const size_t before = *all;
         for (size_t i = 0; i < n; i++) {
             struct moments *m = &g->of[linears[i]->unit];
-            *m = (struct moments){linears[i]->out, ram_gptq_block(linears[i]->in), *all};
-            *all += (floats_of(m) + WIDTH - 1) / WIDTH;
+            *m = (struct moments){.out = linears[i]->out,
+                                  .block = ram_gptq_block(linears[i]->in),
+                                  .at = *all,
+                                  .stack = stack_of(&g->model->layers[l], linears[i])};
+            m->n = m->stack ? 1 : g->model->units[linears[i]->unit].n;
+            m->each = (floats_of(m) + WIDTH - 1) / WIDTH;
+            *all += m->n * m->each;
         }
         *most = *all - before > *most ? *all - before : *most;
     }
@@ -87,10 +146,46 @@ static int find_rows(struct ram_gradients *g, size_t *all, size_t *most, struct 
 
 /* ---- the pass --------------------------------------------------------------------------- */
 
+/* A chain of sums over tokens in their order, however many are seen at a time. */
+static int add(struct ram_gradients *g, const struct moments *m, size_t which, const float *dy,
+               size_t stride, size_t n_tokens, struct ram_err *err)
+{
+    float *moments = g->layer + (m->at + which * m->each - g->first_row) * WIDTH;
+    int status = RAM_OK;
+
+    for (size_t row = 0; !status && row < m->out; row += m->block) {
+        const size_t n = rows_of_block(m, row);
+        const struct ram_mat rows = {dy + row, RAM_ELEM_F32, 1, stride};
+        status = ram_gram(RAM_GEMM_F32, n, n_tokens, rows, moments + floats_before(m, row), n, true,
+                          g->exec.pool, err);
+    }
+    return status;
+}
+
+/* Whatever the present layer's experts have left, which is forgotten for the next. */
+static int add_drawn(struct ram_gradients *g, struct ram_err *err)
+{
+    int status = RAM_OK;
+
+    for (size_t i = 0; !status && i < N_STACKS; i++) {
+        struct drawn *d = &g->drawn[i];
+        if (!d->of)
+            continue;
+        status = add(g, d->of, 0, d->dy, d->of->out, g->n_drawn, err);
+        memset(d->dy, 0, g->n_drawn * d->of->out * sizeof *d->dy);
+        memset(d->ticket, 0, g->n_drawn * sizeof *d->ticket);
+        d->of = NULL;
+    }
+    return status;
+}
+
 static int put_layer(struct ram_gradients *g, struct ram_err *err)
 {
     if (g->now == SIZE_MAX)
         return RAM_OK;
+    const int status = add_drawn(g, err);
+    if (status)
+        return status;
     if (g->store.memory) {
         memcpy(g->store.memory + g->first_row * WIDTH, g->layer,
                g->layer_rows * WIDTH * sizeof *g->layer);
@@ -108,12 +203,30 @@ static int begin_layer(struct ram_gradients *g, size_t layer, struct ram_err *er
 
     g->now = layer;
     g->first_row = g->of[linears[0]->unit].at;
-    g->layer_rows = last->at + (floats_of(last) + WIDTH - 1) / WIDTH - g->first_row;
+    g->layer_rows = last->at + last->n * last->each - g->first_row;
     memset(g->layer, 0, g->layer_rows * WIDTH * sizeof *g->layer);
     return status;
 }
 
-/* A chain of sums over tokens in their order, however many are seen at a time. */
+/* Of the tokens of an expert those for which it holds the highest ticket so far. */
+static void draw(struct ram_gradients *g, const struct moments *m, size_t expert,
+                 const struct ram_sight *sight)
+{
+    const struct ram_rng rng = ram_rng_for(SEED, "experts");
+    struct drawn *d = &g->drawn[m->stack - 1];
+
+    d->of = m;
+    for (size_t i = 0; i < sight->n; i++) {
+        const size_t token = sight->first + sight->members[i];
+        const double ticket =
+            ram_rng_uniform(rng, token * g->model->hp.moe.n_experts + expert) + 0x1p-60;
+        if (token >= g->n_drawn || ticket <= d->ticket[token])
+            continue;
+        d->ticket[token] = ticket;
+        memcpy(d->dy + token * m->out, sight->dy + i * sight->dy_stride, m->out * sizeof *d->dy);
+    }
+}
+
 static int see(void *ctx, const struct ram_sight *sight, struct ram_err *err)
 {
     struct ram_gradients *g = ctx;
@@ -121,17 +234,22 @@ static int see(void *ctx, const struct ram_sight *sight, struct ram_err *err)
     const struct moments *m = linear ? &g->of[linear->unit] : NULL;
     int status = RAM_OK;
 
-    if (!m || m->out != linear->out || sight->members || linear == &g->model->head)
+    if (!m || !m->out || linear == &g->model->head)
         return RAM_OK;
-    if (g->model->units[linear->unit].layer != g->now)
-        status = begin_layer(g, g->model->units[linear->unit].layer, err);
-    for (size_t row = 0; !status && row < m->out; row += m->block) {
-        const size_t n = rows_of_block(m, row);
-        const struct ram_mat dy = {sight->dy + row, RAM_ELEM_F32, 1, sight->dy_stride};
-        float *to = g->layer + (m->at - g->first_row) * WIDTH + floats_before(m, row);
-        status = ram_gram(RAM_GEMM_F32, n, sight->n, dy, to, n, true, g->exec.pool, err);
-    }
-    return status;
+    const struct ram_model_unit *unit = &g->model->units[linear->unit];
+    size_t which = 0;
+    while (which < unit->n && ram_unit_matrix(unit, which) != linear)
+        which++;
+    if (which == unit->n) /* the other half of a unit that is stored in two */
+        return RAM_OK;
+    if (unit->layer != g->now)
+        status = begin_layer(g, unit->layer, err);
+    if (status)
+        return status;
+    if (!m->stack)
+        return add(g, m, which, sight->dy, sight->dy_stride, sight->n, err);
+    draw(g, m, which, sight);
+    return RAM_OK;
 }
 
 static int step(void *ctx, size_t done, size_t total, struct ram_err *err)
@@ -182,6 +300,35 @@ struct ram_sequences ram_gradients_tokens(const struct ram_hessians *hessians, u
     return on;
 }
 
+/* For so many tokens, fewer if they took more than an eighth of the memory. */
+static int make_drawn(struct ram_gradients *g, size_t n, uint64_t *taken, struct ram_err *err)
+{
+    const struct ram_hparams *hp = &g->model->hp;
+    const size_t widths[N_STACKS] = {hp->hidden, hp->moe.hidden, hp->moe.hidden};
+    const uint64_t token = (hp->hidden + 2 * hp->moe.hidden) * sizeof(float);
+
+    if (!hp->moe.n_experts)
+        return RAM_OK;
+    g->n_drawn = n * token <= g->exec.max_memory / 8 ? n : g->exec.max_memory / 8 / token;
+    *taken += g->n_drawn * token;
+    for (size_t i = 0; i < N_STACKS; i++) {
+        g->drawn[i].dy = ram_calloc(g->n_drawn, widths[i] * sizeof(float), err);
+        g->drawn[i].ticket = ram_calloc(g->n_drawn, sizeof(double), err);
+        if (!g->drawn[i].dy || !g->drawn[i].ticket)
+            return RAM_ENOMEM;
+    }
+    return RAM_OK;
+}
+
+static void free_drawn(struct ram_gradients *g)
+{
+    for (size_t i = 0; i < N_STACKS; i++) {
+        free(g->drawn[i].dy);
+        free(g->drawn[i].ticket);
+        g->drawn[i] = (struct drawn){0};
+    }
+}
+
 static int make(struct ram_gradients *g, struct ram_sequences on, struct ram_err *err)
 {
     const uint64_t memory = g->exec.max_memory;
@@ -195,11 +342,14 @@ static int make(struct ram_gradients *g, struct ram_sequences on, struct ram_err
     g->layer = status ? NULL : ram_calloc(most, row, err);
     if (!status && !g->layer)
         status = RAM_ENOMEM;
-    const uint64_t taken = most * row + (g->store.memory ? all * row : 0);
+    uint64_t taken = most * row + (g->store.memory ? all * row : 0);
+    if (!status)
+        status = make_drawn(g, on.n * on.length, &taken, err);
     if (!status)
         status = run(g, on, taken < memory / 2 ? memory - taken : memory / 2, err);
     free(g->layer);
     g->layer = NULL;
+    free_drawn(g);
     return status;
 }
 
@@ -243,14 +393,15 @@ static const struct moments *find(const struct ram_gradients *g, const char *uni
 }
 
 /* The block's moments, which begin at a float of the store that need not begin a row. */
-static int read_block(struct ram_gradients *g, const struct moments *m, size_t row, float *to,
-                      struct ram_err *err)
+static int read_block(struct ram_gradients *g, const struct moments *m, size_t which, size_t row,
+                      float *to, struct ram_err *err)
 {
     const size_t n = rows_of_block(m, row), from = floats_before(m, row);
     const size_t first = from / WIDTH, n_rows = (from % WIDTH + n * n + WIDTH - 1) / WIDTH;
     float *buffer = ram_calloc(n_rows, WIDTH * sizeof *buffer, err), *at = NULL;
     const int status =
-        buffer ? ram_rows_load(&g->store, m->at + first, n_rows, buffer, &at, err) : RAM_ENOMEM;
+        buffer ? ram_rows_load(&g->store, m->at + which * m->each + first, n_rows, buffer, &at, err)
+               : RAM_ENOMEM;
 
     if (!status)
         memcpy(to, at + from % WIDTH, n * n * sizeof *to);
@@ -258,30 +409,42 @@ static int read_block(struct ram_gradients *g, const struct moments *m, size_t r
     return status;
 }
 
-int ram_gradients_factor(struct ram_gradients *g, const char *unit, size_t row, size_t n,
-                         const struct ram_gptq_factor **out, struct ram_err *err)
+int ram_gradients_factor(struct ram_gradients *g, const char *unit, size_t matrix, size_t row,
+                         size_t n, const struct ram_gptq_factor **out, struct ram_err *err)
 {
     const struct moments *m = find(g, unit);
+    const size_t which = m && m->stack ? 0 : matrix;
 
     *out = NULL;
-    if (!m || row >= m->out || row % m->block || n != rows_of_block(m, row))
+    if (!m || which >= m->n || row >= m->out || row % m->block || n != rows_of_block(m, row))
         return RAM_OK;
+    for (size_t i = 0; i < g->n_made; i++)
+        if (g->made[i].of == m && g->made[i].which == which && g->made[i].row == row) {
+            *out = g->made[i].factor;
+            return RAM_OK;
+        }
     float *moments = ram_calloc(n, n * sizeof *moments, err);
     struct ram_gptq_factor *factor = NULL;
-    int status = moments ? read_block(g, m, row, moments, err) : RAM_ENOMEM;
+    int status = moments ? read_block(g, m, which, row, moments, err) : RAM_ENOMEM;
     if (!status)
         status = ram_grow(&g->made, sizeof *g->made, g->n_made, &g->room, err);
     if (!status)
         status = ram_gptq_coupling_new(&factor, unit, moments, n, g->exec.pool, err);
     free(moments);
-    if (status || !factor)
+    if (status)
         return status;
-    *out = g->made[g->n_made++] = factor;
+    g->made[g->n_made++] = (struct made){m, which, row, factor};
+    *out = factor;
     return RAM_OK;
+}
+
+size_t ram_gradients_drawn(const struct ram_gradients *g)
+{
+    return g->n_drawn;
 }
 
 void ram_gradients_forget(struct ram_gradients *g)
 {
     while (g->n_made)
-        ram_gptq_factor_free(g->made[--g->n_made]);
+        ram_gptq_factor_free(g->made[--g->n_made].factor);
 }
