@@ -2,6 +2,7 @@
 #include "ckpt/weight.h"
 
 #include "ckpt/fp8.h"
+#include "codec/affine.h"
 #include "codec/float.h"
 
 #include <inttypes.h>
@@ -101,8 +102,9 @@ static int find_affine(struct ram_weight *w, const struct ram_ckpt *ckpt, const 
 {
     const json_t *block = quantization_of(ckpt->config);
 
-    const struct ram_tensor *const scales = w->planes[1] = find(ckpt, module, "scales");
-    w->planes[2] = find(ckpt, module, "biases");
+    for (size_t k = 1; k < ram_affine_codec.n_planes; k++)
+        w->planes[k] = find(ckpt, module, ram_affine_codec.planes[k]);
+    const struct ram_tensor *const scales = w->planes[1];
     if (!scales)
         return ram_fail(err, RAM_EFORMAT, "%s: '%s' is U32, but there is no '%s.scales'", ckpt->dir,
                         w->planes[0]->name, module);

@@ -23,6 +23,7 @@ enum {
 };
 
 struct ram_codec;
+struct ram_gptq;
 
 struct ram_form {
     const char *id;    /* "4g64", "16": in records and options */
@@ -67,6 +68,13 @@ struct ram_codec {
                      uint8_t *const planes[RAM_MAX_PLANES]);
     void (*decode)(const struct ram_storage *as, const uint8_t *const planes[RAM_MAX_PLANES],
                    size_t n, size_t cols, float *w);
+    /* The same as encode with scales that are searched for; and with what is known of the inputs
+     * (codec/gptq.h, whose `form` the codec sets). */
+    double (*search)(const struct ram_storage *as, const float *w, size_t n, size_t cols,
+                     uint8_t *const planes[RAM_MAX_PLANES]);
+    int (*gptq)(const struct ram_storage *as, const struct ram_gptq *how, const float *w, size_t n,
+                size_t cols, uint8_t *const planes[RAM_MAX_PLANES], double *squared_error,
+                struct ram_err *err);
     /* Adds to sums what encode would return for the rows, for every form of the codec that fits. */
     void (*errors)(enum ram_scale_type type, const float *w, size_t n, size_t cols,
                    double sums[RAM_N_FORMS]);

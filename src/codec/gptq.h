@@ -59,7 +59,7 @@ void ram_gptq_factor_free(struct ram_gptq_factor *factor);
 uint64_t ram_gptq_factor_size(size_t cols);
 
 struct ram_gptq {
-    struct ram_affine form;
+    struct ram_affine form;               /* ram_codec.gptq sets it */
     const struct ram_gptq_factor *factor; /* NULL: the plain search */
     unsigned effort;                      /* of the search: affine_search.h */
     unsigned sweeps;                      /* 0: GPTQ alone */

@@ -2,7 +2,6 @@
 #include "convert/encoder.h"
 
 #include "base/buf.h"
-#include "codec/affine_search.h"
 
 #include <string.h>
 
@@ -20,12 +19,9 @@ static int search(const struct ram_storage *as, const struct ram_weight_factors 
                   const float *w, size_t n, size_t cols, uint8_t *const planes[RAM_MAX_PLANES],
                   double *squared_error, struct ram_err *err)
 {
-    static const struct ram_search usual;
-    const struct ram_affine f = ram_affine_of(as);
-
     (void)factors;
     (void)err;
-    *squared_error = ram_search_encode(&f, &usual, w, n, cols, planes[0], planes[1], planes[2]);
+    *squared_error = as->form->codec->search(as, w, n, cols, planes);
     return RAM_OK;
 }
 
@@ -33,14 +29,10 @@ static int gptq(const struct ram_storage *as, const struct ram_weight_factors *f
                 const float *w, size_t n, size_t cols, uint8_t *const planes[RAM_MAX_PLANES],
                 double *squared_error, struct ram_err *err)
 {
-    const struct ram_gptq how = {.form = ram_affine_of(as),
-                                 .factor = factors->inputs,
-                                 .outputs = factors->outputs,
-                                 .effort = 0,
-                                 .sweeps = RAM_GPTQ_SWEEPS};
-    const struct ram_gptq_bytes out = {planes[0], planes[1], planes[2]};
+    const struct ram_gptq how = {
+        .factor = factors->inputs, .outputs = factors->outputs, .sweeps = RAM_GPTQ_SWEEPS};
 
-    return ram_gptq_encode(&how, w, n, cols, &out, squared_error, err);
+    return as->form->codec->gptq(as, &how, w, n, cols, planes, squared_error, err);
 }
 
 static const struct ram_weight_encoder encoders[] = {

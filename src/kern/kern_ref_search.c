@@ -13,7 +13,7 @@ struct group {
     float levels;
     float total, mean; /* sums of h; of w / n */
     float lo, hi;
-    float mlx_scale, mlx_bias; /* as stored */
+    float rtn_scale, rtn_bias; /* as stored */
     float most;                /* of h */
     int16_t fine[MAX_GROUP];   /* (w - middle of the range) / range, 2^16 - 2 for the range */
     int16_t root[MAX_GROUP];   /* of h, 2^15 - 1 for the largest */
@@ -143,7 +143,7 @@ static void search_grid(const struct group *g, const struct ram_search_grid *gri
                         struct pair best[LANES])
 {
     for (int lane = 0; lane < LANES; lane++)
-        best[lane] = (struct pair){g->mlx_scale, g->mlx_bias, INFINITY};
+        best[lane] = (struct pair){g->rtn_scale, g->rtn_bias, INFINITY};
     for (size_t i = 0; i < grid->n_rows; i++) {
         const float low = fmaf(grid->low[i], g->lo - g->mean, g->mean);
         float least = INFINITY;
@@ -220,7 +220,7 @@ static struct pair try_near(const struct group *g, struct pair centre)
         const float middle = seen(g, centre.bias - moved / g->total);
         const float bias = seen(g, step_by(middle, ram_search_bias_steps[lane]));
         const bool last = lane == LANES - 1;
-        keep_better(&best, score(g, last ? g->mlx_scale : scale, last ? g->mlx_bias : bias));
+        keep_better(&best, score(g, last ? g->rtn_scale : scale, last ? g->rtn_bias : bias));
     }
     return best;
 }
@@ -266,9 +266,9 @@ static void sum_group(struct group *g)
     g->mean = ram_kern_ref_fold(sum) / (float)g->form->group;
 }
 
-/* mlx_q: the codes of MLX's own encoding, replaced with those of *scale and *bias. */
+/* rtn_q: the codes of MLX's own encoding, replaced with those of *scale and *bias. */
 static void search_group(struct group *g, const struct ram_search_grid *grid, float *scale,
-                         float *bias, float mlx_q[MAX_GROUP])
+                         float *bias, float rtn_q[MAX_GROUP])
 {
     float q[MAX_GROUP];
 
@@ -277,13 +277,13 @@ static void search_group(struct group *g, const struct ram_search_grid *grid, fl
     const struct pair best = search(g, grid);
     for (int i = 0; i < g->form->group; i++)
         q[i] = code_of(g, steps_of(g->w[i], best.scale, best.bias));
-    *scale = g->mlx_scale;
-    *bias = g->mlx_bias;
+    *scale = g->rtn_scale;
+    *bias = g->rtn_bias;
     if (exact_score(g, best.scale, best.bias, q) <
-        exact_score(g, g->mlx_scale, g->mlx_bias, mlx_q)) {
+        exact_score(g, g->rtn_scale, g->rtn_bias, rtn_q)) {
         *scale = best.scale;
         *bias = best.bias;
-        memcpy(mlx_q, q, sizeof q);
+        memcpy(rtn_q, q, sizeof q);
     }
 }
 
@@ -315,8 +315,8 @@ float ram_kern_ref_search(const struct ram_affine *f, unsigned effort, const flo
         float scale, bias, q[MAX_GROUP];
         g.levels = (float)((1 << f->bits) - 1);
         ram_kern_ref_fit_group(f, w + i, &scale, &bias);
-        g.mlx_scale = ram_kern_ref_put_scale(f->scale_type, scale, s);
-        g.mlx_bias = ram_kern_ref_put_scale(f->scale_type, bias, b);
+        g.rtn_scale = ram_kern_ref_put_scale(f->scale_type, scale, s);
+        g.rtn_bias = ram_kern_ref_put_scale(f->scale_type, bias, b);
         for (size_t k = 0; k < group; k++)
             q[k] = ram_kern_ref_code(f, w[i + k], scale, bias);
         search_group(&g, &grid, &scale, &bias, q);

@@ -49,16 +49,14 @@ static struct ram_storage form_of(size_t i)
 static int code_rows(const struct sample *s, size_t i, float *e, struct ram_err *err)
 {
     const struct ram_storage as = form_of(i);
-    const struct ram_gptq how = {
-        .form = ram_affine_of(&as), .factor = s->factor, .sweeps = RAM_GPTQ_SWEEPS};
+    const struct ram_gptq how = {.factor = s->factor, .sweeps = RAM_GPTQ_SWEEPS};
     uint8_t *planes[RAM_MAX_PLANES];
     double unused;
 
     if (ram_storage_alloc(&as, s->n, s->cols, planes, err))
         return RAM_ENOMEM;
     const uint8_t *const coded[RAM_MAX_PLANES] = {planes[0], planes[1], planes[2]};
-    const struct ram_gptq_bytes out = {planes[0], planes[1], planes[2]};
-    const int status = ram_gptq_encode(&how, s->w, s->n, s->cols, &out, &unused, err);
+    const int status = as.form->codec->gptq(&as, &how, s->w, s->n, s->cols, planes, &unused, err);
     if (!status)
         ram_storage_decode(&as, coded, s->n, s->cols, e);
     free(planes[0]);

@@ -2,6 +2,8 @@
  * What mlx_lm 0.32 is told of a model: the names under which its classes look for tensors, what
  * they cannot be told, and the keys that they cannot do without. Expected: read off the classes.
  */
+#include "ckpt_make.h"
+
 #include "arch/config_read.h"
 #include "arch/tensors.h"
 #include "format/layout.h"
@@ -103,6 +105,51 @@ static void formats_are_found(void **state)
     assert_int_equal(ram_format_find(&format, "onnx", &err), RAM_EUSAGE);
     assert_string_equal(err.message, "unknown format \"onnx\"; there is: mlx");
     assert_null(ram_format_at(1));
+}
+
+/* An output is known by its quantization block, whoever wrote it. */
+static void outputs_are_recognised(void **state)
+{
+    static const struct {
+        const char *config;
+        bool is;
+    } cases[] = {{"{\"quantization\": {\"bits\": 4}}", true},
+                 {"{\"quantization\": null}", false},
+                 {"{\"quantization_config\": {\"bits\": 4}}", false},
+                 {"{\"quantization\": {", false}};
+    const char *dir = make_temp_dir();
+    (void)state;
+
+    assert_null(ram_format_of(dir));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        FILE *file = make_open(dir, "config.json");
+        assert_true(fputs(cases[i].config, file) >= 0);
+        assert_int_equal(fclose(file), 0);
+        assert_ptr_equal(ram_format_of(dir), cases[i].is ? &ram_format_mlx : NULL);
+    }
+    make_remove_dir(dir);
+}
+
+/* What a row of 128 weights becomes: words of codes, and a scale and a bias for each group. */
+static void planes_are_tensors(void **state)
+{
+    const struct ram_storage as = {.form = ram_form_find("3g64"), .scale_type = RAM_SCALE_F16};
+    static const struct {
+        const char *suffix;
+        enum ram_dtype dtype;
+        uint64_t cols;
+    } expected[] = {{"weight", RAM_U32, 12}, {"scales", RAM_F16, 2}, {"biases", RAM_F16, 2}};
+    (void)state;
+
+    assert_true(ram_format_mlx.has_form(as.form));
+    assert_false(ram_format_mlx.has_form(RAM_FORM_16));
+    assert_int_equal(as.form->codec->n_planes, 3);
+    for (size_t k = 0; k < 3; k++) {
+        const struct ram_plane plane = ram_format_mlx.plane(&as, RAM_F16, 128, k);
+        assert_string_equal(plane.suffix, expected[k].suffix);
+        assert_int_equal(plane.dtype, expected[k].dtype);
+        assert_int_equal(plane.cols, expected[k].cols);
+    }
 }
 
 /* ---- obstacles ---------------------------------------------------------------------------- */
@@ -219,7 +266,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(stacks_and_halves_have_names), cmocka_unit_test(formats_are_found),
         cmocka_unit_test(what_cannot_be_told),          cmocka_unit_test(windows_that_are_not_seen),
-        cmocka_unit_test(keys_that_are_needed),
+        cmocka_unit_test(keys_that_are_needed),         cmocka_unit_test(outputs_are_recognised),
+        cmocka_unit_test(planes_are_tensors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
