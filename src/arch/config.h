@@ -67,6 +67,9 @@ struct ram_config {
     const char *experts_key; /* the key that says n_experts; NULL: none does */
     uint64_t n_experts, top_k, moe_intermediate, n_shared, n_mtp;
     uint64_t n_group, topk_group; /* experts are chosen from the best groups */
+    uint64_t shared_intermediate; /* width of the shared expert; 0: as n_shared says */
+    uint64_t linear_k_heads, linear_v_heads, linear_k_dim, linear_v_dim,
+        conv_kernel;                                    /* delta rule */
     uint64_t q_lora, kv_lora, qk_nope, qk_rope, v_head; /* MLA; q_lora 0: a plain q_proj */
     double norm_eps, routed_scale;
     bool attention_bias, output_bias, mlp_bias, qk_norm, norm_topk, rope_interleave;
@@ -81,6 +84,8 @@ struct ram_config {
     bool *dense;             /* n_layers: the layer has no experts; in the arena */
     bool *slides;            /* n_layers: the layer sees the last sliding_window positions only */
     bool *turns;             /* n_layers: queries and keys are turned by position */
+    bool *recurs;            /* n_layers: a delta rule stands in place of attention */
+    bool gains_whole;        /* the tensors of RAM_PLACE_GAIN hold the whole factor */
     enum ram_cast cast;
     const char *quant_method; /* quantization_config.quant_method, or NULL */
     /* Why the model cannot be computed although its shapes are known: a key that we do not

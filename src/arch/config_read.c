@@ -319,6 +319,7 @@ int ram_config_read(struct ram_config *config, const json_t *json, const char *w
     };
     config->family = ram_family_find(config->model_type);
     const struct ram_family *family = config->family ? config->family : &ram_family_unknown;
+    config->norm_topk = family->normalises;
     for (size_t i = 0; i < family->n_params; i++)
         if (family->params[i].loader != RAM_LOADER_ALONE)
             read_param(&r, &family->params[i], i);

@@ -30,6 +30,7 @@ enum { N_FAMILIES = sizeof families / sizeof *families };
 const struct ram_slot ram_usual_embed =
     MATRIX(EMBED, "model.embed_tokens", VOCAB, HIDDEN, ALWAYS, NONE);
 const struct ram_slot ram_usual_norm = NORM(FINAL, "model.norm", HIDDEN, ALWAYS);
+const struct ram_slot ram_usual_gain = GAIN(FINAL, "model.norm", HIDDEN, ALWAYS);
 const struct ram_slot ram_usual_head = MATRIX(HEAD, "lm_head", VOCAB, HIDDEN, ALWAYS, HEAD);
 
 static const struct ram_param unknown[] = {
@@ -69,7 +70,8 @@ const struct ram_family *ram_family_at(size_t i)
 const struct ram_family *ram_family_find(const char *model_type)
 {
     for (size_t i = 0; i < N_FAMILIES; i++)
-        if (!strcmp(families[i]->model_type, model_type))
+        if (!strcmp(families[i]->model_type, model_type) ||
+            (families[i]->also && !strcmp(families[i]->also, model_type)))
             return families[i];
     return NULL;
 }
@@ -102,7 +104,7 @@ static const struct ram_slot *find(const struct ram_config *config, enum ram_rol
 
     for (size_t i = 0; i < family->n_slots; i++) {
         const struct ram_slot *slot = &family->slots[i];
-        if (slot->role == role && (slot->cols != RAM_DIM_NONE) == matrix &&
+        if (slot->role == role && ram_slot_is_matrix(slot) == matrix &&
             ram_slot_exists(config, slot, layer))
             return slot;
     }
@@ -132,6 +134,14 @@ bool ram_family_has(const struct ram_family *family, enum ram_role role)
 bool ram_family_is_latent(const struct ram_family *family)
 {
     return ram_family_has(family, RAM_ROLE_KV_A);
+}
+
+bool ram_family_is_gated(const struct ram_family *family)
+{
+    for (size_t i = 0; i < family->n_slots; i++)
+        if (family->slots[i].role == RAM_ROLE_Q && family->slots[i].rows == RAM_DIM_Q_GATED)
+            return true;
+    return false;
 }
 
 /* Is text, behind an expert's number where the module has a star, module.suffix? */
@@ -190,6 +200,14 @@ static const char *const dim_keys[] = {
     [RAM_DIM_KV_A] = "kv_lora_rank",
     [RAM_DIM_KV_B] = "v_head_dim",
     [RAM_DIM_V] = "v_head_dim",
+    [RAM_DIM_Q_GATED] = "num_attention_heads",
+    [RAM_DIM_DELTA] = "linear_num_key_heads",
+    [RAM_DIM_DELTA_ALL] = "linear_num_key_heads",
+    [RAM_DIM_DELTA_V] = "linear_num_value_heads",
+    [RAM_DIM_DELTA_HEAD] = "linear_value_head_dim",
+    [RAM_DIM_DELTA_HEADS] = "linear_num_value_heads",
+    [RAM_DIM_DELTA_HEADS_2] = "linear_num_value_heads",
+    [RAM_DIM_DELTA_KERNEL] = "linear_conv_kernel_dim",
 };
 
 static int check_dim(const struct ram_config *config, enum ram_dim dim, const char *where,

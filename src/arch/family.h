@@ -64,6 +64,7 @@ struct ram_param {
 /* What says which layers are without experts. */
 enum ram_layers_by {
     RAM_LAYERS_PLAIN,  /* there are no experts */
+    RAM_LAYERS_SPARSE, /* all layers have some */
     RAM_LAYERS_LISTED, /* decoder_sparse_step and mlp_only_layers */
     RAM_LAYERS_LEADING /* first_k_dense_replace */,
     RAM_LAYERS_NAMED /* mlp_layer_types, else first_k_dense_replace and moe_layer_freq */
@@ -109,6 +110,7 @@ enum ram_turns_by {
 
 struct ram_family {
     const char *model_type;
+    const char *also; /* what transformers calls the same where it stands alone, or NULL */
     const struct ram_param *params; /* at most 64 rows */
     size_t n_params;
     const struct ram_slot *slots; /* of a decoder layer, in the order of outputs */
@@ -119,6 +121,8 @@ struct ram_family {
     enum ram_window_by windows;
     enum ram_router router;
     enum ram_turns_by turns;
+    bool recurs;        /* a delta rule stands in place of attention, but in every n-th layer */
+    bool normalises;    /* shares of chosen experts always have the sum 1 */
     bool turns_first;   /* queries and keys are turned before their norms, not after */
     bool has_mtp;       /* layers behind the counted ones predict several tokens */
     bool ties;          /* the head is the embedding if config.json does not say */
@@ -165,6 +169,9 @@ bool ram_family_has(const struct ram_family *family, enum ram_role role);
 
 /* Are keys and values of its attention made of a latent (MLA)? */
 bool ram_family_is_latent(const struct ram_family *family);
+
+/* Does its attention have a gate? */
+bool ram_family_is_gated(const struct ram_family *family);
 
 /* The slot of a tensor, by its published name: NULL if the family has none of this name. */
 const struct ram_slot *ram_family_slot(const struct ram_config *config, const char *name);

@@ -46,11 +46,18 @@ enum { MAX_POSITIONS = 1 << 28 };
 /* Sizes that every class has and the loader's needs: a family's defaults of vocabulary, width,
  * width of the MLP, layers and heads. */
 #define SIZES(use, vocab_size, hidden_size, mlp_size, layers, heads)                               \
-    COUNT("vocab_size", vocab, 1, vocab_size, REFUSED, use, 0),                                    \
-        COUNT("hidden_size", hidden, 1, hidden_size, REFUSED, use, 0),                             \
+    VOCABULARY_AND_WIDTH(use, vocab_size, hidden_size),                                            \
         COUNT("intermediate_size", intermediate, 1, mlp_size, REFUSED, use, 0),                    \
-        {"num_hidden_layers",   NULL,   AT(n_layers),     RAM_VALUE_COUNT,  1,                     \
-         RAM_CONFIG_MAX_LAYERS, layers, RAM_NULL_REFUSED, RAM_LOADER_##use, 0},                    \
+        LAYERS_AND_HEADS(use, layers, heads)
+/* The same where every layer has experts, and no width is that of an MLP. */
+#define SIZES_OF_MIXTURE(use, vocab_size, hidden_size, layers, heads)                              \
+    VOCABULARY_AND_WIDTH(use, vocab_size, hidden_size), LAYERS_AND_HEADS(use, layers, heads)
+#define VOCABULARY_AND_WIDTH(use, vocab_size, hidden_size)                                         \
+    COUNT("vocab_size", vocab, 1, vocab_size, REFUSED, use, 0),                                    \
+        COUNT("hidden_size", hidden, 1, hidden_size, REFUSED, use, 0)
+#define LAYERS_AND_HEADS(use, layers, heads)                                                       \
+    {"num_hidden_layers",   NULL,   AT(n_layers),     RAM_VALUE_COUNT, 1,                          \
+     RAM_CONFIG_MAX_LAYERS, layers, RAM_NULL_REFUSED, RAM_LOADER_##use, 0},                         \
         COUNT("num_attention_heads", n_heads, 1, heads, REFUSED, use, 0),                          \
     {                                                                                              \
         "hidden_act", NULL, AT(act), RAM_VALUE_ACT, 0, 0, RAM_ACT_SILU, RAM_NULL_REFUSED,          \
@@ -101,6 +108,63 @@ enum { MAX_POSITIONS = 1 << 28 };
         "mlp.experts.*." name, "weight", RAM_DIM_##rows, RAM_DIM_##cols, RAM_IF_MOE,               \
             RAM_ROLE_##role, RAM_INPUT_##input, RAM_PLACE_STACKED                                  \
     }
+
+/* Gains: norms that multiply by 1 + what is stored. */
+#define GAIN(place, module, n, when)                                                               \
+    {                                                                                              \
+        module, "weight", RAM_DIM_##n, RAM_DIM_NONE, RAM_##when, RAM_ROLE_NORM_##place,            \
+            RAM_INPUT_NONE, RAM_PLACE_GAIN                                                         \
+    }
+
+/* ---- blocks in which a delta rule stands in place of most attention ------------------------ */
+
+#define DELTA_SIZES(use)                                                                           \
+    COUNT("linear_conv_kernel_dim", conv_kernel, 1, 4, REFUSED, use, 0),                           \
+        COUNT("linear_key_head_dim", linear_k_dim, 1, 128, REFUSED, use, 0),                       \
+        COUNT("linear_value_head_dim", linear_v_dim, 1, 128, REFUSED, use, 0),                     \
+        COUNT("linear_num_key_heads", linear_k_heads, 1, 16, REFUSED, use, 0),                     \
+        COUNT("linear_num_value_heads", linear_v_heads, 1, 32, REFUSED, use, 0)
+
+/* Its convolution, and what stands behind its projections. A_log keeps its type. */
+#define DELTA_KERNEL                                                                               \
+    {                                                                                              \
+        "linear_attn.conv1d", "weight", RAM_DIM_DELTA, RAM_DIM_DELTA_KERNEL, RAM_IF_RECURS,        \
+            RAM_ROLE_DELTA_KERNEL, RAM_INPUT_NONE, RAM_PLACE_KERNEL                                \
+    }
+#define DELTA_REST                                                                                 \
+    VECTOR(DELTA_STEP, "linear_attn", "dt_bias", DELTA_HEADS, IF_RECURS),                          \
+        {"linear_attn",        "A_log",        RAM_DIM_DELTA_HEADS, RAM_DIM_NONE, RAM_IF_RECURS,   \
+         RAM_ROLE_DELTA_DECAY, RAM_INPUT_NONE, RAM_PLACE_EXACT},                                   \
+        NORM(DELTA, "linear_attn.norm", DELTA_HEAD, IF_RECURS),                                    \
+        MATRIX(O, "linear_attn.out_proj", HIDDEN, DELTA_V, IF_RECURS, ATTENDED)
+#define DELTA_APART                                                                                \
+    MATRIX(DELTA_QKV, "linear_attn.in_proj_qkv", DELTA, HIDDEN, IF_RECURS, ATTENTION),             \
+        MATRIX(DELTA_Z, "linear_attn.in_proj_z", DELTA_V, HIDDEN, IF_RECURS, ATTENTION),           \
+        MATRIX(DELTA_B, "linear_attn.in_proj_b", DELTA_HEADS, HIDDEN, IF_RECURS, ATTENTION),       \
+        MATRIX(DELTA_A, "linear_attn.in_proj_a", DELTA_HEADS, HIDDEN, IF_RECURS, ATTENTION)
+
+/* Attention of the other layers: each query comes with a gate. */
+#define GATED_ATTENTION                                                                            \
+    MATRIX(Q, "self_attn.q_proj", Q_GATED, HIDDEN, IF_ATTENDS, ATTENTION),                         \
+        BIAS(Q, "self_attn.q_proj", Q_GATED, IF_ATTENDS_BIAS),                                     \
+        MATRIX(K, "self_attn.k_proj", KV, HIDDEN, IF_ATTENDS, ATTENTION),                          \
+        BIAS(K, "self_attn.k_proj", KV, IF_ATTENDS_BIAS),                                          \
+        MATRIX(V, "self_attn.v_proj", KV, HIDDEN, IF_ATTENDS, ATTENTION),                          \
+        BIAS(V, "self_attn.v_proj", KV, IF_ATTENDS_BIAS),                                          \
+        MATRIX(O, "self_attn.o_proj", HIDDEN, Q, IF_ATTENDS, ATTENDED),                            \
+        BIAS(O, "self_attn.o_proj", HIDDEN, IF_ATTENDS_BIAS),                                      \
+        GAIN(Q, "self_attn.q_norm", HEAD, IF_ATTENDS),                                             \
+        GAIN(K, "self_attn.k_norm", HEAD, IF_ATTENDS)
+#define GAINS_BEFORE                                                                               \
+    GAIN(BEFORE_ATTENTION, "input_layernorm", HIDDEN, ALWAYS),                                     \
+        GAIN(BEFORE_MLP, "post_attention_layernorm", HIDDEN, ALWAYS)
+
+/* Experts, and one that all tokens pass, weighed by a router of its own. */
+#define WEIGHED_SHARED_MLP                                                                         \
+    MATRIX(SHARED_GATE, "mlp.shared_expert.gate_proj", SHARED, HIDDEN, IF_SHARED, MLP),            \
+        MATRIX(SHARED_DOWN, "mlp.shared_expert.down_proj", HIDDEN, SHARED, IF_SHARED, GATED),      \
+        MATRIX(SHARED_UP, "mlp.shared_expert.up_proj", SHARED, HIDDEN, IF_SHARED, MLP),            \
+        MATRIX(SHARED_ROUTER, "mlp.shared_expert_gate", ONE, HIDDEN, IF_SHARED, MLP)
 
 /* The norms stand before or after the MLP, as the loader's module creates them. */
 #define NORMS_BEFORE                                                                               \
@@ -181,6 +245,11 @@ enum { MAX_POSITIONS = 1 << 28 };
     .layer_prefix = "model.layers."
 #define SLOTS(table) .slots = (table), .n_slots = sizeof(table) / sizeof *(table), USUAL_ENDS
 
-extern const struct ram_slot ram_usual_embed, ram_usual_norm, ram_usual_head;
+#define GAIN_ENDS                                                                                  \
+    .embed = &ram_usual_embed, .norm = &ram_usual_gain, .head = &ram_usual_head,                   \
+    .layer_prefix = "model.layers."
+#define GAIN_SLOTS(table) .slots = (table), .n_slots = sizeof(table) / sizeof *(table), GAIN_ENDS
+
+extern const struct ram_slot ram_usual_embed, ram_usual_norm, ram_usual_gain, ram_usual_head;
 
 #endif

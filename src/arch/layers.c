@@ -148,6 +148,19 @@ static void read_typed_windows(struct ram_config_reader *r, enum ram_window_by b
     }
 }
 
+/* ---- delta rule ---------------------------------------------------------------------------- */
+
+/* By layer_types, else all but every full_attention_interval-th. */
+static void read_recurrent(struct ram_config_reader *r)
+{
+    struct ram_config *config = r->config;
+    const json_t *types = words(r, "layer_types", "full_attention", "linear_attention");
+    const uint64_t every = count(r, "full_attention_interval", 1, 4);
+
+    for (size_t i = 0; i < config->n_layers; i++)
+        config->recurs[i] = types ? says(types, i, "linear_attention") : (i + 1) % every != 0;
+}
+
 /* Every class checks layer_types, whether it has a use for them or not. */
 static void read_windows(struct ram_config_reader *r, enum ram_window_by by)
 {
@@ -213,17 +226,22 @@ void ram_config_read_layers(struct ram_config_reader *r, const struct ram_family
     config->dense = ram_arena_alloc(r->arena, n + 1, r->err);
     config->slides = ram_arena_alloc(r->arena, n + 1, r->err);
     config->turns = ram_arena_alloc(r->arena, n + 1, r->err);
-    if (!config->dense || !config->slides || !config->turns)
+    config->recurs = ram_arena_alloc(r->arena, n + 1, r->err);
+    if (!config->dense || !config->slides || !config->turns || !config->recurs)
         return;
     memset(config->turns, true, n);
     if (family->layers == RAM_LAYERS_LISTED)
         read_listed(r);
-    else if (family->layers != RAM_LAYERS_PLAIN)
+    else if (family->layers == RAM_LAYERS_LEADING || family->layers == RAM_LAYERS_NAMED)
         read_leading(r, family->layers == RAM_LAYERS_NAMED);
     for (size_t i = 0; i < n; i++)
         config->dense[i] = config->dense[i] || !config->n_experts;
     if (!config->family)
         return;
+    if (family->recurs) {
+        read_recurrent(r);
+        return;
+    }
     struct ram_err *const hard = r->err;
     r->err = &config->refusal; /* shapes do not depend on windows */
     if (family->turns == RAM_TURNS_LISTED)

@@ -23,6 +23,15 @@ enum ram_role {
     RAM_ROLE_SHARED_GATE, /* of the expert that all tokens pass */
     RAM_ROLE_SHARED_UP,
     RAM_ROLE_SHARED_DOWN,
+    RAM_ROLE_SHARED_ROUTER, /* gives the weight of that expert */
+    /* What a delta rule makes of the hidden state: queries, keys and values; gate; correction;
+     * decay. Or in two matrices, interleaved by heads. */
+    RAM_ROLE_DELTA_QKV,
+    RAM_ROLE_DELTA_Z,
+    RAM_ROLE_DELTA_B,
+    RAM_ROLE_DELTA_A,
+    RAM_ROLE_DELTA_QKVZ,
+    RAM_ROLE_DELTA_BA,
     RAM_ROLE_HEAD,
     RAM_ROLE_NORM,
     RAM_ROLE_BIAS,
@@ -39,6 +48,11 @@ enum ram_role {
     RAM_ROLE_NORM_Q_LATENT,
     RAM_ROLE_NORM_KV_LATENT,
     RAM_ROLE_NORM_FINAL,
+    RAM_ROLE_NORM_DELTA,   /* of what a head of a delta rule gives */
+    RAM_ROLE_DELTA_KERNEL, /* its convolution; and by head how fast it forgets, and a bias of that
+                            */
+    RAM_ROLE_DELTA_DECAY,
+    RAM_ROLE_DELTA_STEP,
     RAM_ROLE_CORRECTION, /* is added to the router's scores where experts are chosen */
     RAM_N_ROLES
 };

@@ -13,7 +13,7 @@ uint64_t ram_slot_dim(const struct ram_config *c, enum ram_dim dim)
     case RAM_DIM_MOE:
         return c->moe_intermediate;
     case RAM_DIM_SHARED:
-        return c->moe_intermediate * c->n_shared;
+        return c->shared_intermediate ? c->shared_intermediate : c->moe_intermediate * c->n_shared;
     case RAM_DIM_VOCAB:
         return c->vocab;
     case RAM_DIM_EXPERTS:
@@ -36,6 +36,24 @@ uint64_t ram_slot_dim(const struct ram_config *c, enum ram_dim dim)
         return c->n_heads * (c->qk_nope + c->v_head);
     case RAM_DIM_V:
         return c->n_heads * c->v_head;
+    case RAM_DIM_Q_GATED:
+        return 2 * c->n_heads * c->head_dim;
+    case RAM_DIM_ONE:
+        return 1;
+    case RAM_DIM_DELTA:
+        return 2 * c->linear_k_heads * c->linear_k_dim + c->linear_v_heads * c->linear_v_dim;
+    case RAM_DIM_DELTA_ALL:
+        return 2 * (c->linear_k_heads * c->linear_k_dim + c->linear_v_heads * c->linear_v_dim);
+    case RAM_DIM_DELTA_V:
+        return c->linear_v_heads * c->linear_v_dim;
+    case RAM_DIM_DELTA_HEAD:
+        return c->linear_v_dim;
+    case RAM_DIM_DELTA_HEADS:
+        return c->linear_v_heads;
+    case RAM_DIM_DELTA_HEADS_2:
+        return 2 * c->linear_v_heads;
+    case RAM_DIM_DELTA_KERNEL:
+        return c->conv_kernel;
     }
     return 0;
 }
@@ -44,6 +62,7 @@ bool ram_slot_exists(const struct ram_config *c, const struct ram_slot *slot, ui
 {
     /* Layers beyond the counted ones predict several tokens; they are built like the last. */
     const bool moe = c->n_experts > 0 && (layer >= c->n_layers || (c->dense && !c->dense[layer]));
+    const bool recurs = layer < c->n_layers && c->recurs && c->recurs[layer];
 
     switch (slot->when) {
     case RAM_ALWAYS:
@@ -53,7 +72,7 @@ bool ram_slot_exists(const struct ram_config *c, const struct ram_slot *slot, ui
     case RAM_IF_MOE:
         return moe;
     case RAM_IF_SHARED:
-        return moe && c->n_shared > 0;
+        return moe && ram_slot_dim(c, RAM_DIM_SHARED) > 0;
     case RAM_IF_ATTENTION_BIAS:
         return c->attention_bias;
     case RAM_IF_OUTPUT_BIAS:
@@ -68,19 +87,33 @@ bool ram_slot_exists(const struct ram_config *c, const struct ram_slot *slot, ui
         return c->q_lora == 0;
     case RAM_IF_Q_LORA_BIAS:
         return c->q_lora > 0 && c->attention_bias;
+    case RAM_IF_ATTENDS:
+        return !recurs;
+    case RAM_IF_ATTENDS_BIAS:
+        return !recurs && c->attention_bias;
+    case RAM_IF_RECURS:
+        return recurs;
     }
     return false;
 }
 
 enum ram_role ram_slot_recorded_role(const struct ram_slot *slot)
 {
-    if (slot->cols != RAM_DIM_NONE)
+    if (ram_slot_is_matrix(slot))
         return slot->role;
+    if (slot->placement == RAM_PLACE_KERNEL)
+        return RAM_ROLE_OTHER;
     return ram_role_find(ram_role_name(slot->role)) == RAM_ROLE_NORM ? RAM_ROLE_NORM
                                                                      : RAM_ROLE_BIAS;
 }
 
+bool ram_slot_is_matrix(const struct ram_slot *slot)
+{
+    return slot->cols != RAM_DIM_NONE && slot->placement != RAM_PLACE_KERNEL;
+}
+
 bool ram_slot_is_quantizable(const struct ram_slot *slot)
 {
-    return slot->placement != RAM_PLACE_PLAIN && slot->placement != RAM_PLACE_EXACT;
+    return slot->placement == RAM_PLACE_MATRIX || slot->placement == RAM_PLACE_STACKED ||
+           slot->placement == RAM_PLACE_HEADS;
 }

@@ -29,7 +29,18 @@ enum ram_dim {
     RAM_DIM_KV_LORA,
     RAM_DIM_KV_A,
     RAM_DIM_KV_B,
-    RAM_DIM_V
+    RAM_DIM_V,
+    RAM_DIM_Q_GATED, /* of each head its query and its gate */
+    RAM_DIM_ONE,
+    /* of a delta rule: its channels, the same and the gates, the gates; heads; positions that its
+     * convolution sees */
+    RAM_DIM_DELTA,
+    RAM_DIM_DELTA_ALL,
+    RAM_DIM_DELTA_V,
+    RAM_DIM_DELTA_HEAD,
+    RAM_DIM_DELTA_HEADS,
+    RAM_DIM_DELTA_HEADS_2,
+    RAM_DIM_DELTA_KERNEL
 };
 
 /* When a layer has it. */
@@ -44,7 +55,10 @@ enum ram_when {
     RAM_IF_QK_NORM,
     RAM_IF_Q_LORA,
     RAM_IF_Q_FULL,
-    RAM_IF_Q_LORA_BIAS
+    RAM_IF_Q_LORA_BIAS,
+    RAM_IF_ATTENDS, /* the layer has attention ... */
+    RAM_IF_ATTENDS_BIAS,
+    RAM_IF_RECURS /* ... or a delta rule in its place */
 };
 
 /* What a matrix is multiplied with. Matrices of a layer with the same input share its moments. */
@@ -67,6 +81,8 @@ enum ram_placement {
     RAM_PLACE_MATRIX,  /* as it is: a matrix that can be quantised */
     RAM_PLACE_PLAIN,   /* as it is: a norm, a bias, an array that loaders hold unquantised */
     RAM_PLACE_EXACT,   /* the same, and its type does not change either */
+    RAM_PLACE_GAIN,    /* a norm that multiplies by 1 + what is published; or that sum */
+    RAM_PLACE_KERNEL,  /* a convolution's [channels, 1, positions]; or [channels, positions, 1] */
     RAM_PLACE_STACKED, /* one matrix for each expert: their stack */
     RAM_PLACE_HEADS    /* rows of K, then of V, for each head: one stack of each, K's turned */
 };
@@ -89,6 +105,7 @@ bool ram_slot_exists(const struct ram_config *config, const struct ram_slot *slo
 /* Its role as records have it: every norm is a norm, and every other vector a bias. */
 enum ram_role ram_slot_recorded_role(const struct ram_slot *slot);
 
+bool ram_slot_is_matrix(const struct ram_slot *slot);
 bool ram_slot_is_quantizable(const struct ram_slot *slot);
 
 #endif

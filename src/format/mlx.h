@@ -21,6 +21,9 @@ int ram_mlx_note(const struct ram_config *config, struct ram_notes *notes, struc
  * do, and some layer has none. */
 bool ram_mlx_slides(const struct ram_config *config);
 
+/* Of a model with a delta rule: every n-th layer has attention, as mlx_lm's class is told. */
+size_t ram_mlx_interval(const struct ram_config *config);
+
 /* A key that mlx_lm's class cannot do without and that json, as mlx_lm reads it, lacks; or NULL. */
 const char *ram_mlx_lacks(const struct ram_config *config, const json_t *json);
 

@@ -101,6 +101,33 @@ static void check_experts(struct search *s)
                 i);
 }
 
+/* The first layer with attention, counted from 1: the class knows this interval only. */
+size_t ram_mlx_interval(const struct ram_config *config)
+{
+    size_t i = 0;
+
+    while (i < config->n_layers && config->recurs[i])
+        i++;
+    return i + 1;
+}
+
+static void check_recurrent(struct search *s)
+{
+    const struct ram_config *c = s->config;
+    const size_t every = ram_mlx_interval(c);
+
+    if (!s->family->recurs)
+        return;
+    if (every > c->n_layers)
+        add(s, "no layer has attention, and mlx_lm's class fails then");
+    for (size_t i = 0; i < c->n_layers; i++)
+        if (c->recurs[i] != ((i + 1) % every != 0))
+            add(s,
+                "\"layer_types\" does not give attention to every %zuth layer, and mlx_lm's class "
+                "cannot be told otherwise",
+                every);
+}
+
 static void check_windows(struct search *s)
 {
     const enum ram_loader_windows windows = s->family->loader.windows;
@@ -228,6 +255,7 @@ const char *ram_mlx_obstacle(const struct ram_config *config, const json_t *json
 
     check_params(&s, true);
     check_experts(&s);
+    check_recurrent(&s);
     check_windows(&s);
     check_refusal(&s);
     return *s.found ? ram_arena_strdup(arena, s.found, err) : NULL;

@@ -266,6 +266,7 @@ static void publish_experts(struct publisher *pub)
 
     switch (pub->family->layers) {
     case RAM_LAYERS_PLAIN:
+    case RAM_LAYERS_SPARSE:
         break;
     case RAM_LAYERS_LISTED:
         for (size_t i = 0; i < 2; i++)

@@ -92,7 +92,8 @@ static int open_back(struct pass *p, struct ram_err *err)
         mlp_rows /= 2;
     const uint64_t threads = ram_pool_threads(p->opts->exec->pool);
     const uint64_t fixed = b->block.compute.tile_size * sizeof(float) + mlp_rows * mlp_row +
-                           threads * (WORKER_BYTES + 8 * (uint64_t)p->longest * p->longest);
+                           threads * (WORKER_BYTES + 8 * (uint64_t)p->longest * p->longest +
+                                      4 * (uint64_t)ram_delta_back_room(hp, p->longest));
     const uint64_t left = p->memory / 2 > fixed ? p->memory / 2 - fixed : 0;
     size_t rows = left / row < MAX_ROWS ? (size_t)(left / row) : MAX_ROWS;
     rows = rows < p->n_rows ? rows : p->n_rows;

@@ -143,6 +143,24 @@ int ram_add_into(struct ram_pool *pool, const float *from, size_t n, float *to, 
 
 /* ---- queries, keys, values -------------------------------------------------------------- */
 
+/* Queries, of which each stands before its gate where attention has one. */
+static int project_queries(struct ram_block *b, const struct ram_linear *q, size_t n,
+                           struct ram_err *err)
+{
+    const struct ram_hparams *hp = &b->model->hp;
+    struct ram_scratch *s = &b->scratch;
+    const size_t dim = hp->qk_dim;
+
+    if (!hp->gated)
+        return ram_linear_apply(&b->compute, q, s->normed, n, s->q, q->out, err);
+    const int status = ram_linear_apply(&b->compute, q, s->normed, n, s->fused, q->out, err);
+    for (size_t i = 0; !status && i < n * hp->n_heads; i++) {
+        memcpy(s->q + i * dim, s->fused + 2 * i * dim, dim * sizeof *s->q);
+        memcpy(s->gates + i * dim, s->fused + (2 * i + 1) * dim, dim * sizeof *s->gates);
+    }
+    return status;
+}
+
 static int project_plain(struct ram_block *b, const struct ram_layer *layer,
                          const struct ram_place *places, size_t n_places, size_t n,
                          struct ram_err *err)
@@ -164,7 +182,7 @@ static int project_plain(struct ram_block *b, const struct ram_layer *layer,
                                    .rope = layer->rope};
     int status;
 
-    if ((status = ram_linear_apply(&b->compute, &a->q, s->normed, n, s->q, a->q.out, err)) ||
+    if ((status = project_queries(b, &a->q, n, err)) ||
         (status = ram_linear_apply(&b->compute, &a->k, s->normed, n, s->k, a->k.out, err)) ||
         (status = ram_linear_apply(&b->compute, &a->v, s->normed, n, s->v, a->v.out, err)))
         return status;
@@ -323,6 +341,34 @@ int ram_block_attend(struct ram_block *b, size_t window, const struct ram_place 
     return status;
 }
 
+static int gate_task(void *ctx, size_t i, unsigned worker, struct ram_err *err)
+{
+    const struct each_job *job = ctx;
+    const size_t at = i * FLOATS_A_TASK, n = part_of(job, i);
+
+    (void)worker;
+    (void)err;
+    for (size_t j = at; j < at + n; j++)
+        job->to[j] *= 1 / (1 + ram_nn_exp(-job->from[j]));
+    return RAM_OK;
+}
+
+int ram_block_mix(struct ram_block *b, const struct ram_layer *layer,
+                  const struct ram_place *places, size_t n_places, size_t n, struct ram_err *err)
+{
+    const struct ram_scratch *s = &b->scratch;
+
+    if (layer->recurs)
+        return ram_delta_apply(b, layer, places, n_places, n, err);
+    int status = ram_block_project(b, layer, places, n_places, n, err);
+    if (!status)
+        status = ram_block_attend(b, layer->window, places, n_places, err);
+    if (!status && b->model->hp.gated)
+        status =
+            each(b->compute.pool, gate_task, s->gates, n * layer->attention.o.in, s->attended, err);
+    return status;
+}
+
 /* ---- the layer -------------------------------------------------------------------------- */
 
 int ram_mlp_apply(struct ram_block *b, const struct ram_mlp *mlp, const float *x,
@@ -393,9 +439,7 @@ int ram_block_apply(struct ram_block *b, const struct ram_layer *layer,
 
     status = ram_block_norm(b, layer->before_attention, x, n, s->normed, err);
     if (!status)
-        status = ram_block_project(b, layer, places, n_places, n, err);
-    if (!status)
-        status = ram_block_attend(b, layer->window, places, n_places, err);
+        status = ram_block_mix(b, layer, places, n_places, n, err);
     if (!status)
         status = ram_linear_apply(&b->compute, &layer->attention.o, s->attended, n, s->normed,
                                   hidden, err);

@@ -19,23 +19,31 @@ struct ram_place {
 /* Everything that flows through a layer, for at most `rows` rows. */
 struct ram_scratch {
     size_t rows, mlp_rows;
-    float *x;          /* [rows, hidden], when activations are spilled */
-    float *normed;     /* [rows, hidden] */
-    float *q, *k, *v;  /* [rows, heads x dimensions] */
-    float *attended;   /* [rows, n_heads x v_dim] */
-    float *latent;     /* MLA: [rows, max(q_rank, kv_rank + rotary)] */
-    float *latent_kv;  /* MLA: [rows, kv_rank] */
-    unsigned *unit_of; /* [rows], of their places */
-    float *sum;        /* sparse: [rows, hidden] */
-    float *router;     /* sparse: [rows, n_experts] */
-    uint32_t *chosen;  /* sparse: [rows, top_k] */
-    float *share;      /* sparse: [rows, top_k], the chosen experts' weights */
-    uint32_t *members; /* sparse: [rows], the rows of one expert */
+    float *x;         /* [rows, hidden], when activations are spilled */
+    float *normed;    /* [rows, hidden] */
+    float *q, *k, *v; /* [rows, heads x dimensions] */
+    float *attended;  /* [rows, widest attended]: n_heads x v_dim floats a row */
+    float *gates;     /* gated attention: [rows, n_heads x v_dim] */
+    float *fused;     /* what a fused projection gives: [rows, its width] */
+    /* A delta rule: what its convolution is given and what it gives [rows, channels], gates [rows,
+     * heads x v_dim], of each head its b and of each its a [rows, 2, heads], ... */
+    float *mixed, *convolved, *z, *ba, *fused_ba;
+    float *ones, *q_length, *k_length; /* ... constants: [channels], [k_dim], [k_dim], ... */
+    float *states;                     /* ... and [threads, ram_delta_room] */
+    float *latent;                     /* MLA: [rows, max(q_rank, kv_rank + rotary)] */
+    float *latent_kv;                  /* MLA: [rows, kv_rank] */
+    unsigned *unit_of;                 /* [rows], of their places */
+    float *sum;                        /* sparse: [rows, hidden] */
+    float *router;                     /* sparse: [rows, n_experts] */
+    uint32_t *chosen;                  /* sparse: [rows, top_k] */
+    float *share;                      /* sparse: [rows, top_k], the chosen experts' weights */
+    uint32_t *members;                 /* sparse: [rows], the rows of one expert */
     float *member_share;
     float *gathered;                                /* [mlp_rows, hidden] */
     unsigned *gathered_unit;                        /* [mlp_rows] */
     float *gate, *up;                               /* [mlp_rows, widest MLP] */
     float *part;                                    /* [mlp_rows, hidden] */
+    float *shared_share;                            /* sparse: [mlp_rows] */
     float *cosine[RAM_N_ROPES], *sine[RAM_N_ROPES]; /* [positions, n_pairs] of each embedding */
 };
 
@@ -43,6 +51,17 @@ struct ram_scratch {
 size_t ram_scratch_row(const struct ram_hparams *hp, bool spilled);
 size_t ram_scratch_mlp_row(const struct ram_hparams *hp);
 size_t ram_widest_mlp(const struct ram_hparams *hp);
+
+/* Floats of a row of queries with their gates, or of all that a delta rule is given. */
+size_t ram_fused_width(const struct ram_hparams *hp);
+
+/* Floats in which a thread computes heads of a delta rule. */
+size_t ram_delta_room(const struct ram_delta_shape *delta);
+
+/* Floats of keys and of values of `positions` positions of a sequence in this layer; of a layer
+ * with a delta rule those of its state and of the last inputs of its convolution. */
+void ram_kv_floats(const struct ram_hparams *hp, size_t layer, size_t positions, size_t *k,
+                   size_t *v);
 
 /* Floats of the smallest tile: a few rows of any matrix, and a transposed one as a whole. */
 size_t ram_least_tile(const struct ram_hparams *hp);
@@ -71,6 +90,10 @@ int ram_block_apply(struct ram_block *block, const struct ram_layer *layer,
 int ram_sparse_route(struct ram_block *block, const struct ram_layer *layer, size_t n,
                      struct ram_err *err);
 
+/* Of n rows x [n, hidden]: the weight of the shared expert, where a router gives it. */
+int ram_sparse_shared_share(struct ram_block *block, const struct ram_layer *layer, const float *x,
+                            size_t n, float *share, struct ram_err *err);
+
 /* The rows that chose an expert, to scratch.members and member_share; returns their number. */
 size_t ram_sparse_members(const struct ram_block *block, size_t expert, size_t n);
 
@@ -93,6 +116,16 @@ int ram_block_project(struct ram_block *block, const struct ram_layer *layer,
 /* out [n, hidden] = x, normed if there is a norm. */
 int ram_block_norm(const struct ram_block *block, const float *norm, const float *x, size_t n,
                    float *out, struct ram_err *err);
+
+/* scratch.normed -> scratch.attended: all of attention, or the delta rule in its place, before the
+ * output projection. */
+int ram_block_mix(struct ram_block *block, const struct ram_layer *layer,
+                  const struct ram_place *places, size_t n_places, size_t n, struct ram_err *err);
+
+/* The same for a layer with a delta rule (delta.h). */
+int ram_delta_apply(struct ram_block *block, const struct ram_layer *layer,
+                    const struct ram_place *places, size_t n_places, size_t n,
+                    struct ram_err *err);
 
 /* scratch.q, k, v -> scratch.attended. window: keys that a query sees at most; 0: all. */
 int ram_block_attend(struct ram_block *block, size_t window, const struct ram_place *places,

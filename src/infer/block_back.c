@@ -25,9 +25,9 @@ static size_t latent_floats(const struct ram_hparams *hp)
 size_t ram_back_row(const struct ram_hparams *hp)
 {
     return (hp->norms_after ? 5 : 3) * hp->hidden +
-           2 * (hp->n_heads + hp->n_kv_heads) * hp->qk_dim +
-           (hp->n_heads + hp->n_kv_heads) * hp->v_dim + latent_floats(hp) + hp->moe.top_k +
-           hp->moe.n_experts;
+           2 * (hp->n_heads + hp->n_kv_heads) * hp->qk_dim + hp->n_kv_heads * hp->v_dim +
+           ram_widest_attended(hp) + latent_floats(hp) + ram_fused_width(hp) +
+           ram_delta_back_row(hp) + hp->moe.top_k + hp->moe.n_experts;
 }
 
 size_t ram_back_mlp_row(const struct ram_hparams *hp)
@@ -67,7 +67,10 @@ int ram_back_make(struct ram_back *b, struct ram_arena *arena, size_t positions,
     b->dk = ram_arena_floats(arena, rows * kv * hp->qk_dim, err);
     b->k_raw = ram_arena_floats(arena, rows * kv * hp->qk_dim, err);
     b->dv = ram_arena_floats(arena, rows * kv * hp->v_dim, err);
-    b->dattended = ram_arena_floats(arena, rows * heads * hp->v_dim, err);
+    b->dattended = ram_arena_floats(arena, rows * ram_widest_attended(hp), err);
+    b->dfused = ram_arena_floats(arena, rows * ram_fused_width(hp), err);
+    if (hp->delta.n_v_heads && ram_delta_back_make(b, arena, err))
+        return err->status;
     b->dshare = ram_arena_floats(arena, rows * hp->moe.top_k, err);
     b->drouter = ram_arena_floats(arena, rows * hp->moe.n_experts, err);
     b->active = ram_arena_floats(arena, s->mlp_rows * ram_widest_mlp(hp), err);
@@ -230,10 +233,9 @@ int ram_back_see(const struct ram_back *b, const struct ram_linear *linear, cons
     return b->see(b->ctx, &sight, err);
 }
 
-/* Tells the observer, and dx = or += dy W. */
-static int linear_back(const struct ram_back *b, const struct ram_linear *linear, const float *x,
-                       size_t n, const float *dy, size_t dy_stride, float *dx, bool accumulate,
-                       struct ram_err *err)
+int ram_back_linear(const struct ram_back *b, const struct ram_linear *linear, const float *x,
+                    size_t n, const float *dy, size_t dy_stride, float *dx, bool accumulate,
+                    struct ram_err *err)
 {
     const int status = ram_back_see(b, linear, x, n, dy, dy_stride, err);
     return status ? status
@@ -308,6 +310,36 @@ static int wide_norm_back(const struct ram_back *b, const float *raw, const floa
                               b->block.model->hp.norm_eps, room, d, width, err);
 }
 
+/* dattended becomes the derivative by what attention gives before its gates, of which that by the
+ * gates goes to dfused, behind the place of each query's. */
+static void gates_back(const struct ram_back *b, size_t n)
+{
+    const struct ram_hparams *hp = &b->block.model->hp;
+    const struct ram_scratch *s = &b->block.scratch;
+    const size_t dim = hp->v_dim;
+
+    for (size_t i = 0; i < n * hp->n_heads; i++)
+        for (size_t j = 0; j < dim; j++) {
+            const size_t at = i * dim + j;
+            const float open = 1 / (1 + ram_nn_exp(-s->gates[at]));
+            b->dfused[(2 * i + 1) * dim + j] = b->dattended[at] * s->attended[at] * (1 - open);
+            b->dattended[at] *= open;
+        }
+}
+
+static int queries_back(const struct ram_back *b, const struct ram_layer *layer, size_t n,
+                        struct ram_err *err)
+{
+    const struct ram_hparams *hp = &b->block.model->hp;
+    const struct ram_linear *q = &layer->attention.q;
+    const size_t dim = hp->qk_dim;
+
+    for (size_t i = 0; hp->gated && i < n * hp->n_heads; i++)
+        memcpy(b->dfused + 2 * i * dim, b->dq + i * dim, dim * sizeof *b->dq);
+    return ram_back_linear(b, q, b->normed, n, hp->gated ? b->dfused : b->dq, q->out, b->dnormed,
+                           false, err);
+}
+
 /* From dq, dk, dv to dnormed. Queries and keys in scratch are used up. */
 static int plain_back(struct ram_back *b, const struct ram_layer *layer,
                       const struct ram_place *places, size_t n_places, size_t n,
@@ -329,10 +361,10 @@ static int plain_back(struct ram_back *b, const struct ram_layer *layer,
     if (wide && ((status = wide_norm_back(b, b->q_raw, a->q_norm, n, a->q.out, b->dq, s->q, err)) ||
                  (status = wide_norm_back(b, b->k_raw, a->k_norm, n, a->k.out, b->dk, s->k, err))))
         return status;
-    if ((status = linear_back(b, &a->q, b->normed, n, b->dq, a->q.out, b->dnormed, false, err)) ||
-        (status = linear_back(b, &a->k, b->normed, n, b->dk, a->k.out, b->dnormed, true, err)))
+    if ((status = queries_back(b, layer, n, err)) ||
+        (status = ram_back_linear(b, &a->k, b->normed, n, b->dk, a->k.out, b->dnormed, true, err)))
         return status;
-    return linear_back(b, &a->v, b->normed, n, b->dv, a->v.out, b->dnormed, true, err);
+    return ram_back_linear(b, &a->v, b->normed, n, b->dv, a->v.out, b->dnormed, true, err);
 }
 
 /* Derivatives by keys and values of all heads become those by the latent they were made of. */
@@ -348,11 +380,11 @@ static int latent_kv_back(struct ram_back *b, const struct ram_attention_weights
     memset(b->dkv_wide, 0, n * wide * sizeof *b->dkv_wide);
     for (size_t h = 0; !status && h < hp->n_heads; h++) {
         const float *dk = b->dk + h * hp->qk_dim;
-        status = linear_back(b, &a->k_heads[h], s->latent_kv, n, dk, k_stride, b->dkv_latent, h > 0,
-                             err);
+        status = ram_back_linear(b, &a->k_heads[h], s->latent_kv, n, dk, k_stride, b->dkv_latent,
+                                 h > 0, err);
         if (!status)
-            status = linear_back(b, &a->v_heads[h], s->latent_kv, n, b->dv + h * hp->v_dim,
-                                 v_stride, b->dkv_latent, true, err);
+            status = ram_back_linear(b, &a->v_heads[h], s->latent_kv, n, b->dv + h * hp->v_dim,
+                                     v_stride, b->dkv_latent, true, err);
         for (size_t i = 0; i < n; i++) /* the rotary part is common to all heads */
             ram_nn()->axpy(1, dk + i * k_stride + hp->nope_dim, rope,
                            b->dkv_wide + i * wide + hp->kv_rank);
@@ -362,9 +394,9 @@ static int latent_kv_back(struct ram_back *b, const struct ram_attention_weights
     status =
         ram_norm_rows_back(b->block.compute.pool, b->kv_wide, wide, a->kv_a_norm, n, hp->kv_rank,
                            hp->latent_norm_eps, b->dkv_latent, b->dkv_wide, wide, err);
-    return status
-               ? status
-               : linear_back(b, &a->kv_a, b->normed, n, b->dkv_wide, wide, b->dnormed, false, err);
+    return status ? status
+                  : ram_back_linear(b, &a->kv_a, b->normed, n, b->dkv_wide, wide, b->dnormed, false,
+                                    err);
 }
 
 static int latent_back(struct ram_back *b, const struct ram_layer *layer,
@@ -382,16 +414,16 @@ static int latent_back(struct ram_back *b, const struct ram_layer *layer,
         (status = latent_kv_back(b, a, n, err)))
         return status;
     if (!hp->q_rank)
-        return linear_back(b, &a->q, b->normed, n, b->dq, a->q.out, b->dnormed, true, err);
-    status = linear_back(b, &a->q, s->latent, n, b->dq, a->q.out, s->latent, false, err);
+        return ram_back_linear(b, &a->q, b->normed, n, b->dq, a->q.out, b->dnormed, true, err);
+    status = ram_back_linear(b, &a->q, s->latent, n, b->dq, a->q.out, s->latent, false, err);
     memset(b->dq_latent, 0, n * hp->q_rank * sizeof *b->dq_latent);
     if (!status)
         status = ram_norm_rows_back(b->block.compute.pool, b->q_latent, hp->q_rank, a->q_a_norm, n,
                                     hp->q_rank, hp->latent_norm_eps, s->latent, b->dq_latent,
                                     hp->q_rank, err);
     return status ? status
-                  : linear_back(b, &a->q_a, b->normed, n, b->dq_latent, hp->q_rank, b->dnormed,
-                                true, err);
+                  : ram_back_linear(b, &a->q_a, b->normed, n, b->dq_latent, hp->q_rank, b->dnormed,
+                                    true, err);
 }
 
 /* What the norms of heads, or of latents, were applied to; scratch.latent becomes the query's
@@ -406,7 +438,10 @@ static int project_again(struct ram_back *b, const struct ram_attention_weights 
     int status = RAM_OK;
 
     if (a->q_norm)
-        status = ram_linear_apply(c, &a->q, x, n, b->q_raw, a->q.out, err);
+        status = ram_linear_apply(c, &a->q, x, n, hp->gated ? s->fused : b->q_raw, a->q.out, err);
+    for (size_t i = 0; a->q_norm && hp->gated && !status && i < n * hp->n_heads; i++)
+        memcpy(b->q_raw + i * hp->qk_dim, s->fused + 2 * i * hp->qk_dim,
+               hp->qk_dim * sizeof *b->q_raw);
     if (!status && a->k_norm)
         status = ram_linear_apply(c, &a->k, x, n, b->k_raw, a->k.out, err);
     if (!status && hp->mla)
@@ -436,9 +471,8 @@ static int forward_again(struct ram_back *b, const struct ram_layer *layer,
     if (status)
         return status;
     memcpy(b->normed, s->normed, n * hidden * sizeof *s->normed);
-    if ((status = ram_block_project(&b->block, layer, places, n_places, n, err)) ||
-        (status = project_again(b, &layer->attention, n, err)) ||
-        (status = ram_block_attend(&b->block, layer->window, places, n_places, err)) ||
+    if ((status = ram_block_mix(&b->block, layer, places, n_places, n, err)) ||
+        (!layer->recurs && (status = project_again(b, &layer->attention, n, err))) ||
         (status = ram_linear_apply(c, &layer->attention.o, s->attended, n, b->mid, hidden, err)) ||
         (layer->after_attention &&
          (status = ram_block_norm(&b->block, layer->after_attention, b->mid, n, b->mid, err))) ||
@@ -504,6 +538,23 @@ static int mlp_part_back(struct ram_back *b, const struct ram_layer *layer, size
     return status ? status : before_back(b, layer->before_mlp, b->mid, n, dx, err);
 }
 
+/* From dattended to dnormed. */
+static int mix_back(struct ram_back *b, const struct ram_layer *layer,
+                    const struct ram_place *places, size_t n_places, size_t n, struct ram_err *err)
+{
+    const struct ram_hparams *hp = &b->block.model->hp;
+
+    if (layer->recurs)
+        return ram_delta_layer_back(b, layer, places, n_places, n, err);
+    if (hp->gated)
+        gates_back(b, n);
+    const int status = ram_attention_back(b, layer->window, places, n_places, err);
+    if (status)
+        return status;
+    return hp->mla ? latent_back(b, layer, places, n_places, n, err)
+                   : plain_back(b, layer, places, n_places, n, err);
+}
+
 int ram_block_back(struct ram_back *b, const struct ram_layer *layer,
                    const struct ram_place *places, size_t n_places, const float *x, float *dx,
                    struct ram_err *err)
@@ -521,11 +572,8 @@ int ram_block_back(struct ram_back *b, const struct ram_layer *layer,
     if (!status && layer->after_attention)
         status = after_back(b, layer->after_attention, n, &dy, err);
     if (!status)
-        status = linear_back(b, o, attended, n, dy, hp->hidden, b->dattended, false, err);
+        status = ram_back_linear(b, o, attended, n, dy, hp->hidden, b->dattended, false, err);
     if (!status)
-        status = ram_attention_back(b, layer->window, places, n_places, err);
-    if (!status)
-        status = hp->mla ? latent_back(b, layer, places, n_places, n, err)
-                         : plain_back(b, layer, places, n_places, n, err);
+        status = mix_back(b, layer, places, n_places, n, err);
     return status ? status : before_back(b, layer->before_attention, x, n, dx, err);
 }

@@ -23,6 +23,9 @@ struct ram_back {
     float *raw, *draw;         /* [rows, hidden]: before a norm behind attention or the MLP */
     float *q_latent, *kv_wide; /* MLA: before their norms */
     float *dq_latent, *dkv_wide, *dkv_latent;
+    float *dfused; /* of fused projections: [rows, their width] */
+    /* Of a delta rule: what delta.h keeps of rows, what the recurrence gives, and for threads. */
+    float *dmixed, *dconvolved, *dz, *dba, *dfused_ba, *recurred, *rooms;
     float *dshare;               /* sparse: [rows, top_k] */
     float *drouter;              /* sparse: [rows, n_experts] */
     float *active, *dgate, *dup; /* [mlp_rows, widest MLP] */
@@ -49,6 +52,11 @@ int ram_block_back(struct ram_back *back, const struct ram_layer *layer,
 int ram_back_see(const struct ram_back *back, const struct ram_linear *linear, const float *x,
                  size_t n, const float *dy, size_t dy_stride, struct ram_err *err);
 
+/* The same, and dx [n, linear->in] = or += dy W. */
+int ram_back_linear(const struct ram_back *back, const struct ram_linear *linear, const float *x,
+                    size_t n, const float *dy, size_t dy_stride, float *dx, bool accumulate,
+                    struct ram_err *err);
+
 /* From scratch.q, k, v (rotated) and dattended: dq, dk, dv. Places have no parents. */
 int ram_attention_back(struct ram_back *back, size_t window, const struct ram_place *places,
                        size_t n_places, struct ram_err *err);
@@ -62,6 +70,19 @@ int ram_mlp_back(struct ram_back *back, const struct ram_mlp *mlp, const float *
  * comes out; dnormed [n, hidden] = the derivative by what flows in. */
 int ram_sparse_back(struct ram_back *back, const struct ram_layer *layer, size_t n, const float *dy,
                     struct ram_err *err);
+
+/* Of a delta rule: floats for a row, and for a thread where the longest place is of this length. */
+size_t ram_delta_back_row(const struct ram_hparams *hp);
+size_t ram_delta_back_room(const struct ram_hparams *hp, size_t longest);
+
+/* Memory for the derivatives, where the model has such layers. */
+int ram_delta_back_make(struct ram_back *back, struct ram_arena *arena, struct ram_err *err);
+
+/* From what the forward pass left in scratch and dattended [n, heads of values x v_dim] to dnormed
+ * [n, hidden]. Places have no parents. */
+int ram_delta_layer_back(struct ram_back *back, const struct ram_layer *layer,
+                         const struct ram_place *places, size_t n_places, size_t n,
+                         struct ram_err *err);
 
 /* Rows over the pool: dx += derivative of the norm. */
 int ram_norm_rows_back(struct ram_pool *pool, const float *x, size_t x_stride, const float *weight,

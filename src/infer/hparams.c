@@ -91,7 +91,7 @@ static void read_moe(struct ram_hparams *hp, const struct ram_config *config)
         .n_experts = (size_t)config->n_experts,
         .top_k = (size_t)config->top_k,
         .hidden = (size_t)config->moe_intermediate,
-        .n_shared = (size_t)config->n_shared,
+        .shared = (size_t)ram_slot_dim(config, RAM_DIM_SHARED),
         .router = config->family->router,
         .normalise = config->norm_topk,
         .scale = config->routed_scale,
@@ -118,8 +118,28 @@ static void read_attention(struct ram_hparams *hp, const struct ram_config *conf
     const struct ram_slot *q_norm = ram_family_vector(config, RAM_ROLE_NORM_Q, 0);
     hp->wide_qk_norm = q_norm && q_norm->rows != RAM_DIM_HEAD;
     hp->turns_first = config->family->turns_first;
+    hp->gated = ram_family_is_gated(config->family);
     hp->attention_scale = 1 / sqrt((double)hp->qk_dim);
     hp->sliding_window = (size_t)config->sliding_window;
+}
+
+static int read_delta(struct ram_hparams *hp, const struct ram_config *config, struct ram_err *err)
+{
+    struct ram_delta_shape *delta = &hp->delta;
+
+    *delta = (struct ram_delta_shape){
+        .n_k_heads = (size_t)config->linear_k_heads,
+        .n_v_heads = (size_t)config->linear_v_heads,
+        .k_dim = (size_t)config->linear_k_dim,
+        .v_dim = (size_t)config->linear_v_dim,
+        .kernel = (size_t)config->conv_kernel,
+    };
+    if (delta->n_v_heads && delta->n_v_heads % delta->n_k_heads)
+        return ram_fail(err, RAM_EFORMAT,
+                        "%s: %zu heads of values cannot share %zu heads of keys "
+                        "(\"linear_num_value_heads\", \"linear_num_key_heads\")",
+                        config->where, delta->n_v_heads, delta->n_k_heads);
+    return RAM_OK;
 }
 
 int ram_hparams_read(struct ram_hparams *out, const struct ram_config *config, struct ram_err *err)
@@ -152,7 +172,10 @@ int ram_hparams_read(struct ram_hparams *out, const struct ram_config *config, s
     for (size_t i = 0; i < hp->n_layers; i++)
         hp->layers[i] = (uint8_t)((config->dense[i] ? 0 : RAM_LAYER_SPARSE) |
                                   (config->slides[i] ? RAM_LAYER_SLIDES : 0) |
-                                  (config->turns[i] ? RAM_LAYER_TURNS : 0));
+                                  (config->turns[i] ? RAM_LAYER_TURNS : 0) |
+                                  (config->recurs[i] ? RAM_LAYER_RECURS : 0));
+    if (read_delta(hp, config, err))
+        return err->status;
     if (config->family->layers != RAM_LAYERS_PLAIN)
         read_moe(hp, config);
     if (hp->n_heads % hp->n_kv_heads)
@@ -176,6 +199,27 @@ enum ram_layer_rope ram_layer_rope(const struct ram_hparams *hp, size_t layer)
 bool ram_layer_is_sparse(const struct ram_hparams *hp, size_t layer)
 {
     return hp->layers[layer] & RAM_LAYER_SPARSE;
+}
+
+bool ram_layer_recurs(const struct ram_hparams *hp, size_t layer)
+{
+    return hp->layers[layer] & RAM_LAYER_RECURS;
+}
+
+size_t ram_widest_attended(const struct ram_hparams *hp)
+{
+    const size_t attention = hp->n_heads * hp->v_dim, delta = hp->delta.n_v_heads * hp->delta.v_dim;
+    return attention > delta ? attention : delta;
+}
+
+size_t ram_delta_width(const struct ram_delta_shape *d)
+{
+    return 2 * d->n_k_heads * d->k_dim + d->n_v_heads * d->v_dim;
+}
+
+size_t ram_delta_state(const struct ram_delta_shape *d)
+{
+    return d->n_v_heads * d->k_dim * d->v_dim;
 }
 
 size_t ram_layer_window(const struct ram_hparams *hp, size_t layer)

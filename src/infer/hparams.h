@@ -15,7 +15,8 @@ enum { RAM_MAX_ROTARY = 512 /* rotary pairs of a head */ };
 enum ram_layer_kind {
     RAM_LAYER_SPARSE = 1, /* a mixture of experts, where the model has any */
     RAM_LAYER_SLIDES = 2, /* sees the last sliding_window positions only */
-    RAM_LAYER_TURNS = 4   /* turns queries and keys by position */
+    RAM_LAYER_TURNS = 4,  /* turns queries and keys by position */
+    RAM_LAYER_RECURS = 8  /* has a delta rule in place of attention */
 };
 
 /* Which rotary embedding a layer has. */
@@ -30,11 +31,17 @@ struct ram_rope {
 
 struct ram_moe {
     size_t n_experts, top_k, hidden; /* hidden: width of one expert; n_experts = 0: dense */
-    size_t n_shared;                 /* shared experts, merged into one of n_shared * hidden */
+    size_t shared;                   /* width of the shared expert, 0: none */
     enum ram_router router;
     bool normalise;              /* chosen weights are divided by their sum */
     double scale;                /* and multiplied by this */
     size_t n_groups, top_groups; /* experts are chosen from the best groups; 1: no groups */
+};
+
+/* The delta rule of layers that have one (delta.h). */
+struct ram_delta_shape {
+    size_t n_k_heads, n_v_heads, k_dim, v_dim; /* n_v_heads 0: no layer has one */
+    size_t kernel;                             /* positions that the convolution sees */
 };
 
 struct ram_hparams {
@@ -54,6 +61,8 @@ struct ram_hparams {
     bool norms_after;  /* layers have norms behind attention or the MLP */
     bool wide_qk_norm; /* norms of queries and keys are over all heads at once */
     bool turns_first;  /* and stand behind the rotation */
+    bool gated;        /* what attention gives is multiplied by the sigmoid of a gate */
+    struct ram_delta_shape delta;
     struct ram_moe moe;
     uint8_t layers[RAM_CONFIG_MAX_LAYERS]; /* of ram_layer_kind */
 };
@@ -63,6 +72,16 @@ struct ram_hparams {
 int ram_hparams_read(struct ram_hparams *out, const struct ram_config *config, struct ram_err *err);
 
 bool ram_layer_is_sparse(const struct ram_hparams *hp, size_t layer);
+bool ram_layer_recurs(const struct ram_hparams *hp, size_t layer);
+
+/* The widest input of a layer's output projection. */
+size_t ram_widest_attended(const struct ram_hparams *hp);
+
+/* Channels of the convolution: queries, keys and values of all heads. */
+size_t ram_delta_width(const struct ram_delta_shape *delta);
+
+/* Floats of the states of all heads. */
+size_t ram_delta_state(const struct ram_delta_shape *delta);
 
 enum ram_layer_rope ram_layer_rope(const struct ram_hparams *hp, size_t layer);
 

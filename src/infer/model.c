@@ -46,6 +46,16 @@ static const struct {
     {RAM_ROLE_KV_A, false, AT(attention.kv_a)},
     {RAM_ROLE_NORM_KV_LATENT, true, AT(attention.kv_a_norm)},
     {RAM_ROLE_KV_B, false, 0}, /* to the heads */
+    {RAM_ROLE_DELTA_QKV, false, AT(delta.qkv)},
+    {RAM_ROLE_DELTA_Z, false, AT(delta.z)},
+    {RAM_ROLE_DELTA_B, false, AT(delta.b)},
+    {RAM_ROLE_DELTA_A, false, AT(delta.a)},
+    {RAM_ROLE_DELTA_QKVZ, false, AT(delta.qkvz)},
+    {RAM_ROLE_DELTA_BA, false, AT(delta.ba)},
+    {RAM_ROLE_DELTA_KERNEL, true, AT(delta.kernel)},
+    {RAM_ROLE_DELTA_STEP, true, AT(delta.step)},
+    {RAM_ROLE_DELTA_DECAY, true, AT(delta.decay)},
+    {RAM_ROLE_NORM_DELTA, true, AT(delta.norm)},
     {RAM_ROLE_O, false, AT(attention.o)},
     {RAM_ROLE_NORM_Q, true, AT(attention.q_norm)},
     {RAM_ROLE_NORM_K, true, AT(attention.k_norm)},
@@ -57,6 +67,7 @@ static const struct {
     {RAM_ROLE_SHARED_GATE, false, AT(shared.gate)},
     {RAM_ROLE_SHARED_UP, false, AT(shared.up)},
     {RAM_ROLE_SHARED_DOWN, false, AT(shared.down)},
+    {RAM_ROLE_SHARED_ROUTER, false, AT(shared_router)},
 };
 
 /* ---- finding ---------------------------------------------------------------------------- */
@@ -129,7 +140,41 @@ static int find_vector(struct finder *f, const struct ram_slot *slot, bool neede
         return RAM_ENOMEM;
     const struct ram_view view = ram_view_whole(tensor);
     *out = values;
-    return ram_view_read(&view, 0, view.rows, values, f->err);
+    const int status = ram_view_read(&view, 0, view.rows, values, f->err);
+    for (size_t i = 0; i < n && slot->placement == RAM_PLACE_GAIN && !model->config.gains_whole;
+         i++)
+        values[i] += 1;
+    return status;
+}
+
+/* The weights of a convolution, [channels, 1, positions] or [channels, positions, 1], by positions.
+ */
+static int find_kernel(struct finder *f, const struct ram_slot *slot, const float **out)
+{
+    const struct ram_model *model = f->model;
+    const size_t channels = (size_t)ram_slot_dim(&model->config, slot->rows);
+    const size_t positions = (size_t)ram_slot_dim(&model->config, slot->cols);
+    const size_t n = channels * positions;
+    char name[RAM_SLOT_NAME];
+
+    ram_slot_name(name, &model->config, slot, f->layer, 0);
+    const struct ram_tensor *t = ram_ckpt_find(model->ckpt, name);
+    if (!t)
+        return missing(f, name);
+    if (t->n_dims != 3 || t->n != n || t->shape[0] != channels ||
+        (t->shape[1] != 1 && t->shape[2] != 1) || !ram_dtypes[t->dtype].is_weight)
+        return ram_fail(f->err, RAM_EFORMAT,
+                        "%s: \"%s\" has %zu elements in %d dimensions, expected [%zu, 1, %zu]",
+                        model->ckpt->name, name, t->n, t->n_dims, channels, positions);
+    float *stored = ram_calloc(n, sizeof *stored, f->err);
+    float *values = ram_arena_alloc(&f->model->arena, n * sizeof *values, f->err);
+    const struct ram_view view = ram_view_whole(t);
+    int status = stored && values ? ram_view_read(&view, 0, view.rows, stored, f->err) : RAM_ENOMEM;
+    for (size_t i = 0; !status && i < n; i++)
+        values[i % positions * channels + i / positions] = stored[i];
+    free(stored);
+    *out = values;
+    return status;
 }
 
 /* What is stored in FP8 is read as the type that it would be converted to. */
@@ -390,13 +435,16 @@ static int find_layer(struct finder *f, size_t index)
     f->layer = (int)index;
     layer->window = ram_layer_window(&model->hp, index);
     layer->rope = ram_layer_rope(&model->hp, index);
+    layer->recurs = ram_layer_recurs(&model->hp, index);
     for (size_t i = 0; !status && i < sizeof parts / sizeof *parts; i++) {
         const enum ram_role role = parts[i].role;
         const struct ram_slot *slot = parts[i].is_vector ? ram_family_vector(config, role, index)
                                                          : ram_family_matrix(config, role, index);
-        if (slot && parts[i].is_vector) /* a router chooses without a correction, too */
-            status = find_vector(f, slot, role != RAM_ROLE_CORRECTION,
-                                 (const float **)(void *)((char *)layer + parts[i].at));
+        const float **const vector = (const float **)(void *)((char *)layer + parts[i].at);
+        if (slot && role == RAM_ROLE_DELTA_KERNEL)
+            status = find_kernel(f, slot, vector);
+        else if (slot && parts[i].is_vector) /* a router chooses without a correction, too */
+            status = find_vector(f, slot, role != RAM_ROLE_CORRECTION, vector);
         else if (slot)
             status = find_matrix(f, slot, parts[i].at, layer);
     }

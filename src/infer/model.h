@@ -47,7 +47,9 @@ struct ram_mlp {
 };
 
 struct ram_attention_weights {
-    struct ram_linear q, k, v, o;         /* q: q_b_proj behind q_a if the query has a latent */
+    /* q: q_b_proj behind q_a if the query has a latent; for each head its query and then its gate,
+     * if attention has one */
+    struct ram_linear q, k, v, o;
     const float *q_norm, *k_norm;         /* [qk_dim], or [heads x qk_dim] if wide; or NULL */
     struct ram_linear q_a, kv_a;          /* MLA */
     const float *q_a_norm, *kv_a_norm;    /* [q_rank], [kv_rank] */
@@ -55,18 +57,30 @@ struct ram_attention_weights {
                                            * and values of a head */
 };
 
+/* Of a layer with a delta rule (delta.h); its output projection is attention.o. */
+struct ram_delta_weights {
+    struct ram_linear qkv, z, b, a; /* from the hidden state; or, interleaved by heads of keys: */
+    struct ram_linear qkvz, ba;     /* both of all four */
+    const float *kernel; /* [positions, channels]: of the convolution, the oldest first */
+    const float *decay, *step, *norm; /* A_log and dt_bias [heads of values]; [v_dim] */
+};
+
 struct ram_layer {
     /* [hidden]: norms of what attention and the MLP are given, and of what they give; NULL: none */
     const float *before_attention, *after_attention, *before_mlp, *after_mlp;
     size_t window; /* see ram_layer_window */
     enum ram_layer_rope rope;
+    bool recurs; /* a delta rule stands in place of attention */
     struct ram_attention_weights attention;
+    struct ram_delta_weights delta;
     struct ram_mlp mlp;       /* dense layers */
     struct ram_linear router; /* sparse layers: [n_experts, hidden] */
     const float *router_bias; /* [n_experts] or NULL: e_score_correction_bias */
     struct ram_mlp *experts;  /* [n_experts] */
     bool has_shared;
     struct ram_mlp shared;
+    struct ram_linear
+        shared_router; /* [1, hidden]: the logit of the shared expert's weight; or none */
 };
 
 struct ram_model {

@@ -2,6 +2,7 @@
 #include "infer/sample.h"
 
 #include "base/rng.h"
+#include "infer/block.h"
 #include "kern/nn.h"
 
 #include <stdlib.h>
@@ -31,17 +32,22 @@ struct group {
 /* ---- memory -----------------------------------------------------------------------------------
  */
 
-/* Floats of keys and values that a position of a sequence takes in one layer. */
-static size_t position_floats(const struct ram_model *model)
+/* Floats of keys and values of a sequence in all layers. */
+static size_t sequence_floats(const struct ram_model *model, size_t length)
 {
-    return model->hp.n_kv_heads * (model->hp.qk_dim + model->hp.v_dim);
+    size_t sum = 0, k, v;
+
+    for (size_t layer = 0; layer < model->hp.n_layers; layer++) {
+        ram_kv_floats(&model->hp, layer, length, &k, &v);
+        sum += k + v;
+    }
+    return sum;
 }
 
 /* Sequences whose keys and values fit at once: at least one. */
 static size_t group_size(const struct ram_model *model, const struct ram_sample_opts *opts)
 {
-    const uint64_t sequence =
-        (uint64_t)position_floats(model) * opts->length * model->hp.n_layers * sizeof(float);
+    const uint64_t sequence = (uint64_t)sequence_floats(model, opts->length) * sizeof(float);
     const uint64_t fits = opts->exec->max_memory / KEYS_SHARE / (sequence ? sequence : 1);
     const size_t most = opts->at_once && opts->at_once < opts->n ? opts->at_once : opts->n;
 
@@ -52,14 +58,18 @@ static int open_keys(struct group *g, struct ram_err *err)
 {
     const struct ram_hparams *hp = &g->model->hp;
     const size_t length = g->opts->length, n_kv = hp->n_layers * g->n;
-    const size_t k = hp->n_kv_heads * hp->qk_dim * length, all = position_floats(g->model) * length;
+    const size_t all = sequence_floats(g->model, length);
+    size_t at = 0, k, v;
 
     g->kv = ram_calloc(n_kv, sizeof *g->kv, err);
-    g->keys = g->kv ? ram_calloc(n_kv, all * sizeof *g->keys, err) : NULL;
+    g->keys = g->kv ? ram_calloc(g->n, all * sizeof *g->keys, err) : NULL;
     if (!g->keys)
         return RAM_ENOMEM;
-    for (size_t i = 0; i < n_kv; i++)
-        g->kv[i] = (struct ram_kv){g->keys + i * all, g->keys + i * all + k, 0, length};
+    for (size_t i = 0; i < n_kv; i++) {
+        ram_kv_floats(hp, i / g->n, length, &k, &v);
+        g->kv[i] = (struct ram_kv){g->keys + at, g->keys + at + k, 0, length};
+        at += k + v;
+    }
     return RAM_OK;
 }
 

@@ -16,8 +16,10 @@ struct ram_span {
 
 /* Keys and values of one layer of a sequence that grows. */
 struct ram_kv {
-    float *k, *v; /* [room, heads of keys x dimensions] */
-    size_t n, room;
+    /* [room, heads of keys x dimensions]; of a layer with a delta rule its state and the last
+     * inputs of its convolution, whatever the room is */
+    float *k, *v;
+    size_t n, room; /* positions; room 0: nothing is allocated */
 };
 
 #endif

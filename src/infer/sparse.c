@@ -166,6 +166,32 @@ static int run_expert(struct ram_block *b, const struct ram_mlp *expert, size_t 
     return status;
 }
 
+/* The shared expert's output in scratch.part, weighed row by row as its router says. */
+static int weigh_shared(struct ram_block *b, const struct ram_layer *layer, const float *x,
+                        size_t n, struct ram_err *err)
+{
+    struct ram_scratch *s = &b->scratch;
+    const size_t hidden = b->model->hp.hidden;
+    const int status = ram_sparse_shared_share(b, layer, x, n, s->shared_share, err);
+
+    for (size_t i = 0; !status && i < n; i++)
+        for (size_t j = 0; j < hidden; j++)
+            s->part[i * hidden + j] *= s->shared_share[i];
+    return status;
+}
+
+int ram_sparse_shared_share(struct ram_block *b, const struct ram_layer *layer, const float *x,
+                            size_t n, float *share, struct ram_err *err)
+{
+    struct ram_compute exact = b->compute;
+
+    exact.mode = RAM_GEMM_F32;
+    const int status = ram_linear_apply(&exact, &layer->shared_router, x, n, share, 1, err);
+    for (size_t i = 0; !status && i < n; i++)
+        share[i] = 1 / (1 + ram_nn_exp(-share[i]));
+    return status;
+}
+
 int ram_sparse_apply(struct ram_block *b, const struct ram_layer *layer, size_t n,
                      struct ram_err *err)
 {
@@ -180,6 +206,8 @@ int ram_sparse_apply(struct ram_block *b, const struct ram_layer *layer, size_t 
         const size_t rows = n - row < s->mlp_rows ? n - row : s->mlp_rows;
         status =
             ram_mlp_apply(b, &layer->shared, s->normed + row * hidden, s->unit_of + row, rows, err);
+        if (!status && layer->shared_router.out)
+            status = weigh_shared(b, layer, s->normed + row * hidden, rows, err);
         if (!status)
             status =
                 ram_add_into(b->compute.pool, s->part, rows * hidden, s->sum + row * hidden, err);

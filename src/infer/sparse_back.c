@@ -91,6 +91,32 @@ static int router_back(struct ram_back *b, const struct ram_layer *layer, size_t
                                     moe->n_experts, b->dnormed, hidden, true, err);
 }
 
+/* Rows x of the shared expert, which its router weighs: the derivative by the router's logit, to
+ * dlogit [n] and through it to dx; b->dpart = what the expert is given of dy. */
+static int shared_router_back(struct ram_back *b, const struct ram_layer *layer, size_t first,
+                              size_t n, const float *dy, struct ram_err *err)
+{
+    struct ram_scratch *s = &b->block.scratch;
+    const size_t hidden = b->block.model->hp.hidden;
+    const float *x = s->normed + first * hidden;
+    float *share = s->shared_share;
+    int status;
+
+    if ((status = ram_mlp_apply(&b->block, &layer->shared, x, s->unit_of + first, n, err)) ||
+        (status = ram_sparse_shared_share(&b->block, layer, x, n, share, err)))
+        return status;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < hidden; j++)
+            b->dpart[i * hidden + j] = share[i] * dy[i * hidden + j];
+        const double along = dot(s->part + i * hidden, dy + i * hidden, hidden);
+        share[i] = (float)(along * (double)share[i] * (1 - (double)share[i]));
+    }
+    struct ram_back at = *b; /* these rows begin further on */
+    at.first += first;
+    return ram_back_linear(&at, &layer->shared_router, x, n, share, 1, b->dnormed + first * hidden,
+                           true, err);
+}
+
 static int shared_back(struct ram_back *b, const struct ram_layer *layer, size_t n, const float *dy,
                        struct ram_err *err)
 {
@@ -100,8 +126,14 @@ static int shared_back(struct ram_back *b, const struct ram_layer *layer, size_t
 
     for (size_t row = 0; !status && row < n; row += s->mlp_rows) {
         const size_t rows = n - row < s->mlp_rows ? n - row : s->mlp_rows;
-        status = ram_mlp_back(b, &layer->shared, s->normed + row * hidden, rows, dy + row * hidden,
-                              b->first + row, NULL, b->din, err);
+        const float *given = dy + row * hidden;
+        if (layer->shared_router.out) {
+            status = shared_router_back(b, layer, row, rows, given, err);
+            given = b->dpart;
+        }
+        if (!status)
+            status = ram_mlp_back(b, &layer->shared, s->normed + row * hidden, rows, given,
+                                  b->first + row, NULL, b->din, err);
         if (!status)
             status = ram_add_into(b->block.compute.pool, b->din, rows * hidden,
                                   b->dnormed + row * hidden, err);

@@ -10,6 +10,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* A head's query and key [k_dim] and value [v_dim] at one position. */
+struct ram_delta_step {
+    const float *q, *k, *v;
+    size_t k_dim, v_dim;
+    float decay, beta;
+};
+
 struct ram_nn {
     const char *name;
 
@@ -36,6 +43,15 @@ struct ram_nn {
 
     /* y += a x, both [n]. */
     void (*axpy)(float a, const float *x, size_t n, float *y);
+
+    /*
+     * One position of the gated delta rule (Yang et al. 2024, "Gated Delta Networks"), for one
+     * head. state [k_dim, v_dim] is multiplied by decay; what it then gives for k is corrected
+     * towards v, by beta of the difference; and out [v_dim] is what it gives for q:
+     *   S = decay S;  change = beta (v - S^T k);  S += k change^T;  out = S^T q.
+     * Sums run over k_dim in increasing order. change [v_dim] is written.
+     */
+    void (*delta)(const struct ram_delta_step *step, float *state, float *change, float *out);
 };
 
 extern const struct ram_nn ram_nn_ref;

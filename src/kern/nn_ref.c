@@ -142,5 +142,25 @@ static void axpy(float a, const float *x, size_t n, float *y)
         y[i] += a * x[i];
 }
 
-const struct ram_nn ram_nn_ref = {"ref",       rmsnorm,    swiglu, softmax,
-                                  log_sum_exp, divergence, rotate, axpy};
+static void delta(const struct ram_delta_step *step, float *state, float *change, float *out)
+{
+    const size_t n = step->v_dim;
+
+    memset(change, 0, n * sizeof *change);
+    memset(out, 0, n * sizeof *out);
+    for (size_t i = 0; i < step->k_dim; i++)
+        for (size_t j = 0; j < n; j++) {
+            state[i * n + j] *= step->decay;
+            change[j] += step->k[i] * state[i * n + j];
+        }
+    for (size_t j = 0; j < n; j++)
+        change[j] = step->beta * (step->v[j] - change[j]);
+    for (size_t i = 0; i < step->k_dim; i++)
+        for (size_t j = 0; j < n; j++) {
+            state[i * n + j] += step->k[i] * change[j];
+            out[j] += step->q[i] * state[i * n + j];
+        }
+}
+
+const struct ram_nn ram_nn_ref = {"ref",      rmsnorm, swiglu, softmax, log_sum_exp,
+                                  divergence, rotate,  axpy,   delta};

@@ -138,9 +138,9 @@ static int see(void *ctx, const struct ram_linear *linear, const float *x, size_
 /* Floats that a token leaves behind in a layer. */
 static uint64_t floats_a_token(const struct ram_hparams *hp)
 {
-    const uint64_t dense = hp->mlp_hidden, shared = hp->moe.n_shared * hp->moe.hidden;
+    const uint64_t dense = hp->mlp_hidden, shared = hp->moe.shared;
 
-    return 2 * hp->hidden + hp->q_rank + hp->kv_rank + hp->n_heads * hp->v_dim +
+    return 2 * hp->hidden + hp->q_rank + hp->kv_rank + ram_widest_attended(hp) +
            (dense > shared ? dense : shared) + hp->moe.top_k * (hp->hidden + hp->moe.hidden);
 }
 
@@ -490,13 +490,9 @@ void ram_hessians_settings(const struct ram_hessians *h, struct ram_buf *text)
 {
     const struct ram_sequences on = ram_hessians_sequences(h);
     const struct ram_hparams *hp = &h->model->hp;
-    const size_t columns_of[] = {hp->hidden,
-                                 hp->q_rank,
-                                 hp->kv_rank,
-                                 hp->n_heads * hp->v_dim,
-                                 hp->mlp_hidden,
-                                 hp->moe.hidden,
-                                 hp->moe.n_shared * hp->moe.hidden};
+    const size_t columns_of[] = {
+        hp->hidden,     hp->q_rank,     hp->kv_rank,   ram_widest_attended(hp),
+        hp->mlp_hidden, hp->moe.hidden, hp->moe.shared};
 
     ram_sequences_settings(text, on);
     ram_buf_printf(text, " damp %.17g %s", h->damp,

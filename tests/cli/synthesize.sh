@@ -79,7 +79,7 @@ is "$(wc -w <out)" 8 "ids without a tokenizer"
 pid=$!
 tries=0
 # Until it catches SIGINT (bit 1 of the mask), where that can be seen.
-while [ $tries -lt 50 ] && ! grep -q '^SigCgt:.*[2367abef]$' /proc/$pid/status 2>/dev/null; do
+while [ $tries -lt 600 ] && ! grep -q '^SigCgt:.*[2367abef]$' /proc/$pid/status 2>/dev/null; do
     sleep 0.1
     tries=$((tries + 1))
 done

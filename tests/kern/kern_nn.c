@@ -44,6 +44,7 @@ static void exp_is_within_two_ulp(void **state)
 
 struct row_results {
     float rmsnorm[MAX_N], swiglu[MAX_N], softmax[MAX_N], halves[MAX_N], pairs[MAX_N], axpy[MAX_N];
+    float state[3 * MAX_N], change[MAX_N], delta[MAX_N];
     double lse, divergence;
     size_t argmax;
 };
@@ -65,6 +66,10 @@ static void run(const struct ram_nn *nn, size_t n, const float *x, const float *
     nn->rotate(out->pairs, y, y + 3, n / 2, true);
     memcpy(out->axpy, x, n * sizeof *x);
     nn->axpy(0.3f, y, n, out->axpy);
+    const struct ram_delta_step step = {x + 1, y + 2, y, 3, n, 0.9f, 0.6f};
+    for (size_t i = 0; i < 3 * n; i++)
+        out->state[i] = x[i / 3];
+    nn->delta(&step, out->state, out->change, out->delta);
 }
 
 static void variants_give_the_same_bits(void **state)
@@ -131,6 +136,21 @@ static void the_reference_is_near_the_truth(void **state)
     free(r);
 }
 
+/* A head with a key of 2 and a value of 1 element, by hand: the state (1, 2) decays to (.5, 1),
+ * gives .5 x 2 - 1 = 0 for the key, is corrected by .25 x 4 along it, and is read. */
+static void a_delta_step_by_hand(void **state)
+{
+    const float q[] = {3, 1}, k[] = {2, -1}, v[] = {4};
+    const struct ram_delta_step step = {q, k, v, 2, 1, 0.5f, 0.25f};
+    float s[] = {1, 2}, change, out;
+    (void)state;
+
+    ram_nn()->delta(&step, s, &change, &out);
+    assert_true(change == 1);
+    assert_true(s[0] == 2.5f && s[1] == 0);
+    assert_true(out == 7.5f);
+}
+
 static void hostile_rows(void **state)
 {
     const struct ram_nn *tables[8];
@@ -157,6 +177,7 @@ int main(void)
         cmocka_unit_test(exp_is_within_two_ulp),
         cmocka_unit_test(variants_give_the_same_bits),
         cmocka_unit_test(the_reference_is_near_the_truth),
+        cmocka_unit_test(a_delta_step_by_hand),
         cmocka_unit_test(hostile_rows),
     };
     return cmocka_run_group_tests_name("kern/nn", tests, NULL, NULL);

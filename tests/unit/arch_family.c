@@ -13,7 +13,7 @@
 /* A configuration in which layers of every kind exist, with everything that is optional. */
 static struct ram_config rich(const struct ram_family *family)
 {
-    static bool dense[2] = {true, false}, slides[2];
+    static bool dense[2] = {true, false}, slides[2], recurs[2] = {false, true};
 
     return (struct ram_config){.family = family,
                                .model_type = family->model_type,
@@ -25,7 +25,8 @@ static struct ram_config rich(const struct ram_family *family)
                                .mlp_bias = true,
                                .qk_norm = true,
                                .dense = dense,
-                               .slides = slides};
+                               .slides = slides,
+                               .recurs = recurs};
 }
 
 static void names_lead_back_to_their_slots(void **state)
@@ -63,7 +64,7 @@ static void roles_are_filled_once(void **state)
         for (uint64_t layer = 0; layer < 2; layer++)
             for (size_t s = 0; s < family->n_slots; s++) {
                 const struct ram_slot *slot = &family->slots[s];
-                const bool matrix = slot->cols != RAM_DIM_NONE;
+                const bool matrix = ram_slot_is_matrix(slot);
                 assert_int_equal(slot->input != RAM_INPUT_NONE, matrix);
                 if (!ram_slot_exists(&config, slot, layer))
                     continue;

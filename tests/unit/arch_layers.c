@@ -39,7 +39,7 @@ static void done(struct read *r)
     json_decref(r->json);
 }
 
-/* Letters of layers: s slides, f does not; capital: it turns. */
+/* Letters of layers: s slides, f does not; capital: it turns; l has a delta rule. */
 static void expect_layers(const char *family, const char *more, const char *expected,
                           uint64_t window)
 {
@@ -51,7 +51,7 @@ static void expect_layers(const char *family, const char *more, const char *expe
         fail_msg("%s %s: %s", family, more, r.config.refusal.message);
     for (size_t i = 0; i < 5; i++) {
         const bool slides = r.config.slides[i], turns = r.config.turns[i];
-        found[i] = slides ? (turns ? 'S' : 's') : (turns ? 'F' : 'f');
+        found[i] = r.config.recurs[i] ? 'l' : slides ? (turns ? 'S' : 's') : turns ? 'F' : 'f';
     }
     if (strcmp(found, expected) || r.config.sliding_window != window)
         fail_msg("%s %s: layers %s with window %llu, expected %s with %llu", family, more, found,
@@ -67,6 +67,13 @@ static void layers_slide_and_turn(void **state)
     (void)state;
 
     expect_layers("llama", "", "FFFFF", 0);
+    expect_layers("qwen3_5", "", "lllFl", 0);
+    expect_layers("qwen3_next", "\"full_attention_interval\": 2", "lFlFl", 0);
+    expect_layers("qwen3_5_moe",
+                  "\"full_attention_interval\": 2, \"layer_types\": [\"linear_attention\", "
+                  "\"full_attention\", \"linear_attention\", \"linear_attention\", "
+                  "\"full_attention\"]",
+                  "lFllF", 0);
     expect_layers("smollm3", "", "FFFfF", 0);
     expect_layers("smollm3", "\"no_rope_layer_interval\": 2", "FfFfF", 0);
     expect_layers("smollm3", "\"no_rope_layers\": [0, 1, 7, 0, 1, 1]", "fFFfF", 0);
@@ -171,6 +178,10 @@ static void classes_have_their_own_defaults(void **state)
         {"olmo2", 50304, 4096, 11008, 32, 32, 128, 2048, 1e-5, 0, 0, 0, RAM_TIED_UNSAID},
         {"olmo3", 50304, 4096, 11008, 32, 32, 128, 2048, 1e-5, 0, 0, 0, RAM_TIED_UNSAID},
         {"seed_oss", 155136, 4096, 27648, 80, 8, 128, 524288, 1e-6, 1, 0, 0, RAM_TIED_UNSAID},
+        {"qwen3_next", 151936, 2048, 5632, 16, 2, 256, 32768, 1e-6, 0, 0, 0, RAM_TIED_UNSAID},
+        {"qwen3_5", 248320, 4096, 12288, 16, 4, 256, 32768, 1e-6, 0, 0, 0, RAM_TIED_UNSAID},
+        {"qwen3_5_text", 248320, 4096, 12288, 16, 4, 256, 32768, 1e-6, 0, 0, 0, RAM_TIED_UNSAID},
+        {"qwen3_5_moe", 248320, 2048, 0, 16, 2, 256, 32768, 1e-6, 0, 0, 0, RAM_TIED_UNSAID},
         {"exaone4", 102400, 4096, 16384, 32, 32, 128, 2048, 1e-5, 0, 0, 0, RAM_TIED_UNSAID},
         {"hunyuan_v1_dense", 290943, 4096, 11008, 32, 32, 128, 2048, 1e-5, 0, 0, 0,
          RAM_TIED_UNSAID},

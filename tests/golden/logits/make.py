@@ -65,14 +65,25 @@ ALPHA = dict(
 )
 # Torch computes no gradient of a padding token's embedding, and some classes have one by themselves.
 UNPADDED = dict(pad_token_id=None)
+# Classes that add 1 to the weights of their norms.
+ADDS_ONE = ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text")
 UNSAID = object()  # a key of COMMON that a configuration does not have, so that the class's own value counts
 
 
 def layers(letters):
-    """layer_types: s for a layer that sees a window, f for one that sees everything."""
-    return [{"s": "sliding_attention", "f": "full_attention"}[letter] for letter in letters]
+    """layer_types: s for a layer that sees a window, f for one that sees everything, l for a delta rule."""
+    kinds = {"s": "sliding_attention", "f": "full_attention", "l": "linear_attention"}
+    return [kinds[letter] for letter in letters]
 
 
+SHARED_EXPERT = dict(
+    num_experts=6, num_experts_per_tok=2, moe_intermediate_size=32, shared_expert_intermediate_size=40
+)
+# A larger epsilon: the norm behind the recurrence would make more of its rounding errors than we allow.
+DELTA_NET = dict(
+    num_hidden_layers=4, head_dim=24, linear_num_key_heads=2, linear_num_value_heads=4,
+    linear_key_head_dim=32, linear_value_head_dim=24, linear_conv_kernel_dim=4, rms_norm_eps=1e-3,
+)  # fmt: skip
 
 # Name of the file, up to its first "-" the model_type: what its configuration has beside COMMON.
 CASES = {
@@ -123,6 +134,25 @@ CASES = {
     ),
     "hunyuan_v1_dense": UNPADDED | dict(head_dim=24, attention_bias=True, rope_scaling=ALPHA),
     "hunyuan_v1_dense-tied": UNPADDED | HEAD | dict(use_qk_norm=True, tie_word_embeddings=True),
+    "qwen3_next": UNPADDED | DELTA_NET | SHARED_EXPERT | dict(
+        partial_rotary_factor=0.5, norm_topk_prob=True, full_attention_interval=4
+    ),
+    "qwen3_next-some_dense": UNPADDED | DELTA_NET | SHARED_EXPERT | dict(
+        layer_types=layers("fllf"), mlp_only_layers=[2], attention_bias=True, norm_topk_prob=False, linear_num_value_heads=2,
+    ),
+    "qwen3_5": UNPADDED | DELTA_NET | dict(
+        model_type="qwen3_5_text",
+        rope_theta=UNSAID,
+        rope_parameters=dict(
+            rope_type="default", rope_theta=1e7, partial_rotary_factor=0.5, mrope_section=[2, 2, 2],
+            mrope_interleaved=True,
+        ),
+    ),
+    "qwen3_5_moe": UNPADDED | DELTA_NET | SHARED_EXPERT | dict(
+        model_type="qwen3_5_moe_text", rope_theta=UNSAID, layer_types=layers("llfl"), attention_bias=True,
+        intermediate_size=UNSAID, linear_conv_kernel_dim=3, linear_value_head_dim=20,
+        rope_parameters=dict(rope_type="default", rope_theta=1e6),
+    ),
 }  # fmt: skip
 
 
@@ -133,10 +163,11 @@ def mix(z):
     return z ^ (z >> np.uint64(31))
 
 
-def law_of(name, shape):
+def law_of(kind, name, shape):
     """(offset, step, span): weight i is offset + step x (its random number mod (2 span + 1) - span)."""
     if len(shape) == 1:
-        return (1.0 if "norm" in name else 0.0), 2.0**-6, 15
+        adds_one = kind in ADDS_ONE and not name.endswith("linear_attn.norm.weight")
+        return (1.0 if "norm" in name and not adds_one else 0.0), 2.0**-6, 15
     return 0.0, 2.0 ** round(math.log2(1.2 / math.sqrt(shape[-1]) / 73)), 127
 
 
@@ -199,7 +230,7 @@ def make(name):
         model.save_pretrained(path)
         with safe_open(path / "model.safetensors", "pt") as file:
             shapes = {key: file.get_slice(key).get_shape() for key in sorted(file.keys())}
-        laws = {key: law_of(key, shape) for key, shape in shapes.items()}
+        laws = {key: law_of(config["model_type"], key, shape) for key, shape in shapes.items()}
         made = {key: weights(key, shapes[key], *laws[key]).bfloat16() for key in shapes}
         save_file(made, path / "model.safetensors", metadata={"format": "pt"})
         (path / "config.json").write_text(json.dumps(config))
