@@ -34,7 +34,8 @@ struct make_opts {
     bool mtp;            /* a layer for multi-token prediction (GLM) */
     bool tied;           /* and no lm_head.weight, unless spare_head */
     bool spare_head;     /* one that is the embedding once more */
-    int prefix;          /* of "model." in names: -1 it is absent, 1 it stands there twice */
+    int prefix;          /* of "model." in names: -1 it is absent, 1 it stands there twice; 2:
+                          * "model.language_model."; 3: "language_model." before all names */
     const char *wrapper; /* stands behind "model.layers.N." in names, as "_orig_mod." does */
     bool other_head;     /* one of its own, although config.json says that it is tied */
     bool bias;           /* attention_bias (llama, glm4_moe) */
@@ -212,8 +213,12 @@ static inline void make_rename(struct make_tensor *t, int prefix)
     const bool inside = !strncmp(t->name, "model.", 6);
     char name[sizeof t->name];
 
-    snprintf(name, sizeof name, "%s%.150s", prefix > 0 ? "model." : "",
-             prefix < 0 && inside ? t->name + 6 : t->name);
+    const char *const before[] = {"", "", "model.", "model.language_model.", "language_model."};
+
+    if (prefix == 2 && !inside)
+        return;
+    snprintf(name, sizeof name, "%s%.150s", before[prefix + 1],
+             (prefix < 0 || prefix == 2) && inside ? t->name + 6 : t->name);
     memcpy(t->name, name, sizeof name);
 }
 

@@ -16,7 +16,7 @@ static int least_bits(const struct ram_problem *problem, size_t i, bool budget)
 
     if (!c->quantizable || c->skip || c->is_untouchable)
         return 16;
-    if (budget ? c->role == RAM_ROLE_ROUTER : c->is_protected)
+    if (budget ? ram_role_is_router(c->role) : c->is_protected)
         return 16;
     if (c->is_sensitive)
         return 8;

@@ -114,7 +114,7 @@ static const char *fixed_reason(const struct ram_problem *problem, size_t i)
         return "user";
     if (!c->quantizable || c->skip)
         return c->skip ? c->skip : "protected";
-    return c->is_untouchable || c->role == RAM_ROLE_ROUTER ? "protected" : NULL;
+    return c->is_untouchable || ram_role_is_router(c->role) ? "protected" : NULL;
 }
 
 static int add_options(struct budget *b, size_t i, struct ram_err *err)
@@ -515,7 +515,7 @@ int ram_predict_divergence(struct ram_problem *problem, struct ram_err *err)
 
     /* Probes leave routers as they are, and what routers lose at 8 bits is small. */
     for (size_t i = 0; i < problem->plan->n_units; i++)
-        if (!add_given(&b, i) && problem->cases[i].role != RAM_ROLE_ROUTER)
+        if (!add_given(&b, i) && !ram_role_is_router(problem->cases[i].role))
             return RAM_OK;
     return ram_json_put(problem->plan->predicted, "kld", ram_json_real(ram_divergence(b.given)),
                         err);

@@ -188,7 +188,7 @@ static int apply_setting(struct ram_rules *rules, struct ram_case *c, struct ram
 int ram_rules_apply(struct ram_rules *rules, const char *model_type, struct ram_case *c,
                     struct ram_err *err)
 {
-    const bool router = c->role == RAM_ROLE_ROUTER;
+    const bool router = ram_role_is_router(c->role);
     bool untouchable, scored;
 
     if (listed(&rules->always, c, &untouchable, err) ||

@@ -20,7 +20,7 @@ static void decide_unit(struct ram_problem *problem, size_t i, const struct ram_
     } else if (c->is_untouchable || (c->is_embedding && problem->opts->keep_embeddings)) {
         ram_decide_unit(problem, i, RAM_FORM_16, "protected");
     } else {
-        const struct ram_form *const own = form == RAM_FORM_16 || c->role != RAM_ROLE_ROUTER
+        const struct ram_form *const own = form == RAM_FORM_16 || !ram_role_is_router(c->role)
                                                ? NULL
                                                : ram_router_form(problem->manifest->model_type);
         ram_decide_unit(problem, i, own ? own : form, own ? "router" : "default");

@@ -44,7 +44,7 @@ static enum ram_skip skip_of(const struct ram_source *source, const struct ram_e
 {
     int above_one = 0;
 
-    if (source->dropped || !ram_dtypes[source->tensor->dtype].is_weight)
+    if (source->dropped || source->fixed || !ram_dtypes[source->tensor->dtype].is_weight)
         return RAM_SKIP_NOT_WEIGHT;
     for (int i = 0; i < entry->n_dims; i++)
         above_one += entry->shape[i] > 1;

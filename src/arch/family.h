@@ -92,9 +92,16 @@ enum ram_loader_windows {
 
 /* What else is to be known of the loader's class. */
 struct ram_loader_class {
-    bool own_head;    /* it has a head even where the embedding is the head */
-    bool partial;     /* it reads partial_rotary_factor, from the top level */
-    bool scales_rope; /* it reads rope_scaling beyond the plain embedding */
+    bool own_head;      /* it has a head even where the embedding is the head */
+    bool partial;       /* it reads partial_rotary_factor, from the top level */
+    bool scales_rope;   /* it reads rope_scaling beyond the plain embedding */
+    bool whole_gains;   /* it multiplies by what is stored where the class here adds 1 to it */
+    const char *prefix; /* before the names of all modules; NULL: none. Keys are then read from
+                         * "text_config", if there is one */
+    /* Before the names of a vision tower, as published; it passes over "vision_tower." in outputs.
+     * NULL: it knows no tower. */
+    const char *tower;
+    bool rope_parameters; /* it reads the rotary embedding from "rope_parameters" only */
     enum ram_loader_windows windows;
 };
 

@@ -24,5 +24,10 @@ const struct ram_family ram_family_qwen3_5 = {
     .recurs = true,
     .partial = 0.25,
     .reads_partial = true,
-    .loader = {.partial = true, .scales_rope = true},
+    .loader = {.prefix = "language_model.",
+               .tower = "model.visual.",
+               .whole_gains = true,
+               .partial = true,
+               .scales_rope = true,
+               .rope_parameters = true},
 };

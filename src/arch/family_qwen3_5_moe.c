@@ -33,7 +33,12 @@ const struct ram_family ram_family_qwen3_5_moe = {
     .normalises = true,
     .partial = 0.25,
     .reads_partial = true,
-    .loader = {.partial = true, .scales_rope = true},
+    .loader = {.prefix = "language_model.",
+               .tower = "model.visual.",
+               .whole_gains = true,
+               .partial = true,
+               .scales_rope = true,
+               .rope_parameters = true},
     .router_bits = 8,
     .router_group = 64,
 };

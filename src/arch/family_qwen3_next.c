@@ -38,7 +38,7 @@ const struct ram_family ram_family_qwen3_next = {
     .recurs = true,
     .partial = 0.25,
     .reads_partial = true,
-    .loader = {.partial = true, .scales_rope = true},
+    .loader = {.whole_gains = true, .partial = true, .scales_rope = true},
     .router_bits = 8,
     .router_group = 64,
 };

@@ -56,8 +56,8 @@ enum { MAX_POSITIONS = 1 << 28 };
     COUNT("vocab_size", vocab, 1, vocab_size, REFUSED, use, 0),                                    \
         COUNT("hidden_size", hidden, 1, hidden_size, REFUSED, use, 0)
 #define LAYERS_AND_HEADS(use, layers, heads)                                                       \
-    {"num_hidden_layers",   NULL,   AT(n_layers),     RAM_VALUE_COUNT, 1,                          \
-     RAM_CONFIG_MAX_LAYERS, layers, RAM_NULL_REFUSED, RAM_LOADER_##use, 0},                         \
+    {"num_hidden_layers",   NULL,   AT(n_layers),     RAM_VALUE_COUNT,  1,                         \
+     RAM_CONFIG_MAX_LAYERS, layers, RAM_NULL_REFUSED, RAM_LOADER_##use, 0},                        \
         COUNT("num_attention_heads", n_heads, 1, heads, REFUSED, use, 0),                          \
     {                                                                                              \
         "hidden_act", NULL, AT(act), RAM_VALUE_ACT, 0, 0, RAM_ACT_SILU, RAM_NULL_REFUSED,          \

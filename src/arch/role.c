@@ -52,6 +52,11 @@ const char *ram_role_name(enum ram_role role)
     return names[role];
 }
 
+bool ram_role_is_router(enum ram_role role)
+{
+    return role == RAM_ROLE_ROUTER || role == RAM_ROLE_SHARED_ROUTER;
+}
+
 enum ram_role ram_role_find(const char *name)
 {
     enum ram_role role = RAM_ROLE_EMBED;

@@ -5,6 +5,8 @@
 #ifndef RAM_ARCH_ROLE_H
 #define RAM_ARCH_ROLE_H
 
+#include <stdbool.h>
+
 /* In the order of reports. */
 enum ram_role {
     RAM_ROLE_EMBED,
@@ -58,6 +60,9 @@ enum ram_role {
 };
 
 const char *ram_role_name(enum ram_role role);
+
+/* Does it choose experts, or weigh the one that all tokens pass? */
+bool ram_role_is_router(enum ram_role role);
 
 /* A record's word; RAM_ROLE_OTHER for one that we do not know. */
 enum ram_role ram_role_find(const char *name);

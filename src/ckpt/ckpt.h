@@ -106,12 +106,17 @@ struct ram_ckpt {
     size_t n_tensors;
     struct ram_names names;
     struct ram_coding coding;
+    const char *wrapper;    /* stood before the names of all modules: "language_model."; or NULL */
     struct ram_notes notes; /* such as files that were passed over; see ram_ckpt_note */
     struct ram_arena arena;
 };
 
 /* NULL if there is none. */
 const struct ram_tensor *ram_ckpt_find(const struct ram_ckpt *ckpt, const char *name);
+
+/* ram_ckpt_open with every name as it is stored: usually some spellings get the names of the model
+ * alone (prefix.h). */
+int ram_ckpt_open_as_named(struct ram_ckpt **out, const char *model, struct ram_err *err);
 
 /*
  * Puts tensors that were read (or made up, by a test) in order, refuses duplicate names, finds out
@@ -137,6 +142,7 @@ struct ram_view {
     size_t first;
     size_t rows, cols;
     size_t row_stride, col_stride;
+    float add; /* to every element that is read */
 };
 
 /* The whole tensor as [product of leading dimensions, last dimension]. */

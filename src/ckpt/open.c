@@ -100,7 +100,7 @@ static int open_file(struct ram_ckpt *ckpt, unsigned i, struct ram_st_list *list
     return status;
 }
 
-static int open_files(struct ram_ckpt *ckpt, struct ram_err *err)
+static int open_files(struct ram_ckpt *ckpt, bool as_named, struct ram_err *err)
 {
     struct ram_index index = {0};
     struct ram_st_list list = {.arena = &ckpt->arena};
@@ -110,7 +110,7 @@ static int open_files(struct ram_ckpt *ckpt, struct ram_err *err)
         status = open_file(ckpt, (unsigned)i, &list, err);
     ckpt->tensors = list.tensors;
     ckpt->n_tensors = list.n;
-    if (!status)
+    if (!status && !as_named)
         status = ram_prefix_settle(ckpt, &index, err);
     if (!status)
         status = ram_ckpt_seal(ckpt, err);
@@ -138,7 +138,7 @@ static int read_config(struct ram_ckpt *ckpt, struct ram_err *err)
     return status;
 }
 
-int ram_ckpt_open(struct ram_ckpt **out, const char *model, struct ram_err *err)
+static int open_model(struct ram_ckpt **out, const char *model, bool as_named, struct ram_err *err)
 {
     *out = NULL;
     struct ram_ckpt *ckpt = ram_calloc(1, sizeof *ckpt, err);
@@ -148,10 +148,20 @@ int ram_ckpt_open(struct ram_ckpt **out, const char *model, struct ram_err *err)
     if (!status)
         status = read_config(ckpt, err);
     if (!status)
-        status = open_files(ckpt, err);
+        status = open_files(ckpt, as_named, err);
     if (status)
         ram_ckpt_close(ckpt);
     else
         *out = ckpt;
     return status;
+}
+
+int ram_ckpt_open(struct ram_ckpt **out, const char *model, struct ram_err *err)
+{
+    return open_model(out, model, false, err);
+}
+
+int ram_ckpt_open_as_named(struct ram_ckpt **out, const char *model, struct ram_err *err)
+{
+    return open_model(out, model, true, err);
 }

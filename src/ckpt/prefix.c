@@ -9,16 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum change { KEEP, ADD, TAKE };
-
-/* The family that config.json names, as messages about any checkpoint need one. */
+/* The family that config.json names, or NULL. */
 static const struct ram_family *family_of(const struct ram_ckpt *ckpt)
 {
     const json_t *type = ram_config_value(ckpt->config, "model_type");
-    const struct ram_family *family =
-        json_is_string(type) ? ram_family_find(json_string_value(type)) : NULL;
 
-    return family ? family : &ram_family_unknown;
+    return json_is_string(type) ? ram_family_find(json_string_value(type)) : NULL;
 }
 
 /* The embedding's module, which every model has: "model." and "embed_tokens". */
@@ -31,74 +27,97 @@ static const char *split_embed(const struct ram_family *family, char base[RAM_SL
     return module + n;
 }
 
-/* Does the name belong to this module, behind n times the base? */
-static bool is_in(const char *name, const char *base, int n, const char *module)
-{
-    const size_t size = strlen(base);
+/* A spelling: what stands before the names of modules in place of the base, "model.". */
+struct spelling {
+    char prefix[2 * RAM_SLOT_NAME];
+    const char *wrapper; /* of the prefix what is before all names, the head's too; or NULL */
+    const char *note;
+};
 
-    for (; n; n--, name += size)
-        if (!ram_begins(name, base))
-            return false;
-    return ram_begins(name, module) && name[strlen(module)] == '.';
+enum { N_SPELLINGS = 4 };
+
+/* Of a text model saved alone, of one written twice, of one beside a vision tower as transformers 5
+ * names it, and of the same as MLX does. */
+static void list_spellings(const char *base, struct spelling out[N_SPELLINGS])
+{
+    static const char text_model[] = "language_model.";
+    const char *const before[N_SPELLINGS] = {"", base, base, text_model};
+    const char *const after[N_SPELLINGS] = {"", base, text_model, base};
+
+    for (size_t i = 0; i < N_SPELLINGS; i++) {
+        out[i] = (struct spelling){.wrapper = i % 2 ? before[i] : NULL};
+        snprintf(out[i].prefix, sizeof out[i].prefix, "%s%s", before[i], after[i]);
+    }
+    out[0].note = "the names of the tensors lack the prefix '%s'; they are read as if they had it, "
+                  "as transformers does";
+    out[1].note = "the names of the tensors have the prefix '%s' once more than usual; they are "
+                  "read without it, as transformers does";
 }
 
-static enum change find_change(const struct ram_ckpt *ckpt, const char *base, const char *embed)
+/* Does the name belong to this module, behind the prefix? */
+static bool is_in(const char *name, const char *prefix, const char *module)
 {
-    enum change change = KEEP;
+    const size_t n = strlen(prefix);
 
-    for (size_t i = 0; *base && i < ckpt->n_tensors; i++) {
-        const char *name = ckpt->tensors[i].name;
-        if (is_in(name, base, 1, embed))
-            return KEEP;
-        if (is_in(name, base, 0, embed))
-            change = ADD;
-        else if (is_in(name, base, 2, embed))
-            change = TAKE;
-    }
-    return change;
+    return ram_begins(name, prefix) && ram_begins(name + n, module) &&
+           name[n + strlen(module)] == '.';
+}
+
+static bool has_module(const struct ram_ckpt *ckpt, const char *prefix, const char *module)
+{
+    for (size_t i = 0; i < ckpt->n_tensors; i++)
+        if (is_in(ckpt->tensors[i].name, prefix, module))
+            return true;
+    return false;
 }
 
 struct renamer {
     const char *base;
     const char *head; /* a module that stands outside of the base */
-    enum change change;
+    struct spelling spelling;
     struct ram_err *err;
 };
 
 static const char *changed(const struct renamer *r, const char *name, struct ram_arena *arena)
 {
-    if (r->change == TAKE)
-        return ram_begins(name, r->base) ? name + strlen(r->base) : name;
-    return is_in(name, "", 0, r->head) || ram_name_is_mtp(name)
-               ? name
-               : ram_arena_printf(arena, r->err, "%s%s", r->base, name);
+    const char *prefix = r->spelling.prefix;
+
+    if (!*prefix) /* all that is not named otherwise anyway */
+        return is_in(name, "", r->head) || ram_name_is_mtp(name)
+                   ? name
+                   : ram_arena_printf(arena, r->err, "%s%s", r->base, name);
+    if (r->spelling.wrapper)
+        return ram_begins(name, r->spelling.wrapper) ? name + strlen(r->spelling.wrapper) : name;
+    return ram_begins(name, prefix)
+               ? ram_arena_printf(arena, r->err, "%s%s", r->base, name + strlen(prefix))
+               : name;
 }
 
 int ram_prefix_settle(struct ram_ckpt *ckpt, struct ram_index *index, struct ram_err *err)
 {
     const struct ram_family *family = family_of(ckpt);
+    struct spelling spellings[N_SPELLINGS];
     char base[RAM_SLOT_NAME];
-    const char *embed = split_embed(family, base);
-    const struct renamer r = {base, family->head->module,
-                              family == &ram_family_unknown ? KEEP : find_change(ckpt, base, embed),
-                              err};
+    const char *embed = split_embed(family ? family : &ram_family_unknown, base);
+    size_t k = 0;
 
-    if (r.change == KEEP)
+    if (!family || !*base || has_module(ckpt, base, embed))
         return RAM_OK;
+    list_spellings(base, spellings);
+    while (k < N_SPELLINGS && !has_module(ckpt, spellings[k].prefix, embed))
+        k++;
+    if (k == N_SPELLINGS)
+        return RAM_OK;
+    const struct renamer r = {base, family->head->module, spellings[k], err};
     for (size_t i = 0; i < ckpt->n_tensors && !err->status; i++)
         ckpt->tensors[i].name = changed(&r, ckpt->tensors[i].name, &ckpt->arena);
     for (size_t i = 0; i < index->n_entries && !err->status; i++)
         index->entries[i].name = changed(&r, index->entries[i].name, &index->arena);
-    return err->status ? err->status
-           : r.change == ADD
-               ? ram_notes_add(&ckpt->notes, &ckpt->arena, err,
-                               "the names of the tensors lack the prefix '%s'; they are "
-                               "read as if they had it, as transformers does",
-                               base)
-               : ram_notes_add(&ckpt->notes, &ckpt->arena, err,
-                               "the names of the tensors have the prefix '%s' once more "
-                               "than usual; they are read without it, as transformers does",
-                               base);
+    if (!spellings[k].note)
+        ckpt->wrapper = spellings[k].wrapper;
+    if (err->status || !spellings[k].note)
+        return err->status;
+    return ram_notes_add(&ckpt->notes, &ckpt->arena, err, spellings[k].note, base);
 }
 
 /* How many characters of whole components ("layers.", "0.") two names begin with in common. */
@@ -158,7 +177,7 @@ static void describe_nearest(const struct ram_ckpt *ckpt, const char *wanted,
 const char *ram_prefix_describe(const struct ram_ckpt *ckpt, const char *wanted,
                                 char text[RAM_PREFIX_TEXT])
 {
-    const struct ram_family *family = family_of(ckpt);
+    const struct ram_family *family = family_of(ckpt) ? family_of(ckpt) : &ram_family_unknown;
     char base[RAM_SLOT_NAME], expected[RAM_SLOT_NAME];
 
     split_embed(family, base);

@@ -6,9 +6,10 @@
 
 /*
  * A model that was saved without its head names its tensors without "model." ("layers.0. ..."), and
- * some tools write it twice ("model.model.layers.0. ..."). Transformers reads both. Of a known
- * family they get the names of the whole model, here and in the index, and a note says so. Before
- * ram_ckpt_seal.
+ * some tools write it twice ("model.model.layers.0. ..."). Transformers reads both, and a note says
+ * so. Beside a vision tower the text model is called "model.language_model." or, by MLX,
+ * "language_model.model.". Of a known family all of them get the names of the model alone, here and
+ * in the index. Before ram_ckpt_seal.
  */
 int ram_prefix_settle(struct ram_ckpt *ckpt, struct ram_index *index, struct ram_err *err);
 

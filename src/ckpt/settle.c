@@ -95,14 +95,35 @@ static void settle_kv_heads(struct ram_config *config, const struct ram_ckpt *ck
         config->n_kv_heads = config->n_heads;
 }
 
+/* ---- gains --------------------------------------------------------------------------------- */
+
+/* Norms that multiply by 1 + what is published are kept as the sum where the convolution beside
+ * them has been turned: both are done by the same conversion. */
+static void settle_gains(struct ram_config *config, const struct ram_ckpt *ckpt)
+{
+    char name[RAM_SLOT_NAME];
+
+    for (uint64_t layer = 0; layer < config->n_layers; layer++) {
+        const struct ram_slot *slot = ram_family_vector(config, RAM_ROLE_DELTA_KERNEL, layer);
+        const struct ram_tensor *t =
+            slot ? ram_ckpt_find(ckpt, ram_slot_name(name, config, slot, (int)layer, 0)) : NULL;
+        if (!slot)
+            continue;
+        config->gains_whole = t && t->n_dims == 3 && t->shape[2] == 1 && t->shape[1] != 1;
+        return;
+    }
+}
+
 int ram_config_settle(struct ram_config *config, const struct ram_ckpt *ckpt,
                       struct ram_arena *arena, struct ram_notes *notes, struct ram_err *err)
 {
     struct ram_err found = {0};
 
     const int status = ram_config_read(config, ckpt->config, ckpt->dir, arena, &found);
-    if (config->family)
+    if (config->family) {
         settle_kv_heads(config, ckpt);
+        settle_gains(config, ckpt);
+    }
     if (settle_head(config, ckpt, arena, notes, err))
         return err->status;
     return status ? ram_fail(err, status, "%s", found.message) : RAM_OK;

@@ -103,6 +103,8 @@ int ram_view_read(const struct ram_view *view, size_t row, size_t n, float *out,
                          view->first + (row + i) * view->row_stride + j * view->col_stride, 1,
                          out + i * cols + j);
     }
+    for (size_t i = 0; view->add != 0 && i < n * cols; i++)
+        out[i] += view->add;
     return RAM_OK;
 }
 

@@ -38,10 +38,14 @@ static const json_t *quantization_of(const json_t *config)
 }
 
 /* The form of a module: that of its own entry, else the default of the whole checkpoint. */
-static int read_settings(const struct ram_form **form, const json_t *block, const char *module,
-                         const char *where, struct ram_err *err)
+static int read_settings(const struct ram_form **form, const struct ram_ckpt *ckpt,
+                         const json_t *block, const char *module, struct ram_err *err)
 {
-    const json_t *own = json_object_get(block, module);
+    const char *const where = ckpt->dir;
+    char stored[MAX_NAME];
+
+    snprintf(stored, sizeof stored, "%s%s", ckpt->wrapper ? ckpt->wrapper : "", module);
+    const json_t *own = json_object_get(block, stored);
     const json_t *from = json_is_object(own) ? own : block;
     uint64_t bits = DEFAULT_BITS, group = DEFAULT_GROUP;
 
@@ -112,7 +116,7 @@ static int find_affine(struct ram_weight *w, const struct ram_ckpt *ckpt, const 
         return ram_fail(err, RAM_EFORMAT,
                         "%s: '%s' is quantised, but config.json has no \"quantization\"", ckpt->dir,
                         w->planes[0]->name);
-    int status = read_settings(&w->as.form, block, module, ckpt->dir, err);
+    int status = read_settings(&w->as.form, ckpt, block, module, err);
     if (!status && !w->planes[2])
         status = ram_fail(err, RAM_EFORMAT, "%s: '%s' has no '%s.biases'", ckpt->dir,
                           w->planes[0]->name, module);

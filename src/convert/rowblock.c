@@ -15,7 +15,8 @@ size_t ram_rows_in_block(size_t cols)
 
 bool ram_view_contiguous(const struct ram_view *view)
 {
-    return view->col_stride == 1 && (view->rows <= 1 || view->row_stride == view->cols);
+    return view->col_stride == 1 && (view->rows <= 1 || view->row_stride == view->cols) &&
+           view->add == 0;
 }
 
 /* The sum of at most RUN squares: in f32, as sixteen sums that are folded by halves; in f64 if they
@@ -90,7 +91,8 @@ int ram_rows_read(const struct ram_view *view, size_t row, size_t n, enum ram_dt
     double sum = sum_squares(out, count);
     if (!isfinite(sum))
         return report(view, row, n, out, err);
-    if (dtype != view->tensor->dtype && (dtype == RAM_F16 || dtype == RAM_BF16)) {
+    if ((dtype != view->tensor->dtype || view->add != 0) &&
+        (dtype == RAM_F16 || dtype == RAM_BF16)) {
         ram_float_round(float_type(dtype), out, count);
         sum = sum_squares(out, count);
         if (!isfinite(sum))

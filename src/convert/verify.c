@@ -6,6 +6,7 @@
  */
 #include "convert/verify.h"
 
+#include "arch/family.h"
 #include "base/table.h"
 #include "convert/sidecar.h"
 #include "convert/stream.h"
@@ -52,7 +53,7 @@ static int expect(struct verify *v, struct ram_err *err)
 
     if (v->source) {
         const char *ours = type_of(v->ckpt->config), *theirs = type_of(v->source->config);
-        if (strcmp(ours, theirs))
+        if (strcmp(ours, theirs) && ram_family_find(ours) != ram_family_find(theirs))
             ram_findings_add(&v->findings, RAM_CHECK_SOURCE, "config.json",
                              "model_type is \"%s\", the source's is \"%s\"", ours, theirs);
         status = ram_layout_new(&v->layout, v->source, v->format, err);
@@ -295,7 +296,7 @@ int ram_verify_run(const char *dir, const struct ram_ckpt *source, const struct 
 {
     struct verify v = {.dir = dir, .source = source};
 
-    int status = ram_ckpt_open(&v.ckpt, dir, err);
+    int status = ram_ckpt_open_as_named(&v.ckpt, dir, err);
     if (!status)
         status = run_checks(&v, plan, exec, err);
     if (!status && out)

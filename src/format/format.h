@@ -21,6 +21,7 @@ struct ram_placed {
     bool quantizable;           /* the loader has coded forms of it */
     int n_dims;
     uint64_t shape[3];
+    float add; /* to what the checkpoint has */
 };
 
 struct ram_outline;
@@ -47,10 +48,17 @@ struct ram_format {
     const char *loader; /* the program that loads it, in messages */
 
     /* ---- tensors ---- */
-    /* Module and suffix of a slot's tensor, and whether the loader has it in coded forms. half: of
-     * RAM_PLACE_HEADS, 0 for the keys' and 1 for the values'. */
+    /* Module and suffix of a slot's tensor, whether the loader has it in coded forms, and what else
+     * than the published shape and values it wants. half: of RAM_PLACE_HEADS, 0 for the keys' and
+     * 1 for the values'. */
     void (*name)(struct ram_placed *placed, const struct ram_config *config,
                  const struct ram_slot *slot, int layer, int half);
+    /* What stands before the names of all modules, but not where a checkpoint is read
+     * (ckpt/prefix.h takes it away); "" or a word with its dot. */
+    const char *(*prefix)(const struct ram_family *family);
+    /* The name of a tensor that the loader passes over, and other programs read: of a vision tower.
+     * Its shape is the checkpoint's. false: the loader does not know what to do with it. */
+    bool (*carry)(char out[RAM_SLOT_NAME], const struct ram_config *config, const char *name);
     /* Does the loader look for a head of its own where the embedding is the head? */
     bool (*has_own_head)(const struct ram_family *family);
     /* The type in which a slot's tensor is stored when it is not coded. slot: NULL for a tensor

@@ -20,6 +20,7 @@ struct ram_source {
     const char *unit;        /* "model.layers.3.mlp.experts.*.up_proj.weight" */
     bool dropped;            /* the output leaves it out: MTP layer, tied head, FP8 scale */
     const char *why_dropped; /* "scales of FP8 weights", ...; NULL if it is not */
+    bool fixed;  /* no loader has a coded form of it, though it has several dimensions */
     bool missed; /* dropped, although a runtime of the source would have used it: to be said */
     /* How the output stores it: one view, or two for kv_b_proj, each of `blocks` matrices that
      * differ by `block_stride` elements. None if it is dropped. Of an unknown architecture: as it

@@ -10,6 +10,11 @@
 
 /* ---- tensors ------------------------------------------------------------------------------ */
 
+static const char *prefix_of(const struct ram_family *family)
+{
+    return family->loader.prefix ? family->loader.prefix : "";
+}
+
 static bool has_own_head(const struct ram_family *family)
 {
     return family->loader.own_head;
@@ -85,6 +90,8 @@ const struct ram_format ram_format_mlx = {
     .what = "safetensors with MLX affine codes, for mlx_lm",
     .loader = "mlx_lm",
     .name = ram_mlx_name,
+    .prefix = prefix_of,
+    .carry = ram_mlx_carry,
     .has_own_head = has_own_head,
     .dtype = dtype_of,
     .has_form = has_form,

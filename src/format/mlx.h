@@ -11,6 +11,8 @@ extern const struct ram_format ram_format_mlx;
 void ram_mlx_name(struct ram_placed *place, const struct ram_config *config,
                   const struct ram_slot *slot, int layer, int half);
 
+bool ram_mlx_carry(char out[RAM_SLOT_NAME], const struct ram_config *config, const char *name);
+
 /* mlx_obstacle.c: see struct ram_format. */
 const char *ram_mlx_obstacle(const struct ram_config *config, const json_t *json,
                              struct ram_arena *arena, struct ram_err *err);

@@ -30,6 +30,7 @@ static void name_stack(char out[RAM_SLOT_NAME], const char *module)
 void ram_mlx_name(struct ram_placed *place, const struct ram_config *config,
                   const struct ram_slot *slot, int layer, int half)
 {
+    const struct ram_loader_class *loader = &ram_family_of(config)->loader;
     char module[RAM_SLOT_NAME];
 
     place->suffix = slot->suffix;
@@ -41,8 +42,31 @@ void ram_mlx_name(struct ram_placed *place, const struct ram_config *config,
     case RAM_PLACE_HEADS:
         name_last(module, slot->module, half ? "unembed_out" : "embed_q");
         break;
+    case RAM_PLACE_KERNEL: /* the channels of a group, of which each has one, come last */
+        place->shape[1] = place->shape[2];
+        place->shape[2] = 1;
+        __attribute__((fallthrough));
     default:
         snprintf(module, sizeof module, "%s", slot->module);
     }
+    if (slot->placement == RAM_PLACE_GAIN && loader->whole_gains && !config->gains_whole)
+        place->add = 1;
     ram_slot_in_layer(place->module, config, layer, module);
+}
+
+bool ram_mlx_carry(char out[RAM_SLOT_NAME], const struct ram_config *config, const char *name)
+{
+    static const char tower[] = "vision_tower.";
+    const char *published = ram_family_of(config)->loader.tower;
+    const size_t n = published ? strlen(published) : 0;
+
+    if (!published || strlen(name) + sizeof tower > RAM_SLOT_NAME)
+        return false;
+    if (!strncmp(name, tower, strlen(tower)))
+        snprintf(out, RAM_SLOT_NAME, "%s", name);
+    else if (!strncmp(name, published, n))
+        snprintf(out, RAM_SLOT_NAME, "%s%s", tower, name + n);
+    else
+        return false;
+    return true;
 }

@@ -8,6 +8,7 @@
  */
 #include "format/mlx.h"
 #include "format/outline.h"
+#include "format/placed.h"
 
 #include "arch/config_read.h"
 #include "arch/family.h"
@@ -16,7 +17,8 @@
 #include <string.h>
 
 struct publisher {
-    json_t *json;
+    json_t *json; /* where the class reads its keys */
+    json_t *top;  /* all of config.json */
     const struct ram_config *config;
     const struct ram_family *family;
 };
@@ -200,7 +202,7 @@ static void publish_two_ropes(struct publisher *pub, json_t *parameters)
 
 /* rope_parameters {rope_theta, rope_type, partial_rotary_factor, ...} as rope_theta and
  * rope_scaling, which is null for the plain rotary embedding. */
-static void publish_rope(struct publisher *pub)
+static void publish_scaled_rope(struct publisher *pub)
 {
     const struct ram_rope_config *rope = &pub->config->rope;
     json_t *const json = pub->json;
@@ -246,6 +248,26 @@ static void publish_rope(struct publisher *pub)
         set_number(parameters, "rope_theta", rope->theta);
     if (pub->family->reads_partial && json_object_get(parameters, "partial_rotary_factor"))
         set_number(parameters, "partial_rotary_factor", rope->partial);
+}
+
+/* Where the class knows rope_parameters only, it has them, with all that it reads. */
+static void publish_rope(struct publisher *pub)
+{
+    const struct ram_rope_config *rope = &pub->config->rope;
+
+    publish_scaled_rope(pub);
+    if (!pub->family->loader.rope_parameters)
+        return;
+    if (!json_is_object(json_object_get(pub->json, "rope_parameters")))
+        json_object_set_new(pub->json, "rope_parameters", json_object());
+    json_t *parameters = json_object_get(pub->json, "rope_parameters");
+    const json_t *scaling = json_object_get(pub->json, "rope_scaling");
+    if (json_is_object(scaling))
+        json_object_update_missing(parameters, (json_t *)(uintptr_t)scaling);
+    if (!json_object_get(parameters, "type") && !json_object_get(parameters, "rope_type"))
+        set_string(parameters, "rope_type", rope->name);
+    set_number(parameters, "rope_theta", rope->theta);
+    set_number(parameters, "partial_rotary_factor", rope->partial);
 }
 
 /* ---- layers --------------------------------------------------------------------------------- */
@@ -369,9 +391,12 @@ static void publish_turns(struct publisher *pub)
 
 static bool has_head(const struct ram_outline *outline)
 {
+    const struct ram_config *config = &outline->layout->config;
+    struct ram_placed head[RAM_MAX_PLACED];
+
+    ram_placed_find(head, outline->layout->format, config, config->family->head, RAM_NO_LAYER);
     for (size_t i = 0; i < outline->n_modules; i++)
-        if (!strcmp(outline->modules[i].target->module,
-                    outline->layout->config.family->head->module))
+        if (!strcmp(outline->modules[i].target->module, head[0].module))
             return true;
     return false;
 }
@@ -386,15 +411,21 @@ static void publish_head(struct publisher *pub, const struct ram_outline *outlin
 
     if (!json_is_boolean(present) || json_is_true(present) != tied)
         json_object_set_new(pub->json, "tie_word_embeddings", json_boolean(tied));
+    if (pub->top != pub->json && json_object_get(pub->top, "tie_word_embeddings"))
+        json_object_set_new(pub->top, "tie_word_embeddings", json_boolean(tied));
 }
 
 int ram_mlx_publish(json_t *json, const struct ram_outline *outline, struct ram_err *err)
 {
     const struct ram_config *config = &outline->layout->config;
-    struct publisher pub = {json, config, config->family};
+    json_t *text = json_object_get(json, "text_config");
+    struct publisher pub = {json, json, config, config->family};
 
     if (!config->family)
         return ram_fail(err, RAM_EINTERNAL, "model_type '%s' has no table", config->model_type);
+    if (config->family->loader.prefix && json_is_object(text))
+        pub.json = text;
+    set_string(json, "model_type", config->family->model_type);
     set_absent(json, "torch_dtype", json_object_get(json, "dtype"));
     for (size_t i = 0; i < pub.family->n_params; i++)
         publish_param(&pub, &pub.family->params[i]);
@@ -402,6 +433,8 @@ int ram_mlx_publish(json_t *json, const struct ram_outline *outline, struct ram_
     publish_experts(&pub);
     publish_windows(&pub);
     publish_turns(&pub);
+    if (pub.family->recurs)
+        set_integer(pub.json, "full_attention_interval", ram_mlx_interval(config));
     publish_head(&pub, outline);
     /* mlx_lm takes one method of choosing experts, which is the one that we compute; and code
      * beside the weights in place of its own class only if it is trusted. */

@@ -4,6 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
+static void name_place(struct ram_placed *place, const struct ram_format *format,
+                       const struct ram_config *config, const struct ram_slot *slot, int layer,
+                       int half)
+{
+    char module[RAM_SLOT_NAME];
+
+    format->name(place, config, slot, layer, half);
+    memcpy(module, place->module, sizeof module);
+    snprintf(place->module, sizeof place->module, "%s%s", format->prefix(ram_family_of(config)),
+             module);
+}
+
 size_t ram_placed_find(struct ram_placed out[RAM_MAX_PLACED], const struct ram_format *format,
                        const struct ram_config *c, const struct ram_slot *slot, int layer)
 {
@@ -16,13 +28,16 @@ size_t ram_placed_find(struct ram_placed out[RAM_MAX_PLACED], const struct ram_f
     case RAM_PLACE_HEADS: /* [heads * (nope + v), r]: K's part is turned */
         out[0] = (struct ram_placed){.n_dims = 3, .shape = {c->n_heads, c->kv_lora, c->qk_nope}};
         out[1] = (struct ram_placed){.n_dims = 3, .shape = {c->n_heads, c->v_head, c->kv_lora}};
-        format->name(&out[1], c, slot, layer, 1);
+        name_place(&out[1], format, c, slot, layer, 1);
+        break;
+    case RAM_PLACE_KERNEL:
+        out[0] = (struct ram_placed){.n_dims = 3, .shape = {rows, 1, cols}};
         break;
     default:
         out[0] = (struct ram_placed){.n_dims = slot->cols == RAM_DIM_NONE ? 1 : 2,
                                      .shape = {rows, cols}};
     }
-    format->name(&out[0], c, slot, layer, 0);
+    name_place(&out[0], format, c, slot, layer, 0);
     return slot->placement == RAM_PLACE_HEADS ? 2 : 1;
 }
 

@@ -178,7 +178,7 @@ static const char *expert_unit(struct ram_build *b, const char *text, const stru
 static struct ram_view deep_view(const struct ram_tensor *t)
 {
     const size_t rows = (size_t)t->shape[0], cols = rows ? t->n / rows : 0;
-    return (struct ram_view){t, 0, rows, cols, cols, 1};
+    return (struct ram_view){t, 0, rows, cols, cols, 1, 0};
 }
 
 static int add_tensor(struct ram_build *b, const struct ram_tensor *t)
@@ -191,6 +191,7 @@ static int add_tensor(struct ram_build *b, const struct ram_tensor *t)
                                 .role = slot ? ram_slot_recorded_role(slot) : name.role,
                                 .layer = name.layer,
                                 .expert = name.expert,
+                                .fixed = slot && slot->placement == RAM_PLACE_KERNEL,
                                 .unit = t->name};
 
     drop(b, &name, &source);
@@ -207,8 +208,8 @@ static int add_tensor(struct ram_build *b, const struct ram_tensor *t)
     if (t->n_dims == 3 && t->n && source.role == RAM_ROLE_KV_B) {
         /* One matrix for each head, already split. */
         const size_t rows = (size_t)t->shape[1], cols = (size_t)t->shape[2];
-        source.stored[0] =
-            (struct ram_stored_view){{t, 0, rows, cols, cols, 1}, (size_t)t->shape[0], rows * cols};
+        source.stored[0] = (struct ram_stored_view){
+            {t, 0, rows, cols, cols, 1, 0}, (size_t)t->shape[0], rows * cols};
     } else if (t->n_dims > 2) {
         source.view = deep_view(t);
         source.stored[0].view = source.view;

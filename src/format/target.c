@@ -115,17 +115,34 @@ static void tell_sources(struct ram_build *b, const struct ram_target *target)
     }
 }
 
+/* A convolution's kernel with its dimension of 1 elsewhere than in the output: the elements lie
+ * in the same order. */
+static bool is_turned_kernel(const struct ram_build *b, const struct at *at,
+                             const struct ram_tensor *t)
+{
+    const struct ram_config *config = &b->layout->config;
+    const uint64_t positions = ram_slot_dim(config, at->slot->cols);
+
+    return at->slot->placement == RAM_PLACE_KERNEL && t->n_dims == 3 &&
+           t->shape[0] == ram_slot_dim(config, at->slot->rows) &&
+           ((t->shape[1] == 1 && t->shape[2] == positions) ||
+            (t->shape[1] == positions && t->shape[2] == 1));
+}
+
 /* A tensor that is stored as it is. */
 static bool put_plain(struct ram_build *b, const struct at *at, const struct ram_tensor *t)
 {
     const struct ram_placed *place = &at->places[0];
 
-    if (!has_shape(b, t, place->shape, place->n_dims))
+    if (!is_turned_kernel(b, at, t) && !has_shape(b, t, place->shape, place->n_dims))
         return false;
     struct ram_target *target = add(b, place, 1);
     if (!target)
         return false;
-    const struct ram_view view = ram_view_whole(t);
+    struct ram_view view = ram_view_whole(t);
+    view.cols = view.row_stride = (size_t)place->shape[place->n_dims - 1];
+    view.rows = view.cols ? t->n / view.cols : 0;
+    view.add = place->add;
     target->unit = t->name;
     put(b, target, at->slot, &view);
     tell_sources(b, target);
@@ -229,8 +246,8 @@ static void halve(const struct ram_config *c, const struct ram_tensor *t,
     const size_t r = (size_t)c->kv_lora, nope = (size_t)c->qk_nope, v = (size_t)c->v_head;
     const size_t heads = (size_t)c->n_heads, stride = (nope + v) * r;
 
-    half[0] = (struct ram_stored_view){{t, 0, r, nope, 1, r}, heads, stride};
-    half[1] = (struct ram_stored_view){{t, nope * r, v, r, r, 1}, heads, stride};
+    half[0] = (struct ram_stored_view){{t, 0, r, nope, 1, r, 0}, heads, stride};
+    half[1] = (struct ram_stored_view){{t, nope * r, v, r, r, 1, 0}, heads, stride};
 }
 
 /* One of the two, from kv_b_proj or from a tensor that has been split before. */
@@ -338,11 +355,47 @@ static bool build_slot(struct ram_build *b, const struct ram_slot *slot, int lay
     return slot->placement == RAM_PLACE_HEADS ? build_heads(b, &at) : build_plain(b, &at);
 }
 
+/* A tensor without a slot that is carried along as it is. */
+static int carry(struct ram_build *b, const struct ram_tensor *t, char name[RAM_SLOT_NAME])
+{
+    char *const dot = strrchr(name, '.');
+    struct ram_placed place = {.suffix = dot ? dot + 1 : "", .n_dims = t->n_dims};
+
+    place.suffix = ram_arena_strdup(&b->layout->arena, place.suffix, b->err);
+    if (dot)
+        *dot = '\0';
+    memcpy(place.module, name, sizeof place.module);
+    struct ram_target *target = place.suffix ? add(b, &place, 1) : NULL;
+    if (!target)
+        return b->err->status;
+    memcpy(target->shape, t->shape, sizeof target->shape);
+    struct ram_view view = ram_view_whole(t);
+    target->unit = t->name;
+    put(b, target, NULL, &view);
+    tell_sources(b, target);
+    return RAM_OK;
+}
+
+static int carry_rest(struct ram_build *b)
+{
+    const struct ram_layout *layout = b->layout;
+    char name[RAM_SLOT_NAME];
+    int status = RAM_OK;
+
+    for (size_t i = 0; !status && i < b->ckpt->n_tensors; i++) {
+        const struct ram_tensor *t = &b->ckpt->tensors[i];
+        if (!b->used[i] && !layout->sources[b->first[i]].dropped &&
+            layout->format->carry(name, &layout->config, t->name))
+            status = carry(b, t, name);
+    }
+    return status;
+}
+
 int ram_build_targets(struct ram_build *b)
 {
     struct ram_slot_walk walk = {0};
 
     while (ram_slot_next(&walk, &b->layout->config) && build_slot(b, walk.slot, walk.layer))
         ;
-    return b->err->status;
+    return b->err->status || b->n_missing ? b->err->status : carry_rest(b);
 }

@@ -124,8 +124,7 @@ int ram_block_mix(struct ram_block *block, const struct ram_layer *layer,
 
 /* The same for a layer with a delta rule (delta.h). */
 int ram_delta_apply(struct ram_block *block, const struct ram_layer *layer,
-                    const struct ram_place *places, size_t n_places, size_t n,
-                    struct ram_err *err);
+                    const struct ram_place *places, size_t n_places, size_t n, struct ram_err *err);
 
 /* scratch.q, k, v -> scratch.attended. window: keys that a query sees at most; 0: all. */
 int ram_block_attend(struct ram_block *block, size_t window, const struct ram_place *places,

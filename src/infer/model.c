@@ -138,13 +138,10 @@ static int find_vector(struct finder *f, const struct ram_slot *slot, bool neede
     float *values = ram_arena_alloc(&f->model->arena, n * sizeof *values, f->err);
     if (!values)
         return RAM_ENOMEM;
-    const struct ram_view view = ram_view_whole(tensor);
+    struct ram_view view = ram_view_whole(tensor);
+    view.add = slot->placement == RAM_PLACE_GAIN && !model->config.gains_whole ? 1 : 0;
     *out = values;
-    const int status = ram_view_read(&view, 0, view.rows, values, f->err);
-    for (size_t i = 0; i < n && slot->placement == RAM_PLACE_GAIN && !model->config.gains_whole;
-         i++)
-        values[i] += 1;
-    return status;
+    return ram_view_read(&view, 0, view.rows, values, f->err);
 }
 
 /* The weights of a convolution, [channels, 1, positions] or [channels, positions, 1], by positions.

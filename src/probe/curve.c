@@ -177,7 +177,7 @@ static int add_layer(struct curves *c, size_t layer, struct ram_err *err)
 
     for (size_t u = 1; u < model->n_units; u++) {
         const struct ram_model_unit *unit = &model->units[u];
-        if (unit->layer != layer || unit->role == RAM_ROLE_ROUTER || is_of_experts(unit))
+        if (unit->layer != layer || ram_role_is_router(unit->role) || is_of_experts(unit))
             continue;
         for (size_t i = 0; !status && i < unit->n; i += step_of(unit->n))
             status = add_linear(c, ram_unit_matrix(unit, i), 0, err);

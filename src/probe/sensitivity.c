@@ -40,7 +40,7 @@ struct probes {
 /* A router stays as it is, whatever a plan may want. */
 static bool is_router(const struct ram_model *model, unsigned unit)
 {
-    return model->units[unit].role == RAM_ROLE_ROUTER;
+    return ram_role_is_router(model->units[unit].role);
 }
 
 static const char *stage_of(const struct probes *p)

@@ -43,6 +43,14 @@ def config(kind, hidden=128, **extra):
         v_head_dim=64,
         num_key_value_heads=4,
     )
+    delta = dict(
+        num_hidden_layers=4,
+        linear_num_key_heads=2,
+        linear_num_value_heads=4,
+        linear_key_head_dim=32,
+        linear_value_head_dim=32,
+    )
+    shared = dict(num_experts=4, shared_expert_intermediate_size=hidden)
     classes = {
         "llama": (transformers.LlamaConfig, {}),
         "mistral": (transformers.MistralConfig, {}),
@@ -72,6 +80,10 @@ def config(kind, hidden=128, **extra):
                 layer_types=["sliding_attention", "sliding_attention", "full_attention"],
             ),
         ),
+        # Three layers have a delta rule, the fourth has attention.
+        "qwen3_next": (transformers.Qwen3NextConfig, heads | experts | delta | shared),
+        "qwen3_5_text": (transformers.Qwen3_5TextConfig, heads | delta),
+        "qwen3_5_moe_text": (transformers.Qwen3_5MoeTextConfig, heads | experts | delta | shared),
         "hunyuan_v1_dense": (transformers.HunYuanDenseV1Config, heads | dict(use_qk_norm=True)),
     }
     cls, own = classes[kind]

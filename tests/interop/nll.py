@@ -76,6 +76,9 @@ VARIANTS = [
     ("exaone4", dict(rope_parameters=LLAMA3)),
     ("exaone4", dict(tie_word_embeddings=True, **NO_WINDOW)),
     ("hunyuan_v1_dense", dict(rope_parameters=ALPHA, attention_bias=True)),
+    ("qwen3_next", dict(full_attention_interval=2, linear_value_head_dim=48)),
+    ("qwen3_5_text", dict(spelling="transformers", linear_conv_kernel_dim=3)),
+    ("qwen3_5_moe_text", dict(spelling="transformers", num_experts_per_tok=3)),
 ]  # fmt: skip
 
 

@@ -244,7 +244,7 @@ static void eight_bits_do_not_show(void **state)
     /* Whose columns lie together are not for 8 bits. */
     const struct matrix m = make("bell", RAM_BF16, 1600, 1500, 0);
     const struct ram_view whole = ram_view_whole(&m.tensor);
-    const struct ram_view turned = {whole.tensor, 0, whole.cols, whole.rows, 1, whole.cols};
+    const struct ram_view turned = {whole.tensor, 0, whole.cols, whole.rows, 1, whole.cols, 0};
     const double c = measure(&m, whole, 42, NULL), d = measure(&m, turned, 42, NULL);
     assert_true(fabs(c - d) < 8e-6);
     free(m.data);
@@ -261,7 +261,8 @@ static void transposed_views(void **state)
             const struct matrix m =
                 make("spiked", f32 ? RAM_F32 : RAM_BF16, shapes[s][0], shapes[s][1], 0);
             const struct ram_view whole = ram_view_whole(&m.tensor);
-            const struct ram_view turned = {whole.tensor, 0, whole.cols, whole.rows, 1, whole.cols};
+            const struct ram_view turned = {whole.tensor, 0, whole.cols, whole.rows, 1,
+                                            whole.cols,   0};
             const double c = measure(&m, whole, 42, NULL), d = measure(&m, turned, 42, NULL);
             assert_true(fabs(c - d) < 1e-6);
             free(m.data);

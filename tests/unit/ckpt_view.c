@@ -80,13 +80,13 @@ static void any_window_of_any_type(void **state)
         const struct ram_tensor t = make_tensor(types[d], room);
         const struct ram_view views[] = {
             ram_view_whole(&t),
-            {&t, 0, COLS, ROWS, 1, COLS},         /* transposed */
-            {&t, 5 * COLS, 64, 64, 1, COLS},      /* transposed, whole tiles */
-            {&t, 7 * COLS + 3, 65, 100, 1, COLS}, /* transposed, ragged */
-            {&t, 2 * COLS + 3, 40, 17, COLS, 1},  /* a block of columns */
-            {&t, 1, 50, 30, 2 * COLS, 3},         /* every second row, every third column */
-            {&t, N - 1, 1, 1, 1, 1},
-            {&t, 0, 3, 0, 0, 1},
+            {&t, 0, COLS, ROWS, 1, COLS, 0},         /* transposed */
+            {&t, 5 * COLS, 64, 64, 1, COLS, 0},      /* transposed, whole tiles */
+            {&t, 7 * COLS + 3, 65, 100, 1, COLS, 0}, /* transposed, ragged */
+            {&t, 2 * COLS + 3, 40, 17, COLS, 1, 0},  /* a block of columns */
+            {&t, 1, 50, 30, 2 * COLS, 3, 0},         /* every second row, every third column */
+            {&t, N - 1, 1, 1, 1, 1, 0},
+            {&t, 0, 3, 0, 0, 1, 0},
         };
         for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
             check(&views[v], 0, views[v].rows);
@@ -105,10 +105,10 @@ static void what_leads_out_is_refused(void **state)
 
     struct ram_tensor t = make_tensor(RAM_BF16, room);
     const struct ram_view views[] = {
-        {&t, N, 1, 1, 1, 1},
-        {&t, 0, 2, 1, N, 1},
-        {&t, 0, 2, 2, SIZE_MAX, 1},
-        {&t, SIZE_MAX, 1, 2, 1, 1},
+        {&t, N, 1, 1, 1, 1, 0},
+        {&t, 0, 2, 1, N, 1, 0},
+        {&t, 0, 2, 2, SIZE_MAX, 1, 0},
+        {&t, SIZE_MAX, 1, 2, 1, 1, 0},
     };
     for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
         struct ram_err err = {0};
@@ -236,7 +236,7 @@ static void check_values(const struct fp8_case *c, const struct ram_tensor *t)
     const size_t scale_cols = (cols + c->block[1] - 1) / c->block[1];
     const size_t scale_rows = (rows + c->block[0] - 1) / c->block[0];
     const struct ram_view whole = ram_view_whole(t);
-    const struct ram_view turned = {t, 0, cols, rows, 1, cols};
+    const struct ram_view turned = {t, 0, cols, rows, 1, cols, 0};
     float *out = malloc(t->n * sizeof *out), *across = malloc(t->n * sizeof *out);
 
     assert_non_null(out);
