@@ -46,7 +46,7 @@ struct ram_plan {
     struct ram_arena arena;
     const char *method;
     const char *manifest_sha256;
-    const char *format; /* "mlx" */
+    const char *format; /* id; what schema 1 means where it says nothing is "mlx" */
     const char *model_name, *model_type;
     json_t *settings;       /* thresholds, weights, rules; "detected": why auto chose */
     json_t *predicted;      /* what the method predicts, or NULL */
