@@ -57,6 +57,21 @@ static void name(struct ram_placed *placed, const struct ram_config *config,
     placed->quantizable = slot->cols != RAM_DIM_NONE && slot->role != RAM_ROLE_ROUTER;
 }
 
+static const char *no_prefix(const struct ram_family *family)
+{
+    (void)family;
+    return "";
+}
+
+static bool carries_nothing(char out[RAM_SLOT_NAME], const struct ram_config *config,
+                            const char *of)
+{
+    (void)out;
+    (void)config;
+    (void)of;
+    return false;
+}
+
 static bool has_own_head(const struct ram_family *family)
 {
     (void)family;
@@ -136,6 +151,8 @@ static int lay_out(struct ram_outline *outline, struct ram_err *err)
 static const struct ram_format other = {.id = "other",
                                         .loader = "other.cpp",
                                         .name = name,
+                                        .prefix = no_prefix,
+                                        .carry = carries_nothing,
                                         .has_own_head = has_own_head,
                                         .dtype = dtype_of,
                                         .has_form = has_form,
