@@ -6,7 +6,7 @@
  */
 #include "allocate/allocate.h"
 
-#include "allocate/budget_size.h"
+#include "allocate/asked_size.h"
 #include "allocate/method.h"
 #include "allocate/options.h"
 #include "allocate/rules.h"

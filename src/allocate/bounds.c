@@ -6,7 +6,7 @@
  * is a bound from below.
  */
 #include "allocate/allocate.h"
-#include "allocate/budget_size.h"
+#include "allocate/asked_size.h"
 #include "allocate/rules.h"
 
 /* Bits below which no method takes a unit that the user leaves to it; 16: it is never quantised. */

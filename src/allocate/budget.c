@@ -10,7 +10,7 @@
  *
  * docs/notebook.md, "The budget method", records what was measured.
  */
-#include "allocate/budget_size.h"
+#include "allocate/asked_size.h"
 #include "allocate/divergence.h"
 #include "allocate/knapsack.h"
 #include "allocate/method.h"

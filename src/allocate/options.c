@@ -1,7 +1,7 @@
 /* options.c - see options.h. */
 #include "allocate/options.h"
 
-#include "allocate/budget_size.h"
+#include "allocate/asked_size.h"
 
 #include <math.h>
 #include <string.h>

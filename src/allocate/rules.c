@@ -2,7 +2,7 @@
 #include "allocate/rules.h"
 
 #include "arch/family.h"
-#include "arch/name.h"
+#include "arch/name_guess.h"
 #include "base/rx.h"
 
 #include <stdlib.h>

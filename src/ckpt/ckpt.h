@@ -10,9 +10,9 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/lookup.h"
 #include "base/mem.h"
 #include "base/notes.h"
-#include "ckpt/names.h"
 #include "codec/form.h"
 
 enum {

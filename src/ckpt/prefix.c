@@ -2,7 +2,7 @@
 #include "ckpt/prefix.h"
 
 #include "arch/config_read.h"
-#include "arch/name.h"
+#include "arch/name_guess.h"
 #include "arch/tensors.h"
 #include "base/affix.h"
 

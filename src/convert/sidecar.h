@@ -2,7 +2,7 @@
 #ifndef RAM_CONVERT_SIDECAR_H
 #define RAM_CONVERT_SIDECAR_H
 
-#include "format/found.h"
+#include "format/modules.h"
 #include "record/plan.h"
 
 struct ram_sidecar {

@@ -5,7 +5,7 @@
 #ifndef RAM_CONVERT_VERIFY_VALUES_H
 #define RAM_CONVERT_VERIFY_VALUES_H
 
-#include "format/found.h"
+#include "format/modules.h"
 
 /*
  * Fills the results of every module in list. source: NULL, or the checkpoint whose layout the

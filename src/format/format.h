@@ -94,7 +94,7 @@ struct ram_format {
                        struct ram_err *err);
     /* A key of config.json that the loader cannot do without, and that is not there; or NULL. */
     const char *(*lacks)(const struct ram_config *config, const json_t *json);
-    /* The modules that are there, and their forms (found.h). Differences go to findings; only
+    /* The modules that are there, and their forms (modules.h). Differences go to findings; only
      * memory fails. expectation->known may be false. */
     int (*find)(struct ram_found_list *out, const struct ram_ckpt *ckpt,
                 const struct ram_expectation *expectation, struct ram_findings *findings,

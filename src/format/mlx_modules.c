@@ -5,7 +5,7 @@
 #include "format/mlx.h"
 
 #include "codec/affine.h"
-#include "format/found.h"
+#include "format/modules.h"
 
 #include <stdio.h>
 #include <stdlib.h>

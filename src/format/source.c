@@ -3,7 +3,7 @@
 #include "ckpt/coding_config.h"
 #include "format/layout_build.h"
 
-#include "arch/name.h"
+#include "arch/name_guess.h"
 #include "ckpt/coding.h"
 
 #include <stdio.h>

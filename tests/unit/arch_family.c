@@ -1,6 +1,6 @@
 /* Families as data: their slots by name and by role, the spelling of roles, what is told of
  * routers. */
-#include "arch/name.h"
+#include "arch/name_guess.h"
 #include "arch/tensors.h"
 
 #include <setjmp.h>

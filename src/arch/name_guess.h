@@ -1,9 +1,9 @@
 /*
- * name.h - what a tensor's name says where no family's table knows it: names of unknown
+ * name_guess.h - what a tensor's name says where no family's table knows it: names of unknown
  * architectures, and those under which quantisers and formats keep tensors of known ones.
  */
-#ifndef RAM_ARCH_NAME_H
-#define RAM_ARCH_NAME_H
+#ifndef RAM_ARCH_NAME_GUESS_H
+#define RAM_ARCH_NAME_GUESS_H
 
 #include "arch/role.h"
 

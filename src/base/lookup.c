@@ -1,5 +1,5 @@
-/* names.c - see names.h. */
-#include "ckpt/names.h"
+/* lookup.c - see lookup.h. */
+#include "base/lookup.h"
 
 #include "base/mem.h"
 

@@ -1,8 +1,8 @@
 /*
- * name.c - reads role, layer and expert from a tensor's name, in the same way for every
+ * name_guess.c - reads role, layer and expert from a tensor's name, in the same way for every
  * architecture, so that unknown architectures can be inspected, analysed and allocated, too.
  */
-#include "arch/name.h"
+#include "arch/name_guess.h"
 
 #include <string.h>
 

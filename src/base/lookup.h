@@ -1,9 +1,9 @@
 /*
- * names.h - finds items by name: an open hash table over any array of structs whose first member
+ * lookup.h - finds items by name: an open hash table over any array of structs whose first member
  * is the name.
  */
-#ifndef RAM_CKPT_NAMES_H
-#define RAM_CKPT_NAMES_H
+#ifndef RAM_BASE_LOOKUP_H
+#define RAM_BASE_LOOKUP_H
 
 #include "base/err.h"
 

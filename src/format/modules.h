@@ -1,8 +1,8 @@
 /*
- * found.h - the modules of a directory as its tensors show them, for ram_format.find.
+ * modules.h - the modules of a directory as its tensors show them, for ram_format.find.
  */
-#ifndef RAM_FORMAT_FOUND_H
-#define RAM_FORMAT_FOUND_H
+#ifndef RAM_FORMAT_MODULES_H
+#define RAM_FORMAT_MODULES_H
 
 #include "base/checksum.h"
 #include "format/expected.h"

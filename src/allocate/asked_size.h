@@ -1,8 +1,8 @@
 /*
- * budget_size.h - how many bytes a budget is, and what of them headers take.
+ * asked_size.h - how many bytes a budget is, and what of them headers take.
  */
-#ifndef RAM_ALLOCATE_BUDGET_SIZE_H
-#define RAM_ALLOCATE_BUDGET_SIZE_H
+#ifndef RAM_ALLOCATE_ASKED_SIZE_H
+#define RAM_ALLOCATE_ASKED_SIZE_H
 
 #include "allocate/problem.h"
 

@@ -1,5 +1,5 @@
-/* budget_size.c - see budget_size.h. */
-#include "allocate/budget_size.h"
+/* asked_size.c - see asked_size.h. */
+#include "allocate/asked_size.h"
 
 #include "allocate/method.h"
 #include "arch/config_read.h"

@@ -1,5 +1,5 @@
-/* found.c - see found.h. */
-#include "format/found.h"
+/* modules.c - see modules.h. */
+#include "format/modules.h"
 
 #include <stdlib.h>
 #include <string.h>
