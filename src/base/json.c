@@ -2,11 +2,13 @@
 #include "base/json.h"
 
 #include "base/file.h"
+#include "base/utf8.h"
 
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Jansson may lose memory without a word: its lexer drops the rest of a string or number of more
@@ -169,16 +171,47 @@ json_t *ram_json_real(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+json_t *ram_json_string(const char *s)
+{
+    struct ram_buf repaired = {0};
+    const size_t size = s ? strlen(s) : 0;
+
+    if (!s)
+        return json_null();
+    if (ram_utf8_valid((const uint8_t *)s, size) == size)
+        return json_stringn(s, size);
+    ram_utf8_repair((const uint8_t *)s, size, &repaired);
+    json_t *const string = repaired.failed ? NULL : json_stringn(repaired.data, repaired.size);
+    ram_buf_release(&repaired);
+    return string;
+}
+
+struct ram_made ram_made_from(json_t *json)
+{
+    return (struct ram_made){json, !json};
+}
+
 struct ram_made ram_made_object(void)
 {
-    json_t *const json = json_object();
-    return (struct ram_made){json, !json};
+    return ram_made_from(json_object());
 }
 
 struct ram_made ram_made_array(void)
 {
-    json_t *const json = json_array();
-    return (struct ram_made){json, !json};
+    return ram_made_from(json_array());
+}
+
+struct ram_made ram_made_into(json_t *object)
+{
+    return ram_made_from(json_incref(object));
+}
+
+int ram_made_end(struct ram_made *made, struct ram_err *err)
+{
+    json_t *const json = ram_made_take(made);
+
+    json_decref(json);
+    return json ? RAM_OK : ram_fail(err, RAM_ENOMEM, "no memory for a record");
 }
 
 void ram_made_put(struct ram_made *made, const char *key, json_t *value)
@@ -195,6 +228,12 @@ void ram_made_add(struct ram_made *made, json_t *value)
         json_decref(value);
     else
         made->failed = json_array_append_new(made->json, value) != 0;
+}
+
+void ram_made_update(struct ram_made *made, json_t *object)
+{
+    made->failed = made->failed || !object || json_object_update(made->json, object) != 0;
+    json_decref(object);
 }
 
 json_t *ram_made_take(struct ram_made *made)

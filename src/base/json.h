@@ -66,11 +66,16 @@ int ram_json_text(const json_t *value, size_t indent, bool sorted, char **out, s
 /* A real that JSON can hold: null for NaN and infinities. */
 json_t *ram_json_real(double x);
 
+/* A string that JSON can hold, of bytes from anywhere, such as a path: what is not UTF-8 becomes
+ * U+FFFD. NULL: null. */
+json_t *ram_json_string(const char *s);
+
 /* ---- making values ------------------------------------------------------------------------
  *
  * A value that a function makes is NULL if memory ran out, as those of jansson are; everything that
  * takes a value takes NULL for that. So a tree is made without a check at every member, and who has
- * it checks once: ram_json_put into a record, ram_json_text into a file.
+ * it checks once: ram_json_put into a record, ram_json_text into a file. Besides, no text is made
+ * as long as an allocation of jansson's that failed is not reported (err.h).
  */
 
 /* An object or an array in the making. After a failure additions only release their values. */
@@ -81,11 +86,18 @@ struct ram_made {
 
 struct ram_made ram_made_object(void);
 struct ram_made ram_made_array(void);
+struct ram_made ram_made_from(json_t *json); /* which is taken over */
 /* A member of an object, an item of an array. The value is taken over. */
 void ram_made_put(struct ram_made *made, const char *key, json_t *value);
 void ram_made_add(struct ram_made *made, json_t *value);
+/* All members of another object, which is taken over. */
+void ram_made_update(struct ram_made *made, json_t *object);
 /* The value, or NULL if anything failed. */
 json_t *ram_made_take(struct ram_made *made);
+
+/* The same for an object that is there: further members, and RAM_ENOMEM if one failed. */
+struct ram_made ram_made_into(json_t *object);
+int ram_made_end(struct ram_made *made, struct ram_err *err);
 
 /* A member of an object that is there, which takes the value over; RAM_ENOMEM, of NULL, too. */
 int ram_json_put(json_t *object, const char *key, json_t *value, struct ram_err *err);

@@ -21,46 +21,43 @@ void ram_buf_grouped(struct ram_buf *buf, uint64_t n)
 
 static json_t *file_entry(const char *name, uint64_t bytes)
 {
-    return json_pack("{s:s, s:I}", "name", name, "bytes", (json_int_t)bytes);
+    return json_pack("{s:o, s:I}", "name", ram_json_string(name), "bytes", (json_int_t)bytes);
 }
 
 /* Sizes that are known before and after alike; the card and ram.json hold measured errors, so that
  * their size is known only afterwards. */
 static json_t *list_files(const struct ram_conversion *c, struct ram_err *err)
 {
-    json_t *files = json_array();
+    struct ram_made files = ram_made_array();
 
     for (size_t i = 0; i < c->outline->n_files; i++)
-        json_array_append_new(files,
-                              file_entry(c->outline->files[i].name, c->outline->files[i].size));
+        ram_made_add(&files, file_entry(c->outline->files[i].name, c->outline->files[i].size));
     for (const struct ram_format_text *text = c->format->texts; text->name; text++) {
         char *made = NULL;
         if (text->make(c->outline, &made, err)) {
-            json_decref(files);
+            json_decref(ram_made_take(&files));
             return NULL;
         }
-        json_array_append_new(files, file_entry(text->name, strlen(made)));
+        ram_made_add(&files, file_entry(text->name, strlen(made)));
         free(made);
     }
     for (size_t i = 0; i < c->carried.n; i++)
-        json_array_append_new(files,
-                              file_entry(c->carried.files[i].name, c->carried.files[i].size));
-    json_array_append_new(files, json_pack("{s:s, s:n}", "name", "README.md", "bytes"));
-    json_array_append_new(files, json_pack("{s:s, s:n}", "name", "ram.json", "bytes"));
-    return files;
+        ram_made_add(&files, file_entry(c->carried.files[i].name, c->carried.files[i].size));
+    ram_made_add(&files, json_pack("{s:s, s:n}", "name", "README.md", "bytes"));
+    ram_made_add(&files, json_pack("{s:s, s:n}", "name", "ram.json", "bytes"));
+    return ram_made_take(&files);
 }
 
 static json_t *list_fallbacks(const struct ram_conversion *c)
 {
-    json_t *list = json_array();
+    struct ram_made list = ram_made_array();
     for (size_t m = 0; m < c->outline->n_modules; m++) {
         const struct ram_out_module *module = &c->outline->modules[m];
         if (module->fallback)
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "module",
-                                                  module->target->module, "unit",
-                                                  module->unit->name, "stored", module->fallback));
+            ram_made_add(&list, json_pack("{s:s, s:s, s:s}", "module", module->target->module,
+                                          "unit", module->unit->name, "stored", module->fallback));
     }
-    return list;
+    return ram_made_take(&list);
 }
 
 static double effective_bits(const struct ram_outline *outline)
@@ -74,22 +71,22 @@ static json_t *as_json(const struct ram_conversion *c, struct ram_err *err)
     json_t *files = list_files(c, err);
     if (!files)
         return NULL;
-    json_t *root = json_object();
-    json_object_set_new(root, "directory", json_string(c->dir));
-    json_object_set_new(root, "dry_run", json_boolean(!c->results));
-    json_object_set_new(root, "encoder", json_string(c->encoder->name));
-    json_object_set_new(root, "profile", json_string(ram_profile_name(c->opts->profile)));
-    json_object_set_new(root, "parameters", json_integer((json_int_t)o->parameters));
-    json_object_set_new(root, "bytes", json_integer((json_int_t)o->bytes));
-    json_object_set_new(root, "weight_file_bytes", json_integer((json_int_t)o->disk_bytes));
-    json_object_set_new(root, "effective_bits", ram_json_real(effective_bits(o)));
-    json_object_set_new(root, "relative_error",
-                        c->results ? ram_json_real(ram_conversion_error(c)) : json_null());
+    struct ram_made root = ram_made_object();
+    ram_made_put(&root, "directory", ram_json_string(c->dir));
+    ram_made_put(&root, "dry_run", json_boolean(!c->results));
+    ram_made_put(&root, "encoder", json_string(c->encoder->name));
+    ram_made_put(&root, "profile", json_string(ram_profile_name(c->opts->profile)));
+    ram_made_put(&root, "parameters", json_integer((json_int_t)o->parameters));
+    ram_made_put(&root, "bytes", json_integer((json_int_t)o->bytes));
+    ram_made_put(&root, "weight_file_bytes", json_integer((json_int_t)o->disk_bytes));
+    ram_made_put(&root, "effective_bits", ram_json_real(effective_bits(o)));
+    ram_made_put(&root, "relative_error",
+                 c->results ? ram_json_real(ram_conversion_error(c)) : json_null());
     if (c->encoded_on)
-        json_object_set(root, "calibration", c->encoded_on);
-    json_object_set_new(root, "files", files);
-    json_object_set_new(root, "fallbacks", list_fallbacks(c));
-    return root;
+        ram_made_put(&root, "calibration", json_incref(c->encoded_on));
+    ram_made_put(&root, "files", files);
+    ram_made_put(&root, "fallbacks", list_fallbacks(c));
+    return ram_made_take(&root);
 }
 
 static void as_text(const struct ram_conversion *c, json_t *root, enum ram_markup markup,

@@ -156,43 +156,42 @@ static double worst_error(const struct ram_found *found)
 
 static json_t *module_json(const struct ram_found *found, bool measured)
 {
-    json_t *entry = json_object();
+    struct ram_made entry = ram_made_object();
 
-    json_object_set_new(entry, "name", json_string(found->name));
-    json_object_set_new(entry, "module", json_string(found->module));
-    json_object_set_new(entry, "bits", json_integer(found->as.form->bits));
-    json_object_set_new(entry, "group", json_integer(found->as.form->group));
+    ram_made_put(&entry, "name", json_string(found->name));
+    ram_made_put(&entry, "module", json_string(found->module));
+    ram_made_put(&entry, "bits", json_integer(found->as.form->bits));
+    ram_made_put(&entry, "group", json_integer(found->as.form->group));
     if (measured && found->expected && found->expected->target) {
-        json_object_set_new(
-            entry, "relative_error",
-            ram_json_real(ram_relative_error(found->squared_error, found->squared)));
-        json_object_set_new(entry, "worst_group",
-                            json_pack("{s:I, s:I, s:o}", "row", (json_int_t)found->worst_row,
-                                      "column", (json_int_t)found->worst_col, "relative_error",
-                                      ram_json_real(worst_error(found))));
+        ram_made_put(&entry, "relative_error",
+                     ram_json_real(ram_relative_error(found->squared_error, found->squared)));
+        ram_made_put(&entry, "worst_group",
+                     json_pack("{s:I, s:I, s:o}", "row", (json_int_t)found->worst_row, "column",
+                               (json_int_t)found->worst_col, "relative_error",
+                               ram_json_real(worst_error(found))));
     }
-    return entry;
+    return ram_made_take(&entry);
 }
 
 static void tell_json(const struct verify *v, struct ram_buf *buf)
 {
-    json_t *root = json_object();
-    json_t *tensors = json_array();
+    struct ram_made root = ram_made_object();
+    struct ram_made tensors = ram_made_array();
 
-    json_object_set_new(root, "directory", json_string(v->dir));
-    json_object_set_new(root, "ok", json_boolean(!ram_findings_total(&v->findings)));
-    json_object_set_new(root, "model_type", json_string(type_of(v->ckpt->config)));
-    json_object_set_new(root, "n_tensors", json_integer((json_int_t)v->ckpt->n_tensors));
-    json_object_set_new(root, "bytes", json_integer((json_int_t)v->bytes));
-    json_t *findings = ram_findings_json(&v->findings);
-    json_object_update(root, findings);
-    json_decref(findings);
+    ram_made_put(&root, "directory", ram_json_string(v->dir));
+    ram_made_put(&root, "ok", json_boolean(!ram_findings_total(&v->findings)));
+    ram_made_put(&root, "model_type", json_string(type_of(v->ckpt->config)));
+    ram_made_put(&root, "n_tensors", json_integer((json_int_t)v->ckpt->n_tensors));
+    ram_made_put(&root, "bytes", json_integer((json_int_t)v->bytes));
+    ram_made_update(&root, ram_findings_json(&v->findings));
     for (size_t i = 0; i < v->list.n; i++)
-        json_array_append_new(tensors, module_json(&v->list.items[i], v->source != NULL));
-    json_object_set_new(root, "tensors", tensors);
-    ram_emit_json(buf, root, 0);
+        ram_made_add(&tensors, module_json(&v->list.items[i], v->source != NULL));
+    ram_made_put(&root, "tensors", ram_made_take(&tensors));
+    json_t *const value = ram_made_take(&root);
+    buf->failed = buf->failed || !value;
+    ram_emit_json(buf, value, 0);
     ram_buf_puts(buf, "\n");
-    json_decref(root);
+    json_decref(value);
 }
 
 /* The table of errors: rmse over rms, and the same of the worst group, with its place. */

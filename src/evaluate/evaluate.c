@@ -70,17 +70,21 @@ static int describe_run(struct ram_score *score, const struct ram_task *task, st
 {
     const struct ram_cpu *cpu = ram_cpu();
     const struct ram_evaluate_opts *opts = task->opts;
+    struct ram_made settings = ram_made_into(score->settings);
+    struct ram_made machine = ram_made_into(score->machine);
 
-    json_object_set_new(score->settings, "precision", json_string(opts->f32 ? "f32" : "bf16"));
+    ram_made_put(&settings, "precision", json_string(opts->f32 ? "f32" : "bf16"));
     if (opts->limit)
-        json_object_set_new(score->settings, "limit", json_integer((json_int_t)opts->limit));
-    json_object_set_new(score->machine, "cpu", json_string(cpu->name));
-    json_object_set_new(score->machine, "kernel", json_string(cpu->level));
-    json_object_set_new(score->machine, "threads",
-                        json_integer(ram_pool_threads(task->likelihood.exec->pool)));
+        ram_made_put(&settings, "limit", json_integer((json_int_t)opts->limit));
+    ram_made_put(&machine, "cpu", ram_json_string(cpu->name));
+    ram_made_put(&machine, "kernel", json_string(cpu->level));
+    ram_made_put(&machine, "threads", json_integer(ram_pool_threads(task->likelihood.exec->pool)));
     score->version = RAM_VERSION;
     score->task = ram_arena_strdup(&score->arena, opts->task, err);
-    int status = score->task ? describe_model(score, task->model, &score->model, err) : RAM_ENOMEM;
+    int status = ram_made_end(&settings, err) | ram_made_end(&machine, err);
+    if (status || !score->task)
+        return RAM_ENOMEM;
+    status = describe_model(score, task->model, &score->model, err);
     if (!status && task->reference)
         status = describe_model(score, task->reference, &score->reference, err);
     return status;

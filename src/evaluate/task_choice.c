@@ -254,16 +254,17 @@ static int log_sample(struct choice_run *run, size_t index, const struct verdict
                       struct ram_err *err)
 {
     const struct ram_document *document = &run->documents.items[index];
-    json_t *responses = json_array();
+    struct ram_made responses = ram_made_array();
     char *text = NULL;
 
     for (size_t i = 0; i < document->n_choices; i++)
-        json_array_append_new(responses, json_pack("[o, b]", ram_json_real(verdict->likelihood[i]),
-                                                   verdict->greedy[i]));
-    json_t *sample = json_pack("{s:I, s:I, s:o, s:f, s:f, s:s}", "doc_id", (json_int_t)index,
-                               "target", (json_int_t)document->gold, "filtered_resps", responses,
-                               "acc", run->acc[index], "acc_norm", run->acc_norm[index],
-                               "prompt_hash", run->batch.hashes[index - run->first]);
+        ram_made_add(&responses, json_pack("[o, b]", ram_json_real(verdict->likelihood[i]),
+                                           verdict->greedy[i]));
+    json_t *sample =
+        json_pack("{s:I, s:I, s:o, s:f, s:f, s:s}", "doc_id", (json_int_t)index, "target",
+                  (json_int_t)document->gold, "filtered_resps", ram_made_take(&responses), "acc",
+                  run->acc[index], "acc_norm", run->acc_norm[index], "prompt_hash",
+                  run->batch.hashes[index - run->first]);
     const int status = ram_json_text(sample, 0, false, &text, err);
     json_decref(sample);
     if (status)
@@ -369,7 +370,6 @@ static int check_opts(const struct ram_task *task, size_t shots, struct ram_err 
 static int prepare(struct choice_run *run, size_t shots, struct ram_err *err)
 {
     const struct ram_evaluate_opts *opts = run->task->opts;
-    json_t *settings = run->task->settings;
 
     struct ram_documents_opts how = {
         .task = run->kind->task, .limit = opts->limit, .exec = run->task->likelihood.exec};
@@ -386,46 +386,50 @@ static int prepare(struct choice_run *run, size_t shots, struct ram_err *err)
         return status;
     run->acc = ram_calloc(run->documents.n, sizeof *run->acc, err);
     run->acc_norm = ram_calloc(run->documents.n, sizeof *run->acc_norm, err);
-    json_object_set_new(settings, "data", json_string(opts->data));
-    json_object_set_new(settings, "data_sha256", json_string(run->documents.sha256));
-    json_object_set_new(settings, "shots", json_integer((json_int_t)shots));
+    struct ram_made settings = ram_made_into(run->task->settings);
+    ram_made_put(&settings, "data", ram_json_string(opts->data));
+    ram_made_put(&settings, "data_sha256", json_string(run->documents.sha256));
+    ram_made_put(&settings, "shots", json_integer((json_int_t)shots));
     if (shots) {
-        json_object_set_new(settings, "fewshot_data", json_string(opts->fewshot_data));
-        json_object_set_new(settings, "fewshot_data_sha256", json_string(run->pool.sha256));
-        json_object_set_new(settings, "fewshot_seed", json_integer(RAM_FEWSHOT_SEED));
+        ram_made_put(&settings, "fewshot_data", ram_json_string(opts->fewshot_data));
+        ram_made_put(&settings, "fewshot_data_sha256", json_string(run->pool.sha256));
+        ram_made_put(&settings, "fewshot_seed", json_integer(RAM_FEWSHOT_SEED));
     }
-    json_object_set_new(settings, "max_length",
-                        json_integer((json_int_t)run->task->model->hp.max_positions));
-    return run->acc && run->acc_norm ? RAM_OK : RAM_ENOMEM;
+    ram_made_put(&settings, "max_length",
+                 json_integer((json_int_t)run->task->model->hp.max_positions));
+    status = ram_made_end(&settings, err);
+    return run->acc && run->acc_norm ? status : RAM_ENOMEM;
 }
 
-static void put_accuracy(const struct choice_run *run, const double *right, const char *name)
+static void put_accuracy(const struct choice_run *run, const double *right, const char *name,
+                         struct ram_made *results)
 {
     const struct ram_mean mean = ram_mean_of(right, run->documents.n);
-    json_t *results = run->task->results, *each = json_array();
+    struct ram_made each = ram_made_array();
     char key[32];
 
     for (size_t i = 0; i < run->documents.n; i++)
-        json_array_append_new(each, json_integer((json_int_t)right[i]));
-    json_object_set_new(results, name, ram_json_real(mean.mean));
+        ram_made_add(&each, json_integer((json_int_t)right[i]));
+    ram_made_put(results, name, ram_json_real(mean.mean));
     snprintf(key, sizeof key, "%s_stderr", name);
-    json_object_set_new(results, key, ram_json_real(mean.stderr_mean));
+    ram_made_put(results, key, ram_json_real(mean.stderr_mean));
     snprintf(key, sizeof key, "document_%s", name);
-    json_object_set_new(results, key, each);
+    ram_made_put(results, key, ram_made_take(&each));
 }
 
 static int report(struct choice_run *run, struct ram_err *err)
 {
-    json_t *results = run->task->results;
+    struct ram_made results = ram_made_into(run->task->results);
 
-    json_object_set_new(results, "documents", json_integer((json_int_t)run->documents.n));
-    put_accuracy(run, run->acc, "acc");
-    put_accuracy(run, run->acc_norm, "acc_norm");
-    json_object_set_new(results, "tokens_computed", json_integer((json_int_t)run->n_computed));
-    json_object_set_new(results, "tokens_asked", json_integer((json_int_t)run->n_asked));
+    ram_made_put(&results, "documents", json_integer((json_int_t)run->documents.n));
+    put_accuracy(run, run->acc, "acc", &results);
+    put_accuracy(run, run->acc_norm, "acc_norm", &results);
+    ram_made_put(&results, "tokens_computed", json_integer((json_int_t)run->n_computed));
+    ram_made_put(&results, "tokens_asked", json_integer((json_int_t)run->n_asked));
+    const int status = ram_made_end(&results, err);
     run->task->n_tokens = run->n_computed;
-    if (!run->task->opts->log_samples)
-        return RAM_OK;
+    if (status || !run->task->opts->log_samples)
+        return status;
     if (run->log.failed)
         return ram_fail(err, RAM_ENOMEM, "no memory for the samples");
     return ram_file_write(run->task->opts->log_samples, run->log.data, run->log.size, false, err);

@@ -21,9 +21,11 @@ static int encode_file(struct ram_task *task, struct ram_ids *ids, struct ram_er
     if (!status)
         status = ram_encoder_run(encoder, file.text, file.size, RAM_ENCODE_PLAIN, ids, err);
     if (!status) {
-        json_object_set_new(task->settings, "data_sha256", json_string(file.sha256));
-        json_object_set_new(task->settings, "data_bytes", json_integer((json_int_t)file.file_size));
-        json_object_set_new(task->settings, "data_tokens", json_integer((json_int_t)ids->n));
+        struct ram_made settings = ram_made_into(task->settings);
+        ram_made_put(&settings, "data_sha256", json_string(file.sha256));
+        ram_made_put(&settings, "data_bytes", json_integer((json_int_t)file.file_size));
+        ram_made_put(&settings, "data_tokens", json_integer((json_int_t)ids->n));
+        status = ram_made_end(&settings, err);
     }
     ram_encoder_free(encoder);
     ram_textfile_release(&file);
@@ -59,11 +61,14 @@ int ram_task_windows(struct ram_task *task, struct ram_err *err)
             err, RAM_EUSAGE,
             "this task needs a text: --data FILE (for wikitext the file wiki.test.raw, the "
             "test split of WikiText-2)");
-    json_object_set_new(task->settings, "data", json_string(opts->data));
-    json_object_set_new(task->settings, "seq_len", json_integer((json_int_t)length));
-    json_object_set_new(task->settings, "windows", json_integer((json_int_t)most));
-    json_object_set_new(task->settings, "seed", json_integer(seed));
-    int status = encode_file(task, &ids, err);
+    struct ram_made settings = ram_made_into(task->settings);
+    ram_made_put(&settings, "data", ram_json_string(opts->data));
+    ram_made_put(&settings, "seq_len", json_integer((json_int_t)length));
+    ram_made_put(&settings, "windows", json_integer((json_int_t)most));
+    ram_made_put(&settings, "seed", json_integer(seed));
+    int status = ram_made_end(&settings, err);
+    if (!status)
+        status = encode_file(task, &ids, err);
     if (!status) {
         struct ram_err cause = {0};
         status = ram_windows_cut(&windows, ids.n, length, most, seed, opts->limit, &cause);

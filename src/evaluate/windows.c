@@ -74,51 +74,51 @@ struct figures {
 
 static json_t *number_array(const double *x, size_t n, double scale)
 {
-    json_t *array = json_array();
+    struct ram_made array = ram_made_array();
+
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(array, ram_json_real(x[i] * scale));
-    return array;
+        ram_made_add(&array, ram_json_real(x[i] * scale));
+    return ram_made_take(&array);
 }
 
-static void set_real(json_t *results, const char *key, double x)
+static void set_real(struct ram_made *results, const char *key, double x)
 {
-    json_object_set_new(results, key, ram_json_real(x));
+    ram_made_put(results, key, ram_json_real(x));
 }
 
 static int put_perplexity(const struct figures *f, const struct ram_windows *windows,
-                          json_t *results, struct ram_err *err)
+                          struct ram_made *results, struct ram_err *err)
 {
     const struct ram_mean nll = ram_mean_of(f->nll, f->n * f->per_window);
     double *ppl = ram_calloc(f->n, sizeof *ppl, err);
-    json_t *outliers = json_array();
+    struct ram_made outliers = ram_made_array();
 
-    if (!ppl || !outliers) {
-        free(ppl);
+    if (!ppl) {
+        json_decref(ram_made_take(&outliers));
         return ram_fail(err, RAM_ENOMEM, "no memory for the figures of %zu windows", f->n);
     }
     for (size_t i = 0; i < f->n; i++) {
         ppl[i] = exp(f->window_nll[i] / (double)f->per_window);
         if (ppl[i] > OUTLIER_PPL)
-            json_array_append_new(outliers,
-                                  json_integer((json_int_t)(windows->first[i] / windows->length)));
+            ram_made_add(&outliers,
+                         json_integer((json_int_t)(windows->first[i] / windows->length)));
     }
     ram_sort(ppl, f->n);
-    json_object_set_new(results, "windows", json_integer((json_int_t)f->n));
-    json_object_set_new(results, "windows_available",
-                        json_integer((json_int_t)windows->n_available));
-    json_object_set_new(results, "tokens", json_integer((json_int_t)f->n * (json_int_t)f->per_window));
+    ram_made_put(results, "windows", json_integer((json_int_t)f->n));
+    ram_made_put(results, "windows_available", json_integer((json_int_t)windows->n_available));
+    ram_made_put(results, "tokens", json_integer((json_int_t)f->n * (json_int_t)f->per_window));
     set_real(results, "nll", nll.mean);
     set_real(results, "ppl_mean", exp(nll.mean));
     set_real(results, "ppl_stderr", exp(nll.mean) * nll.stderr_mean);
     set_real(results, "ppl_median", ram_quantile(ppl, f->n, 0.5));
     set_real(results, "ppl_trimmed", ram_trimmed_mean(ppl, f->n, TRIMMED_SHARE));
     set_real(results, "ppl_max", ppl[f->n - 1]);
-    json_object_set_new(results, "outliers", outliers);
+    ram_made_put(results, "outliers", ram_made_take(&outliers));
     free(ppl);
     return RAM_OK;
 }
 
-static int put_divergence(struct figures *f, json_t *results, struct ram_err *err)
+static int put_divergence(struct figures *f, struct ram_made *results, struct ram_err *err)
 {
     const size_t n = f->n * f->per_window;
     const double per_window = (double)f->per_window;
@@ -142,26 +142,39 @@ static int put_divergence(struct figures *f, json_t *results, struct ram_err *er
     if (status)
         return status;
     set_real(results, "ppl_change", exp(nll - reference) - 1);
-    json_object_set_new(results, "ppl_change_ci95",
-                        json_pack("[o, o]", ram_json_real(exp(change.low) - 1),
-                                  ram_json_real(exp(change.high) - 1)));
+    ram_made_put(results, "ppl_change_ci95",
+                 json_pack("[o, o]", ram_json_real(exp(change.low) - 1),
+                           ram_json_real(exp(change.high) - 1)));
     return RAM_OK;
 }
 
 /* Everything later comparisons in pairs need. */
 static void put_windows(const struct figures *f, const struct ram_windows *windows, bool reference,
-                        json_t *results)
+                        struct ram_made *results)
 {
     const double mean = 1 / (double)f->per_window;
-    json_t *indices = json_array();
+    struct ram_made indices = ram_made_array();
 
     for (size_t i = 0; i < f->n; i++)
-        json_array_append_new(indices,
-                              json_integer((json_int_t)(windows->first[i] / windows->length)));
-    json_object_set_new(results, "window_index", indices);
-    json_object_set_new(results, "window_nll", number_array(f->window_nll, f->n, mean));
+        ram_made_add(&indices, json_integer((json_int_t)(windows->first[i] / windows->length)));
+    ram_made_put(results, "window_index", ram_made_take(&indices));
+    ram_made_put(results, "window_nll", number_array(f->window_nll, f->n, mean));
     if (reference)
-        json_object_set_new(results, "window_kld", number_array(f->window_kld, f->n, mean));
+        ram_made_put(results, "window_kld", number_array(f->window_kld, f->n, mean));
+}
+
+static int put_results(struct figures *f, const struct ram_windows *windows, bool reference,
+                       json_t *into, struct ram_err *err)
+{
+    struct ram_made results = ram_made_into(into);
+
+    int status = put_perplexity(f, windows, &results, err);
+    if (!status && reference)
+        status = put_divergence(f, &results, err);
+    if (!status)
+        put_windows(f, windows, reference, &results);
+    const int made = ram_made_end(&results, err);
+    return status ? status : made;
 }
 
 /* Tokens of a window and what all but the first got, as a line of JSON. */
@@ -169,20 +182,23 @@ static int put_sample(const struct ram_windows *windows, size_t w, const uint32_
                       const struct ram_answer *answers, bool reference, struct ram_err *err)
 {
     const size_t first = windows->first[w];
-    json_t *ids = json_array(), *nll = json_array(), *kld = json_array();
+    struct ram_made ids = ram_made_array(), nll = ram_made_array(), kld = ram_made_array();
     char *text = NULL;
 
     for (size_t t = 0; t < windows->length; t++)
-        json_array_append_new(ids, json_integer(tokens[first + t]));
+        ram_made_add(&ids, json_integer(tokens[first + t]));
     for (size_t t = 0; t + 1 < windows->length; t++) {
-        json_array_append_new(nll, ram_json_real(answers[t].nll));
-        json_array_append_new(kld, ram_json_real(answers[t].kld));
+        ram_made_add(&nll, ram_json_real(answers[t].nll));
+        ram_made_add(&kld, ram_json_real(answers[t].kld));
     }
-    json_t *sample = json_pack("{s:I, s:o, s:o}", "window", (json_int_t)(first / windows->length),
-                               "tokens", ids, "nll", nll);
+    struct ram_made made =
+        ram_made_from(json_pack("{s:I, s:o, s:o}", "window", (json_int_t)(first / windows->length),
+                                "tokens", ram_made_take(&ids), "nll", ram_made_take(&nll)));
+    json_t *const divergences = ram_made_take(&kld);
     if (reference)
-        json_object_set(sample, "kld", kld);
-    json_decref(kld);
+        ram_made_put(&made, "kld", json_incref(divergences));
+    json_decref(divergences);
+    json_t *const sample = ram_made_take(&made);
     const int status = ram_json_text(sample, 0, false, &text, err);
     json_decref(sample);
     if (status)
@@ -243,11 +259,7 @@ int ram_windows_score(const struct ram_windows *windows, const uint32_t *tokens,
     if (!status)
         status = gather(&f, answers, err);
     if (!status)
-        status = put_perplexity(&f, windows, results, err);
-    if (!status && reference)
-        status = put_divergence(&f, results, err);
-    if (!status)
-        put_windows(&f, windows, reference != NULL, results);
+        status = put_results(&f, windows, reference != NULL, results, err);
     free(spans);
     free(queries);
     free(answers);

@@ -110,18 +110,19 @@ void ram_findings_markdown(const struct ram_findings *f, struct ram_buf *buf)
 
 json_t *ram_findings_json(const struct ram_findings *f)
 {
-    json_t *checks = json_array();
-    json_t *differences = json_array();
+    struct ram_made checks = ram_made_array();
+    struct ram_made differences = ram_made_array();
 
     for (int k = 0; k < RAM_N_CHECKS; k++)
-        json_array_append_new(checks, json_pack("{s:s, s:s, s:I, s:s?}", "check", names[k],
-                                                "verdict", verdict(f, k), "differences",
-                                                (json_int_t)f->counts[k], "note", f->notes[k]));
+        ram_made_add(&checks, json_pack("{s:s, s:s, s:I, s:o}", "check", names[k], "verdict",
+                                        verdict(f, k), "differences", (json_int_t)f->counts[k],
+                                        "note", ram_json_string(f->notes[k])));
     for (size_t i = 0; i < f->n; i++)
-        json_array_append_new(differences,
-                              json_pack("{s:s, s:s, s:s}", "check", names[f->items[i].check],
-                                        "where", f->items[i].where, "what", f->items[i].what));
-    return json_pack("{s:o, s:o}", "checks", checks, "differences", differences);
+        ram_made_add(&differences, json_pack("{s:s, s:o, s:o}", "check", names[f->items[i].check],
+                                             "where", ram_json_string(f->items[i].where), "what",
+                                             ram_json_string(f->items[i].what)));
+    return json_pack("{s:o, s:o}", "checks", ram_made_take(&checks), "differences",
+                     ram_made_take(&differences));
 }
 
 void ram_findings_release(struct ram_findings *f)

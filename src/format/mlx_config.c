@@ -25,14 +25,14 @@ static json_t *width(const struct ram_form *form)
  * is not quantised has no entry; the absence of its scales says so. */
 static json_t *quantization(const struct ram_outline *outline)
 {
-    json_t *block = width(outline->usual);
+    struct ram_made block = ram_made_from(width(outline->usual));
 
-    for (size_t i = 0; i < outline->n_modules && block; i++) {
+    for (size_t i = 0; i < outline->n_modules; i++) {
         const struct ram_out_module *module = &outline->modules[i];
         if (module->quantized && module->as.form != outline->usual)
-            json_object_set_new(block, module->target->module, width(module->as.form));
+            ram_made_put(&block, module->target->module, width(module->as.form));
     }
-    return block;
+    return ram_made_take(&block);
 }
 
 /* ---- texts ------------------------------------------------------------------------------------
@@ -48,17 +48,21 @@ static json_t *sort_members(json_t *object, struct ram_err *err)
 {
     const size_t n = json_object_size(object);
     const char **keys = ram_calloc(n, sizeof *keys, err);
-    json_t *sorted = keys ? json_object() : NULL; /* keeps the order of insertion */
+    struct ram_made made = ram_made_object(); /* keeps the order of insertion */
     const char *key;
     json_t *value;
     size_t i = 0;
 
-    if (sorted) {
+    if (keys) {
         json_object_foreach(object, key, value) keys[i++] = key;
         qsort(keys, n, sizeof *keys, compare_keys);
         for (i = 0; i < n; i++)
-            json_object_set_nocheck(sorted, keys[i], json_object_get(object, keys[i]));
+            made.failed |=
+                json_object_set_nocheck(made.json, keys[i], json_object_get(object, keys[i])) != 0;
     }
+    json_t *const sorted = keys ? ram_made_take(&made) : NULL;
+    if (!keys)
+        json_decref(ram_made_take(&made));
     free(keys);
     if (!sorted)
         ram_fail(err, RAM_ENOMEM, "no memory for config.json");
@@ -84,8 +88,11 @@ int ram_mlx_config(const struct ram_outline *outline, char **out, struct ram_err
         goto done;
     if (outline->n_quantized) {
         json_t *block = quantization(outline);
-        json_object_set_new(config, "quantization", block);
-        json_object_set_new(config, "quantization_config", json_deep_copy(block));
+        status = ram_json_put(config, "quantization_config", json_deep_copy(block), err);
+        const int put = ram_json_put(config, "quantization", block, err);
+        status = status ? status : put;
+        if (status)
+            goto done;
     }
     sorted = sort_members(config, err);
     status = sorted ? ram_emit_text(sorted, out, err) : RAM_ENOMEM;
@@ -105,24 +112,20 @@ int ram_mlx_index(const struct ram_outline *outline, char **out, struct ram_err 
 {
     const struct ram_out_tensor **order =
         ram_calloc(outline->n_tensors, sizeof(const struct ram_out_tensor *), err);
-    json_t *map = json_object();
-    json_t *index = NULL;
-    int status = RAM_ENOMEM;
+    struct ram_made map = ram_made_object();
 
-    if (!order)
-        goto done;
-    for (size_t i = 0; i < outline->n_tensors; i++)
+    for (size_t i = 0; order && i < outline->n_tensors; i++)
         order[i] = &outline->tensors[i];
-    qsort(order, outline->n_tensors, sizeof(const struct ram_out_tensor *), compare_tensor_names);
-    for (size_t i = 0; i < outline->n_tensors; i++)
-        json_object_set_new(map, order[i]->name, json_string(outline->files[order[i]->file].name));
-    index = json_pack("{s:{s:I, s:I}, s:O}", "metadata", "total_size", (json_int_t)outline->bytes,
-                      "total_parameters", (json_int_t)outline->parameters, "weight_map", map);
-    status = index ? ram_json_text(index, 4, false, out, err)
-                   : ram_fail(err, RAM_ENOMEM, "no memory for the index");
-done:
-    json_decref(index);
-    json_decref(map);
+    if (order)
+        qsort(order, outline->n_tensors, sizeof(const struct ram_out_tensor *),
+              compare_tensor_names);
+    for (size_t i = 0; order && i < outline->n_tensors; i++)
+        ram_made_put(&map, order[i]->name, json_string(outline->files[order[i]->file].name));
     free(order);
+    json_t *index = json_pack("{s:{s:I, s:I}, s:o}", "metadata", "total_size",
+                              (json_int_t)outline->bytes, "total_parameters",
+                              (json_int_t)outline->parameters, "weight_map", ram_made_take(&map));
+    const int status = order ? ram_json_text(index, 4, false, out, err) : RAM_ENOMEM;
+    json_decref(index);
     return status;
 }

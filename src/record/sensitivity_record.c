@@ -120,83 +120,85 @@ void ram_sensitivity_free(struct ram_sensitivity_record *record)
 
 static json_t *nats_json(const struct ram_unit_figures *all)
 {
-    json_t *const units = json_object();
+    struct ram_made units = ram_made_object();
 
     for (size_t i = 0; i < all->n; i++)
-        json_object_set_new(units, all->units[i], ram_json_real(all->figures[i]));
-    return units;
+        ram_made_put(&units, all->units[i], ram_json_real(all->figures[i]));
+    return ram_made_take(&units);
 }
 
 static json_t *ratios_json(const double ratios[RAM_N_FORMS])
 {
-    json_t *const out = json_object();
+    struct ram_made out = ram_made_object();
 
     for (size_t i = 0; i < RAM_N_FORMS; i++)
         if (isfinite(ratios[i]))
-            json_object_set_new(out, ram_forms[i].id, ram_json_real(ratios[i]));
-    return out;
+            ram_made_put(&out, ram_forms[i].id, ram_json_real(ratios[i]));
+    return ram_made_take(&out);
 }
 
 static json_t *curves_json(const struct ram_sensitivity_record *r)
 {
-    json_t *const units = json_object();
+    struct ram_made units = ram_made_object();
 
     for (size_t i = 0; i < r->curves.units.n; i++)
-        json_object_set_new(units, r->curves.units.units[i],
-                            ratios_json(r->curves.units.figures + i * RAM_N_FORMS));
+        ram_made_put(&units, r->curves.units.units[i],
+                     ratios_json(r->curves.units.figures + i * RAM_N_FORMS));
     return json_pack("{s:s, s:{s:I, s:I, s:o}, s:o}", "encoder", r->curves.encoder, "settings",
                      "sequences", (json_int_t)r->curves.sequences, "length",
                      (json_int_t)r->curves.length, "damp", ram_json_real(r->curves.damp), "units",
-                     units);
+                     ram_made_take(&units));
 }
 
 /* A form that bits and group do not tell has its id. */
-static void put_id(json_t *object, const struct ram_form *form)
+static void put_id(struct ram_made *object, const struct ram_form *form)
 {
     if (!ram_form_is_plain(form))
-        json_object_set_new(object, "form", json_string(form->id));
+        ram_made_put(object, "form", json_string(form->id));
 }
 
 static json_t *settings_json(const struct ram_sensitivity_record *r)
 {
     const struct ram_form *const form = r->coarse.form;
-    json_t *const settings =
+    struct ram_made settings = ram_made_from(
         json_pack("{s:s*, s:s*, s:I, s:I, s:I, s:i, s:i}", "encoder", r->encoder, "tokens",
                   r->tokens, "sequences", (json_int_t)r->sequences, "length", (json_int_t)r->length,
-                  "seed", (json_int_t)r->seed, "bits", form->bits, "group", form->group);
+                  "seed", (json_int_t)r->seed, "bits", form->bits, "group", form->group));
 
-    put_id(settings, form);
+    put_id(&settings, form);
     if (r->calibration)
-        json_object_set(settings, "calibration", r->calibration);
-    return settings;
+        ram_made_put(&settings, "calibration", json_incref(r->calibration));
+    return ram_made_take(&settings);
 }
 
 /* The fine probe has the group of the coarse one, unless it says another. */
 static json_t *fine_json(const struct ram_sensitivity_record *r)
 {
-    json_t *const fine = json_pack("{s:i}", "bits", r->fine.form->bits);
+    struct ram_made fine = ram_made_object();
 
+    ram_made_put(&fine, "bits", json_integer(r->fine.form->bits));
     if (r->fine.form->group != r->coarse.form->group)
-        json_object_set_new(fine, "group", json_integer(r->fine.form->group));
-    put_id(fine, r->fine.form);
-    json_object_set_new(fine, "joint", ram_json_real(r->fine.joint));
-    json_object_set_new(fine, "units", nats_json(&r->fine.units));
-    return fine;
+        ram_made_put(&fine, "group", json_integer(r->fine.form->group));
+    put_id(&fine, r->fine.form);
+    ram_made_put(&fine, "joint", ram_json_real(r->fine.joint));
+    ram_made_put(&fine, "units", nats_json(&r->fine.units));
+    return ram_made_take(&fine);
 }
 
 void ram_sensitivity_emit(struct ram_buf *buf, const struct ram_sensitivity_record *r, int depth)
 {
-    json_t *const all =
+    struct ram_made all = ram_made_from(
         json_pack("{s:s, s:o, s:o, s:o}", "tier", r->tier, "settings", settings_json(r), "joint",
-                  ram_json_real(r->coarse.joint), "units", nats_json(&r->coarse.units));
+                  ram_json_real(r->coarse.joint), "units", nats_json(&r->coarse.units)));
 
     if (r->fine.form)
-        json_object_set_new(all, "fine", fine_json(r));
+        ram_made_put(&all, "fine", fine_json(r));
     if (r->curves.encoder)
-        json_object_set_new(all, "curves", curves_json(r));
-    buf->failed = buf->failed || !all;
-    ram_emit_json(buf, all, depth);
-    json_decref(all);
+        ram_made_put(&all, "curves", curves_json(r));
+    json_t *const value = ram_made_take(&all);
+    buf->failed = buf->failed || !value;
+    ram_emit_json(buf, value, depth);
+    json_decref(value);
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */

@@ -79,51 +79,52 @@ static json_t *score_value(const struct ram_compare_layout *layout, size_t i)
     const struct ram_comparison *all = layout->all;
     const struct ram_score *score = all->scores[i];
     const struct ram_pairing *pairing = &all->pairings[i];
-    json_t *value = json_pack("{s:s, s:s, s:s, s:I, s:o}", "name", all->names[i], "model",
-                              layout->rows[layout->row_of[i]].label, "task", score->task, "bytes",
-                              (json_int_t)score->model.bytes, "effective_bits",
-                              ram_json_real(score->model.effective_bits));
+    struct ram_made value =
+        ram_made_from(json_pack("{s:s, s:s, s:s, s:I, s:o}", "name", all->names[i], "model",
+                                layout->rows[layout->row_of[i]].label, "task", score->task, "bytes",
+                                (json_int_t)score->model.bytes, "effective_bits",
+                                ram_json_real(score->model.effective_bits)));
 
-    json_object_set(value, "results", score->results);
-    json_object_set_new(value, "compared_with",
-                        pairing->base == i ? json_null() : json_string(all->names[pairing->base]));
+    ram_made_put(&value, "results", json_incref(score->results));
+    ram_made_put(&value, "compared_with",
+                 pairing->base == i ? json_null() : json_string(all->names[pairing->base]));
     if (pairing->base == i && pairing->label[0])
-        json_object_set_new(value, "different_settings", json_string(pairing->difference));
+        ram_made_put(&value, "different_settings", json_string(pairing->difference));
     if (pairing->same_windows) {
-        json_object_set_new(value, "ppl_change", ram_json_real(pairing->ppl_change));
-        json_object_set_new(
-            value, "ppl_change_ci95",
+        ram_made_put(&value, "ppl_change", ram_json_real(pairing->ppl_change));
+        ram_made_put(
+            &value, "ppl_change_ci95",
             json_pack("[o, o]", ram_json_real(pairing->ppl_low), ram_json_real(pairing->ppl_high)));
-        json_object_set_new(value, "efficiency",
-                            ram_json_real(ram_compare_value(all, i, "efficiency")));
+        ram_made_put(&value, "efficiency", ram_json_real(ram_compare_value(all, i, "efficiency")));
     }
     if (pairing->same_documents)
-        json_object_set_new(value, "mcnemar",
-                            json_pack("{s:I, s:I, s:o}", "lost", (json_int_t)pairing->n_lost, "won",
-                                      (json_int_t)pairing->n_won, "p_value",
-                                      ram_json_real(pairing->p_value)));
-    return value;
+        ram_made_put(&value, "mcnemar",
+                     json_pack("{s:I, s:I, s:o}", "lost", (json_int_t)pairing->n_lost, "won",
+                               (json_int_t)pairing->n_won, "p_value",
+                               ram_json_real(pairing->p_value)));
+    return ram_made_take(&value);
 }
 
 int ram_compare_json(const struct ram_compare_layout *layout, char **out, struct ram_err *err)
 {
     const struct ram_comparison *all = layout->all;
-    json_t *list = json_array(), *models = json_array();
+    struct ram_made list = ram_made_array(), models = ram_made_array();
 
     for (size_t i = 0; i < all->n; i++)
-        json_array_append_new(list, score_value(layout, i));
+        ram_made_add(&list, score_value(layout, i));
     for (size_t r = 0; r < layout->n_rows; r++) {
         const struct ram_score_model *model = &all->scores[layout->rows[r].first]->model;
-        json_t *places = json_array();
+        struct ram_made places = ram_made_array();
         for (size_t i = 0; i < all->n; i++)
             if (layout->row_of[i] == r)
-                json_array_append_new(places, json_integer((json_int_t)i));
-        json_array_append_new(
-            models, json_pack("{s:s, s:s?, s:I, s:o, s:o}", "name", layout->rows[r].label, "path",
-                              model->path, "bytes", (json_int_t)model->bytes, "effective_bits",
-                              ram_json_real(model->effective_bits), "scores", places));
+                ram_made_add(&places, json_integer((json_int_t)i));
+        ram_made_add(&models, json_pack("{s:s, s:s?, s:I, s:o, s:o}", "name", layout->rows[r].label,
+                                        "path", model->path, "bytes", (json_int_t)model->bytes,
+                                        "effective_bits", ram_json_real(model->effective_bits),
+                                        "scores", ram_made_take(&places)));
     }
-    json_t *root = json_pack("{s:o, s:o}", "models", models, "scores", list);
+    json_t *root =
+        json_pack("{s:o, s:o}", "models", ram_made_take(&models), "scores", ram_made_take(&list));
     const int status = ram_json_text(root, 2, false, out, err);
     json_decref(root);
     return status;

@@ -8,11 +8,11 @@
 
 static json_t *family_json(const struct ram_candidate *candidates, size_t n)
 {
-    json_t *const array = json_array();
+    struct ram_made array = ram_made_array();
 
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(array, json_deep_copy(candidates[i].plan->predicted));
-    return array;
+        ram_made_add(&array, json_deep_copy(candidates[i].plan->predicted));
+    return ram_made_take(&array);
 }
 
 static void put_row(struct ram_table *table, const struct ram_candidate *c, const char *measure)

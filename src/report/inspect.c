@@ -283,59 +283,64 @@ static json_t *role_json(const struct ram_role_row *r)
 
 static json_t *tensor_json(const struct ram_entry *e)
 {
-    json_t *const shape = json_array();
+    struct ram_made shape = ram_made_array();
 
     for (int i = 0; i < e->n_dims; i++)
-        json_array_append_new(shape, json_integer((json_int_t)e->shape[i]));
-    json_t *const tensor =
-        json_pack("{ss so ss sI ss ss ss ss?}", "name", e->name, "shape", shape, "dtype", e->dtype,
-                  "parameters", (json_int_t)e->parameters, "file", e->file, "role", e->role, "unit",
-                  e->unit, "skip", ram_skip_name(e->skip));
+        ram_made_add(&shape, json_integer((json_int_t)e->shape[i]));
+    struct ram_made tensor = ram_made_from(
+        json_pack("{ss so ss sI ss ss ss ss?}", "name", e->name, "shape", ram_made_take(&shape),
+                  "dtype", e->dtype, "parameters", (json_int_t)e->parameters, "file", e->file,
+                  "role", e->role, "unit", e->unit, "skip", ram_skip_name(e->skip)));
     json_t *const metrics =
         e->measured
             ? json_pack("{so so so so}", "svd", ram_json_real(e->metrics.svd), "kurtosis",
                         ram_json_real(e->metrics.kurtosis), "output",
                         ram_json_real(e->metrics.output), "error", ram_json_real(e->metrics.error))
             : json_null();
-    json_object_set_new(tensor, "metrics", metrics);
-    return tensor;
+    ram_made_put(&tensor, "metrics", metrics);
+    return ram_made_take(&tensor);
+}
+
+static json_t *tensors_json(const struct ram_manifest *m)
+{
+    struct ram_made list = ram_made_array();
+
+    for (size_t i = 0; i < m->n_entries; i++)
+        ram_made_add(&list, tensor_json(&m->entries[i]));
+    return ram_made_take(&list);
 }
 
 static json_t *manifest_json(const struct ram_manifest *m, const struct digest *digest,
                              const struct ram_candidate *candidates, size_t n, bool tensors)
 {
-    json_t *const dtypes = json_object(), *const roles = json_array();
-    json_t *const sizes = json_array();
+    struct ram_made dtypes = ram_made_object(), roles = ram_made_array();
+    struct ram_made sizes = ram_made_array();
 
     for (size_t i = 0; i < digest->n_dtypes; i++)
-        json_object_set_new(dtypes, digest->dtypes[i],
-                            json_integer((json_int_t)digest->by_dtype[i].tensors));
+        ram_made_put(&dtypes, digest->dtypes[i],
+                     json_integer((json_int_t)digest->by_dtype[i].tensors));
     for (size_t i = 0; i < digest->roles.n; i++)
-        json_array_append_new(roles, role_json(&digest->roles.items[i]));
+        ram_made_add(&roles, role_json(&digest->roles.items[i]));
     for (size_t i = 0; i < n; i++) {
         const struct ram_totals *const t = &candidates[i].plan->totals;
-        json_array_append_new(sizes, json_pack("{ss sI so so}", "method", candidates[i].label,
-                                               "bytes", (json_int_t)t->bytes, "gib",
-                                               ram_json_real((double)t->bytes / (1 << 30)),
-                                               "effective_bits", ram_json_real(t->effective_bits)));
+        ram_made_add(&sizes, json_pack("{ss sI so so}", "method", candidates[i].label, "bytes",
+                                       (json_int_t)t->bytes, "gib",
+                                       ram_json_real((double)t->bytes / (1 << 30)),
+                                       "effective_bits", ram_json_real(t->effective_bits)));
     }
-    json_t *const root = json_pack(
+    struct ram_made root = ram_made_from(json_pack(
         "{ss ss ss sI sI sI sI si si sI so so so}", "name", m->model_name, "model_type",
         m->model_type, "architecture", m->architecture, "parameters", (json_int_t)m->parameters,
         "bytes", (json_int_t)m->bytes, "files", (json_int_t)m->n_files, "tensors",
         (json_int_t)m->n_entries, "layers", digest->layers, "experts", digest->experts, "measured",
-        (json_int_t)digest->n_measured, "dtypes", dtypes, "roles", roles, "sizes", sizes);
-    if (root) {
-        json_object_set_new(root, "coding", m->coding ? json_string(m->coding) : json_null());
-        json_object_set_new(root, "bits_per_weight", ram_json_real(bits_per_weight(m, digest)));
-        json_object_set_new(root, "obstacle", m->obstacle ? json_string(m->obstacle) : json_null());
-    }
-    json_t *const list = root && tensors ? json_array() : NULL;
-    for (size_t i = 0; list && i < m->n_entries; i++)
-        json_array_append_new(list, tensor_json(&m->entries[i]));
-    if (list)
-        json_object_set_new(root, "tensor_list", list);
-    return root;
+        (json_int_t)digest->n_measured, "dtypes", ram_made_take(&dtypes), "roles",
+        ram_made_take(&roles), "sizes", ram_made_take(&sizes)));
+    ram_made_put(&root, "coding", m->coding ? json_string(m->coding) : json_null());
+    ram_made_put(&root, "bits_per_weight", ram_json_real(bits_per_weight(m, digest)));
+    ram_made_put(&root, "obstacle", m->obstacle ? json_string(m->obstacle) : json_null());
+    if (tensors)
+        ram_made_put(&root, "tensor_list", tensors_json(m));
+    return ram_made_take(&root);
 }
 
 int ram_report_manifest(const struct ram_manifest *manifest, const struct ram_candidate *candidates,

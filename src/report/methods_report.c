@@ -126,17 +126,16 @@ static json_t *candidate_json(const struct ram_candidate *c)
 {
     const struct ram_totals *const t = &c->plan->totals;
     const struct ram_candidate *const r = c->rival;
-    json_t *const shares = json_object();
+    struct ram_made shares = ram_made_object();
 
     for (int b = ram_form_next_bits(0); b; b = ram_form_next_bits(b))
-        json_object_set_new(shares, ram_bits_text(b).s,
-                            json_pack("{sI sI}", "parameters",
-                                      (json_int_t)c->plan->shares[b].parameters, "tensors",
-                                      (json_int_t)c->plan->shares[b].tensors));
+        ram_made_put(&shares, ram_bits_text(b).s,
+                     json_pack("{sI sI}", "parameters", (json_int_t)c->plan->shares[b].parameters,
+                               "tensors", (json_int_t)c->plan->shares[b].tensors));
     return json_pack(
         "{ss sb so so so sI so so so sO? so ss? so}", "method", c->label, "uniform", c->uniform,
-        "distribution", shares, "nominal_bits", ram_json_real(t->nominal_bits), "effective_bits",
-        ram_json_real(t->effective_bits), "bytes", (json_int_t)t->bytes, "gib",
+        "distribution", ram_made_take(&shares), "nominal_bits", ram_json_real(t->nominal_bits),
+        "effective_bits", ram_json_real(t->effective_bits), "bytes", (json_int_t)t->bytes, "gib",
         ram_json_real((double)t->bytes / (1 << 30)), "compression", ram_json_real(t->compression),
         "span", ram_json_real(c->plan->span), "predicted", c->plan->predicted, "predicted_kld",
         ram_json_real(ram_plan_predicted(c->plan, "kld")), "uniform_in_no_more_bytes",
@@ -147,11 +146,11 @@ static json_t *candidate_json(const struct ram_candidate *c)
 static json_t *compare_json(const struct ram_manifest *manifest,
                             const struct ram_candidate *candidates, size_t n)
 {
-    json_t *const array = json_array();
+    struct ram_made array = ram_made_array();
 
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(array, candidate_json(&candidates[i]));
-    return json_pack("{ss so}", "model", manifest->model_name, "methods", array);
+        ram_made_add(&array, candidate_json(&candidates[i]));
+    return json_pack("{ss so}", "model", manifest->model_name, "methods", ram_made_take(&array));
 }
 
 /* What the column KL holds, and for which encoder. */

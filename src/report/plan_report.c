@@ -390,65 +390,64 @@ static void put_facts(const struct ram_plan *plan, enum ram_markup markup, struc
 
 static json_t *shares_json(const struct ram_share *shares)
 {
-    json_t *const object = json_object();
+    struct ram_made object = ram_made_object();
 
     for (int b = ram_form_next_bits(0); b; b = ram_form_next_bits(b))
-        json_object_set_new(object, ram_bits_text(b).s,
-                            json_pack("{sI sI}", "parameters", (json_int_t)shares[b].parameters,
-                                      "tensors", (json_int_t)shares[b].tensors));
-    return object;
+        ram_made_put(&object, ram_bits_text(b).s,
+                     json_pack("{sI sI}", "parameters", (json_int_t)shares[b].parameters, "tensors",
+                               (json_int_t)shares[b].tensors));
+    return ram_made_take(&object);
 }
 
 static json_t *roles_json(const struct digest *digest)
 {
-    json_t *const array = json_array();
+    struct ram_made array = ram_made_array();
 
     for (size_t i = 0; i < digest->roles.n; i++) {
         const struct ram_role_row *const r = &digest->roles.items[i];
-        json_array_append_new(
-            array,
-            json_pack("{ss sI sI sI so so}", "role", r->name, "tensors", (json_int_t)r->tensors,
-                      "parameters", (json_int_t)r->parameters, "bytes", (json_int_t)r->bytes,
-                      "effective_bits", ram_json_real((double)r->bytes * 8 / (double)r->parameters),
-                      "distribution", shares_json(r->shares)));
+        ram_made_add(&array,
+                     json_pack("{ss sI sI sI so so}", "role", r->name, "tensors",
+                               (json_int_t)r->tensors, "parameters", (json_int_t)r->parameters,
+                               "bytes", (json_int_t)r->bytes, "effective_bits",
+                               ram_json_real((double)r->bytes * 8 / (double)r->parameters),
+                               "distribution", shares_json(r->shares)));
     }
-    return array;
+    return ram_made_take(&array);
 }
 
 static json_t *reasons_json(const struct digest *digest)
 {
-    json_t *const object = json_object();
+    struct ram_made object = ram_made_object();
 
     for (size_t i = 0; i < digest->n_reasons; i++) {
         const struct reason *const r = &digest->reasons[i];
-        json_object_set_new(object, r->name,
-                            json_pack("{sI sI sI}", "units", (json_int_t)r->units, "tensors",
-                                      (json_int_t)r->tensors, "parameters",
-                                      (json_int_t)r->parameters));
+        ram_made_put(&object, r->name,
+                     json_pack("{sI sI sI}", "units", (json_int_t)r->units, "tensors",
+                               (json_int_t)r->tensors, "parameters", (json_int_t)r->parameters));
     }
-    return object;
+    return ram_made_take(&object);
 }
 
 static json_t *units_json(const struct ram_plan *plan)
 {
-    json_t *const array = json_array();
+    struct ram_made array = ram_made_array();
 
     for (size_t i = 0; i < plan->n_units; i++) {
         const struct ram_unit *const u = &plan->units[i];
-        json_array_append_new(array, json_pack("{ss sI sI si si so ss sI}", "name", u->name,
-                                               "members", (json_int_t)u->members, "parameters",
-                                               (json_int_t)u->parameters, "bits", u->form->bits,
-                                               "group", u->form->group, "composite",
-                                               ram_json_real(u->scored ? u->scores.composite : NAN),
-                                               "reason", u->reason, "bytes", (json_int_t)u->bytes));
+        ram_made_add(&array,
+                     json_pack("{ss sI sI si si so ss sI}", "name", u->name, "members",
+                               (json_int_t)u->members, "parameters", (json_int_t)u->parameters,
+                               "bits", u->form->bits, "group", u->form->group, "composite",
+                               ram_json_real(u->scored ? u->scores.composite : NAN), "reason",
+                               u->reason, "bytes", (json_int_t)u->bytes));
     }
-    return array;
+    return ram_made_take(&array);
 }
 
 static json_t *plan_json(const struct ram_plan *plan, const struct digest *digest, bool units)
 {
     const struct ram_totals *const t = &plan->totals;
-    json_t *const root = json_pack(
+    struct ram_made root = ram_made_from(json_pack(
         "{ss ss sI sI sI so so so so so so so sO? so so}", "method", plan->method, "model",
         plan->model_name, "parameters", (json_int_t)t->parameters, "bytes", (json_int_t)t->bytes,
         "bytes_per_token", (json_int_t)t->bytes_per_token, "gib",
@@ -456,12 +455,12 @@ static json_t *plan_json(const struct ram_plan *plan, const struct digest *diges
         "nominal_bits", ram_json_real(t->nominal_bits), "effective_bits",
         ram_json_real(t->effective_bits), "compression", ram_json_real(t->compression), "span",
         ram_json_real(plan->span), "distribution", shares_json(plan->shares), "predicted",
-        plan->predicted, "roles", roles_json(digest), "reasons", reasons_json(digest));
-    if (root && plan->has_expert_shares)
-        json_object_set_new(root, "per_expert_distribution", shares_json(plan->expert_shares));
-    if (root && units)
-        json_object_set_new(root, "units", units_json(plan));
-    return root;
+        plan->predicted, "roles", roles_json(digest), "reasons", reasons_json(digest)));
+    if (plan->has_expert_shares)
+        ram_made_put(&root, "per_expert_distribution", shares_json(plan->expert_shares));
+    if (units)
+        ram_made_put(&root, "units", units_json(plan));
+    return ram_made_take(&root);
 }
 
 int ram_plan_describe(const struct ram_plan *plan, enum ram_markup markup, bool units, char **out,

@@ -115,12 +115,88 @@ static void a_value_that_was_lost_is_missed(void **state)
     json_decref(value);
 }
 
+static json_t *make(void)
+{
+    struct ram_made list = ram_made_array(), all = ram_made_object();
+
+    ram_made_add(&list, json_integer(1));
+    ram_made_add(&list, ram_json_string("x"));
+    ram_made_put(&all, "list", ram_made_take(&list));
+    ram_made_update(&all, json_pack("{s:b}", "more", 1));
+    return ram_made_take(&all);
+}
+
+static void a_value_is_made_whole_or_not_at_all(void **state)
+{
+    struct ram_err err = {0};
+    json_t *value = NULL;
+    char *text = NULL;
+    size_t nth = 1;
+
+    (void)state;
+    for (; nth < 1000; nth++) {
+        countdown = nth;
+        value = make();
+        if (countdown)
+            break;
+        assert_null(value);
+        assert_int_equal(ram_json_text(value, 0, false, &text, &err), RAM_ENOMEM);
+        err = (struct ram_err){0};
+    }
+    countdown = 0;
+    assert_true(nth > 5);
+    assert_int_equal(ram_json_text(value, 0, false, &text, &err), RAM_OK);
+    assert_string_equal(text, "{\"list\":[1,\"x\"],\"more\":true}");
+    free(text);
+    json_decref(value);
+}
+
+/* Members of an object that is there are told of by a status; so is a value that could not be made.
+ */
+static void an_object_gets_members_or_a_status(void **state)
+{
+    struct ram_err err = {0}, none = {0};
+    json_t *object = json_object();
+    struct ram_made into = ram_made_into(object);
+
+    (void)state;
+    ram_made_put(&into, "a", json_null());
+    assert_int_equal(ram_made_end(&into, &err), RAM_OK);
+    assert_int_equal(ram_json_put(object, "b", json_true(), &err), RAM_OK);
+    assert_int_equal(json_object_size(object), 2);
+    into = ram_made_into(object);
+    ram_made_put(&into, "c", NULL);
+    ram_made_put(&into, "d", json_true());
+    assert_int_equal(ram_made_end(&into, &err), RAM_ENOMEM);
+    assert_int_equal(ram_json_put(object, "e", NULL, &none), RAM_ENOMEM);
+    assert_int_equal(json_object_size(object), 2);
+    json_decref(object);
+}
+
+/* A path may have any bytes. */
+static void a_string_of_any_bytes(void **state)
+{
+    json_t *good = ram_json_string("caf\xc3\xa9"), *bad = ram_json_string("caf\xe9");
+    json_t *none = ram_json_string(NULL);
+
+    (void)state;
+    assert_string_equal(json_string_value(good), "caf\xc3\xa9");
+    assert_string_equal(json_string_value(bad), "caf\xef\xbf\xbd");
+    assert_true(json_is_null(none));
+    json_decref(good);
+    json_decref(bad);
+    json_decref(none);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_long_token_loses_its_end),
         cmocka_unit_test(a_value_that_was_lost_is_missed),
         cmocka_unit_test(a_text_is_written_whole_or_not_at_all),
+        cmocka_unit_test(a_value_is_made_whole_or_not_at_all),
+        cmocka_unit_test(an_object_gets_members_or_a_status),
+        cmocka_unit_test(a_string_of_any_bytes),
     };
     return cmocka_run_group_tests(tests, set_allocator, NULL);
 }
