@@ -9,8 +9,8 @@
 #include "convert_plan.h"
 
 #include "convert/convert.h"
-#include "format/outline.h"
 #include "convert/verify.h"
+#include "format/outline.h"
 
 #include <dirent.h>
 #include <setjmp.h>

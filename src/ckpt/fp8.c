@@ -78,9 +78,11 @@ static uint64_t axis_block(uint64_t n, uint64_t scales, bool given)
 {
     enum { SMALLEST = 16 };
 
+    if (!scales)
+        return 0;
     if (scales == 1 || scales == n)
         return n / scales;
-    const uint64_t share = scales && n % scales == 0 ? n / scales : 0;
+    const uint64_t share = n % scales == 0 ? n / scales : 0;
     return !given && share >= SMALLEST && (share & (share - 1)) == 0 ? share : 0;
 }
 

@@ -7,6 +7,7 @@
 #include "base/rd.h"
 #include "base/scan.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -317,6 +318,7 @@ int ram_st_parse(const uint8_t *data, size_t size, const char *where, unsigned f
     struct ram_rd rd = {.p = data, .end = data ? data + size : data};
     const size_t first = list->n;
 
+    assert(data || !size);
     const uint64_t n = ram_rd_u64(&rd);
     if (check_length(data, size, n, where, err))
         return err->status;

@@ -17,8 +17,8 @@
  * scaffolding is not tested, nor what it builds with base/mem, base/buf and jansson itself. Of
  * allocations with the same callers (in a loop) the first, the second and the last are taken.
  * RAM_FAIL_ALLOCATIONS=N takes at most N of a test, evenly spread, and RAM_FAIL_SECONDS=N as many
- * as can be expected to keep the program within N seconds of a processor, but at least one. What was
- * taken is printed.
+ * as can be expected to keep the program within N seconds of a processor, but at least one. What
+ * was taken is printed.
  *
  * It is compiled without sanitizers, since they ask for memory before they are ready to check it.
  *
