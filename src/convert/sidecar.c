@@ -42,6 +42,8 @@ static json_t *module_entry(const struct ram_conversion *c, size_t m)
     ram_made_put(&entry, "dtype", json_string(ram_dtypes[module->target->dtype].name));
     ram_made_put(&entry, "bits", json_integer(module->as.form->bits));
     ram_made_put(&entry, "group", json_integer(module->as.form->group));
+    if (!ram_form_is_plain(module->as.form))
+        ram_made_put(&entry, "form", json_string(module->as.form->id));
     if (module->fallback)
         ram_made_put(&entry, "fallback", json_string(module->fallback));
     ram_made_put(&entry, "bytes",

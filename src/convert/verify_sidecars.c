@@ -75,6 +75,16 @@ int ram_sidecar_read(struct ram_sidecar *out, const char *dir, struct ram_findin
     return RAM_OK;
 }
 
+/* The form that an entry says: its id counts before bits and group, which need not tell it. */
+static const struct ram_form *form_of(const json_t *entry)
+{
+    const char *id = json_string_value(json_object_get(entry, "form"));
+
+    return id ? ram_form_find(id)
+              : ram_form_of(json_integer_value(json_object_get(entry, "bits")),
+                            json_integer_value(json_object_get(entry, "group")));
+}
+
 static void check_entry(const json_t *entry, const struct ram_found *found, bool measured,
                         struct ram_findings *findings)
 {
@@ -82,7 +92,7 @@ static void check_entry(const json_t *entry, const struct ram_found *found, bool
     const json_int_t bits = json_integer_value(json_object_get(entry, "bits"));
     const json_int_t group = json_integer_value(json_object_get(entry, "group"));
 
-    if (ram_form_of(bits, group) != found->as.form)
+    if (form_of(entry) != found->as.form)
         ram_findings_add(findings, RAM_CHECK_RECORD, found->module,
                          "was written with %lld bits, group %lld", (long long)bits,
                          (long long)group);

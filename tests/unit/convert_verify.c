@@ -326,6 +326,9 @@ static void plans(void **state)
     char *text;
     assert_int_equal(verify(&c, NULL, NULL, &text), RAM_EDIFF);
     free(text);
+    /* An entry's form counts before its bits and group. */
+    edit(&c, "ram.json", "\"checksums\": {", "\"form\": \"x\", \"checksums\": {");
+    expect_difference(&c, NULL, NULL, "model.embed_tokens", "was written with");
     edit(&c, "ram.json", "ram.converted/1", "ram.converted/9");
     expect_difference(&c, NULL, NULL, "ram.json", "ram.converted/9");
     edit(&c, "ram.json", "{", "[");
