@@ -3,6 +3,14 @@
 
 #include "codec/distance.h"
 
+#include <assert.h>
+
+/* Do rows of cols weights have whole groups, in a form that there is? */
+static bool has_groups(const struct ram_affine *f, size_t cols)
+{
+    return ram_kern_is_block(f, 0) && cols % (size_t)f->group == 0;
+}
+
 size_t ram_affine_code_size(const struct ram_affine *f, size_t cols)
 {
     return cols / 8 * (size_t)f->bits;
@@ -23,6 +31,7 @@ double ram_affine_block_error(const struct ram_affine *f, float sum, const float
 {
     float seen[RAM_KERN_BLOCK];
 
+    assert(n <= RAM_KERN_BLOCK);
     if (ram_f32_sum_holds(sum, w, n))
         return (double)sum;
     ram_kern()->affine_decode(f, codes, scales, biases, n, seen);
@@ -35,6 +44,7 @@ double ram_affine_encode(const struct ram_affine *f, const float *w, size_t n, s
     const struct ram_kern *const kern = ram_kern();
     double sum = 0;
 
+    assert(has_groups(f, cols));
     for (size_t row = 0; row < n; row++) {
         double row_sum = 0;
         for (size_t col = 0; col < cols; col += RAM_KERN_BLOCK) {
@@ -57,6 +67,7 @@ void ram_affine_decode(const struct ram_affine *f, const uint8_t *codes, const u
 {
     const struct ram_kern *const kern = ram_kern();
 
+    assert(has_groups(f, cols));
     for (size_t row = 0; row < n; row++) {
         for (size_t col = 0; col < cols; col += RAM_KERN_BLOCK) {
             const size_t size = block_at(col, cols);

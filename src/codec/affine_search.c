@@ -1,12 +1,15 @@
 /* affine_search.c - see affine_search.h. */
 #include "codec/affine_search.h"
 
+#include <assert.h>
+
 double ram_search_encode(const struct ram_affine *f, const struct ram_search *how, const float *w,
                          size_t n, size_t cols, uint8_t *codes, uint8_t *scales, uint8_t *biases)
 {
     const struct ram_kern *const kern = ram_kern();
     double sum = 0;
 
+    assert(cols % (size_t)f->group == 0 && how->effort <= 3);
     for (size_t row = 0; row < n; row++) {
         double row_sum = 0;
         for (size_t col = 0; col < cols; col += RAM_KERN_BLOCK) {

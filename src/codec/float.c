@@ -81,6 +81,7 @@ void ram_float_round(enum ram_float type, float *x, size_t n)
     enum { STEP = 1024 };
     uint16_t narrow[STEP];
 
+    assert(type == RAM_FLOAT_BF16 || type == RAM_FLOAT_F16);
     for (size_t i = 0; i < n; i += STEP) {
         const size_t count = n - i < STEP ? n - i : STEP;
         ram_float_narrow(type, x + i, count, narrow);

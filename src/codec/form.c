@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "codec/affine.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,6 +67,7 @@ bool ram_form_is_plain(const struct ram_form *form)
 
 size_t ram_form_index(const struct ram_form *form)
 {
+    assert(form >= ram_forms && form < ram_forms + RAM_N_FORMS);
     return (size_t)(form - ram_forms);
 }
 
@@ -154,6 +156,7 @@ size_t ram_storage_row_size(const struct ram_storage *as, size_t plane, size_t c
 {
     const size_t scale_size = ram_float_size(ram_scale_float(as->scale_type));
 
+    assert(as->form && plane < as->form->codec->n_planes);
     return (size_t)as->form->codec->row_size(as->form, plane, cols, scale_size);
 }
 
@@ -176,11 +179,15 @@ int ram_storage_alloc(const struct ram_storage *as, size_t n, size_t cols,
 double ram_storage_encode(const struct ram_storage *as, const float *w, size_t n, size_t cols,
                           uint8_t *const planes[RAM_MAX_PLANES])
 {
+    assert(as->form && as->form->codec->encode);
+    assert(cols % as->form->block == 0);
     return as->form->codec->encode(as, w, n, cols, planes);
 }
 
 void ram_storage_decode(const struct ram_storage *as, const uint8_t *const planes[RAM_MAX_PLANES],
                         size_t n, size_t cols, float *w)
 {
+    assert(as->form && as->form->codec->decode);
+    assert(cols % as->form->block == 0);
     as->form->codec->decode(as, planes, n, cols, w);
 }

@@ -10,6 +10,7 @@
 #include "codec/gptq_coupled.h"
 #include "kern/gemm.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,6 +253,7 @@ int ram_gptq_encode(const struct ram_gptq *how, const float *w, size_t n, size_t
     const struct ram_affine *const form = &how->form;
     const struct ram_search plain = {how->effort, f ? f->importance : NULL};
 
+    assert(cols % (size_t)form->group == 0 && how->effort <= 3);
     if (how->outputs)
         return ram_gptq_encode_coupled(how, w, n, cols, out, squared_error, err);
     if (f && f->cols != cols)
@@ -289,6 +291,7 @@ int ram_gptq_error(const struct ram_gptq_factor *factor, const float *e, size_t 
     double *const errors = whole ? ram_calloc(n, sizeof *errors, err) : NULL;
     int status = whole && (!product || !errors) ? RAM_ENOMEM : RAM_OK;
 
+    assert(!factor || factor->cols == cols);
     *error = 0;
     for (size_t at = 0, end; !status && whole && at < cols; at = end) {
         end = cols - at < SPAN ? cols : at + SPAN;

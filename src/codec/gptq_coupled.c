@@ -6,6 +6,7 @@
 #include "kern/gemm.h"
 #include "kern/nn.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,6 +166,7 @@ int ram_gptq_encode_coupled(const struct ram_gptq *how, const float *w, size_t n
     struct coupled c = {.how = how, .alone = *how, .w = w, .n = n, .cols = cols};
     size_t at = 0;
 
+    assert(how->outputs);
     if (how->outputs->cols != n)
         return ram_fail(err, RAM_EINTERNAL, "derivatives of %zu rows, a matrix of %zu",
                         how->outputs->cols, n);

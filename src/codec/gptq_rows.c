@@ -12,6 +12,7 @@
 #include "codec/float.h"
 #include "kern/gemm.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum {
@@ -228,6 +229,8 @@ int ram_gptq_code(struct ram_gptq_rows *s, struct ram_err *err)
 {
     int status = RAM_OK;
 
+    assert(s->m % RAM_KERN_TILE == 0 && s->n <= s->m && s->m <= s->ld);
+    assert(s->group * s->n_groups == s->cols);
     memset(s->errors, 0, s->ld * sizeof *s->errors);
     memset(s->scales, 0, s->n_groups * s->ld * sizeof *s->scales);
     memset(s->biases, 0, s->n_groups * s->ld * sizeof *s->biases);

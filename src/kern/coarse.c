@@ -6,6 +6,7 @@
 #include "kern/gemm_kernel.h"
 #include "kern/kern.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -45,6 +46,7 @@ int ram_coarse_measure(struct ram_mat a, size_t rows, size_t cols, float *larges
     struct rows work = {a.data, rows, cols, a.row_stride, largest};
     double sum = 0;
 
+    assert(a.elem == RAM_ELEM_BF16 && a.col_stride == 1);
     const int status = ram_pool_for(pool, (rows + BAND - 1) / BAND, measure_band, &work, err);
     /* Rounding to steps of s has a mean squared error of s^2 / 12. */
     for (size_t i = 0; !status && i < rows; i++)
@@ -136,6 +138,8 @@ int ram_coarse(size_t n, size_t k, struct ram_coarse_weights a, const float *f, 
                      .c = c,
                      .add = accumulate};
 
+    assert(a.mat.elem == RAM_ELEM_BF16);
+    assert(a.mat.row_stride == 1 || a.mat.col_stride == 1);
     w.n_rows = w.by_rows ? n : k;
     w.ones = ram_alloc(longest + 2 * (w.n_rows + Q), sizeof *w.ones, err);
     if (!w.ones)

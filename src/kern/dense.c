@@ -13,7 +13,10 @@
 
 #include "base/cpu.h"
 
+#include <assert.h>
 #include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 /* Bisections: an eigenvalue is known to about 2^-STEPS of the norm, far better than an f32 sum. */
@@ -30,6 +33,12 @@ static const struct ram_dense_table *table(void)
     return &ram_dense_base;
 }
 
+/* Vectors are loaded and stored whole. */
+static bool is_aligned(const void *p)
+{
+    return (uintptr_t)p % 64 == 0;
+}
+
 size_t ram_dense_stride(size_t n)
 {
     return (n + 15) / 16 * 16;
@@ -37,6 +46,7 @@ size_t ram_dense_stride(size_t n)
 
 void ram_dense_gram(const float *x, size_t rows, size_t n, double *s)
 {
+    assert(n % 8 == 0 && is_aligned(x) && is_aligned(s));
     table()->gram(x, rows, n, s);
 }
 
@@ -49,6 +59,8 @@ double ram_dense_whiten(double *s, size_t n, double drop, float *w, double *scra
 {
     _Alignas(64) double scale[RAM_DENSE_MAX];
 
+    assert(n % 8 == 0 && n <= RAM_DENSE_MAX);
+    assert(is_aligned(s) && is_aligned(w) && is_aligned(scratch));
     for (size_t i = 0; i < n; i++) {
         const double x = s[i * n + i];
         scale[i] = x > 0 && isfinite(x) ? 1 / sqrt(x) : 0;
@@ -93,6 +105,7 @@ void ram_dense_eigen(float *a, size_t n, size_t k, struct ram_dense_spectrum *ou
     double d[RAM_DENSE_MAX] = {0}, e[RAM_DENSE_MAX] = {0}, found[RAM_DENSE_SHIFTS];
     size_t which[RAM_DENSE_SHIFTS];
 
+    assert(1 <= k && k <= n && n <= RAM_DENSE_MAX && is_aligned(a));
     *out = (struct ram_dense_spectrum){0};
     const size_t stride = ram_dense_stride(n);
     for (size_t i = 0; i < n; i++)

@@ -37,6 +37,7 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum {
@@ -509,6 +510,7 @@ int ram_gemm(enum ram_gemm_mode mode, size_t m, size_t n, size_t k, struct ram_m
                                        .c = c,
                                        .ldc = ldc,
                                        .add = accumulate};
+    assert((mode == RAM_GEMM_F32 || mode == RAM_GEMM_BF16) && ldc >= n);
     return ram_gemm_run(best(mode), &call, pool, err);
 }
 
@@ -550,6 +552,7 @@ int ram_gram(enum ram_gemm_mode mode, size_t m, size_t k, struct ram_mat a, floa
                                        .add = accumulate,
                                        .lower = true};
     struct mirror mirror = {.m = m, .ldc = ldc, .c = c};
+    assert((mode == RAM_GEMM_F32 || mode == RAM_GEMM_BF16) && ldc >= m);
     const int status = ram_gemm_run(best(mode), &call, pool, err);
     if (status)
         return status;

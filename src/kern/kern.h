@@ -40,6 +40,15 @@ enum {
 extern const int ram_kern_bits[RAM_KERN_N_BITS];
 extern const int ram_kern_groups[RAM_KERN_N_GROUPS];
 
+/* What the affine kernels ask of a form and of a block of n weights, for their assertions. Groups
+ * are powers of two. */
+static inline bool ram_kern_is_block(const struct ram_affine *f, size_t n)
+{
+    return f->bits >= 2 && f->bits <= 8 && f->bits != 7 && f->group >= 32 && f->group <= 128 &&
+           (f->group & (f->group - 1)) == 0 && (n & ((size_t)f->group - 1)) == 0 &&
+           n <= RAM_KERN_BLOCK;
+}
+
 /* Of a block of weights, with d = w - shift in f64: sums of d, d^2, d^3 and d^4. */
 struct ram_kern_moments {
     double sum[4];

@@ -4,6 +4,7 @@
  */
 #include "kern/kern_ref.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -240,6 +241,7 @@ static float affine_encode(const struct ram_affine *f, const float *w, size_t n,
     float scale = 0, bias = 0, seen_scale = 0, seen_bias = 0;
     float q[8];
 
+    assert(ram_kern_is_block(f, n));
     for (size_t i = 0; i < n; i++) {
         if (i % group == 0) {
             ram_kern_ref_fit_group(f, w + i, &scale, &bias);
@@ -263,6 +265,7 @@ static void affine_decode(const struct ram_affine *f, const uint8_t *codes, cons
     const size_t size = (size_t)scale_size(f->scale_type);
     const size_t bits = (size_t)f->bits;
 
+    assert(ram_kern_is_block(f, n));
     for (size_t i = 0; i < n; i += 8) {
         const float scale = get_scale(f->scale_type, scales + i / group * size);
         const float bias = get_scale(f->scale_type, biases + i / group * size);
@@ -279,6 +282,8 @@ static void affine_errors(enum ram_profile profile, enum ram_scale_type type, co
 {
     uint8_t codes[RAM_KERN_BLOCK], scales[RAM_KERN_BLOCK / 32 * 4], biases[sizeof scales];
 
+    assert(n <= RAM_KERN_BLOCK && n_groups >= 1 && n_groups <= RAM_KERN_N_GROUPS);
+    assert(n % (size_t)ram_kern_groups[n_groups - 1] == 0);
     for (size_t b = 0; b < RAM_KERN_N_BITS; b++) {
         for (size_t g = 0; g < n_groups; g++) {
             const struct ram_affine f = {ram_kern_bits[b], ram_kern_groups[g], profile, type};
@@ -316,6 +321,7 @@ static void moments(const float *w, size_t n, float shift, struct ram_kern_momen
     double lanes[4][D_LANES] = {{0}};
     float lo = w[0], hi = w[0];
 
+    assert(n >= 1 && n <= RAM_KERN_MOMENT_BLOCK);
     for (size_t i = 0; i < n; i++) {
         const double d = (double)w[i] - (double)shift;
         const double d2 = d * d;

@@ -2,6 +2,7 @@
 #include "kern/kern_ref.h"
 #include "kern/search_grid.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -307,6 +308,7 @@ float ram_kern_ref_search(const struct ram_affine *f, unsigned effort, const flo
     const size_t group = (size_t)f->group, size = f->scale_type == RAM_SCALE_F32 ? 4 : 2;
     float lanes[LANES] = {0};
 
+    assert(ram_kern_is_block(f, n) && effort <= 3);
     if (!is_tame(f, w, n))
         return ram_kern_ref.affine_encode(f, w, n, codes, scales, biases);
     for (size_t i = 0; i < n; i += group) {

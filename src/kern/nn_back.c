@@ -1,6 +1,7 @@
 /* nn_back.c - see nn_back.h. */
 #include "kern/nn_back.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@ void ram_rmsnorm_back(const float *x, const float *weight, size_t n, double eps,
 {
     double squares = 0, along = 0;
 
+    assert(dx != dy);
     for (size_t i = 0; i < n; i++) {
         squares += (double)x[i] * (double)x[i];
         along += (double)weight[i] * (double)dy[i] * (double)x[i];

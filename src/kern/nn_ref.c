@@ -7,6 +7,7 @@
  */
 #include "kern/nn.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -94,6 +95,7 @@ static void softmax(float *x, size_t n, float scale)
     size_t at;
     const float max = largest(x, n, &at);
 
+    assert(n >= 1);
     for (size_t i = 0; i < n; i++) {
         x[i] = ram_nn_exp((x[i] - max) * scale);
         lanes[i % LANES] += x[i];
@@ -108,6 +110,7 @@ static double log_sum_exp(const float *x, size_t n, size_t *argmax)
     double lanes[LANES] = {0};
     const float max = largest(x, n, argmax);
 
+    assert(n >= 1);
     for (size_t i = 0; i < n; i++)
         lanes[i % LANES] += (double)ram_nn_exp(x[i] - max);
     return (double)max + log(fold_double(lanes));
