@@ -241,20 +241,20 @@ static int chunk_back(struct pass *p, size_t layer, size_t begin, size_t end, st
     const size_t n = p->places[end - 1].row + p->places[end - 1].n - first;
     struct ram_place *places = ram_calloc(n_places, sizeof *places, err);
     float *x, *dx;
-    int status = RAM_ENOMEM;
 
     if (!places)
-        return status;
+        return RAM_ENOMEM;
     for (size_t i = 0; i < n_places; i++) {
         places[i] = p->places[begin + i];
         places[i].row -= first;
     }
     p->back.first = first;
-    if (!(status = ram_rows_load(&p->inputs, layer * p->n_rows + first, n, p->x_buffer, &x, err)) &&
-        !(status = ram_rows_load(&p->dx, first, n, p->dx_buffer, &dx, err)) &&
-        !(status =
-              ram_block_back(&p->back, &p->model->layers[layer], places, n_places, x, dx, err)) &&
-        layer == 0)
+    int status = ram_rows_load(&p->inputs, layer * p->n_rows + first, n, p->x_buffer, &x, err);
+    if (!status)
+        status = ram_rows_load(&p->dx, first, n, p->dx_buffer, &dx, err);
+    if (!status)
+        status = ram_block_back(&p->back, &p->model->layers[layer], places, n_places, x, dx, err);
+    if (!status && layer == 0)
         status = ram_back_see(&p->back, NULL, NULL, n, dx, p->model->hp.hidden, err);
     if (!status)
         status = ram_rows_store(&p->dx, first, n, dx, err);

@@ -79,16 +79,17 @@ static int read_model(struct ram_score *score, const json_t *root, const char *k
                       struct ram_score_model *model, const char *where, struct ram_err *err)
 {
     json_t *obj;
-    int status;
 
     if (json_is_null(json_object_get(root, key)))
         return RAM_OK;
-    if ((status = ram_json_get_object(root, key, &obj, where, err)) ||
-        (status = read_string(score, obj, "path", &model->path, where, err)) ||
-        (status = ram_json_get_uint(obj, "bytes", INT64_MAX, &model->bytes, where, err)) ||
-        (status = ram_json_get_number(obj, "effective_bits", &model->effective_bits, where, err)))
-        return status;
-    return read_string(score, obj, "sha256", &model->header_sha256, where, err);
+    int status = ram_json_get_object(root, key, &obj, where, err);
+    if (!status)
+        status = read_string(score, obj, "path", &model->path, where, err);
+    if (!status)
+        status = ram_json_get_uint(obj, "bytes", INT64_MAX, &model->bytes, where, err);
+    if (!status)
+        status = ram_json_get_number(obj, "effective_bits", &model->effective_bits, where, err);
+    return status ? status : read_string(score, obj, "sha256", &model->header_sha256, where, err);
 }
 
 static int read_object(const json_t *root, const char *key, json_t **out, const char *where,
@@ -114,18 +115,29 @@ static int read_root(struct ram_score *score, const json_t *root, const char *wh
         ram_schema_text(schema, SCHEMA, text, sizeof text);
         status = ram_fail(err, RAM_EFORMAT, "%s: %s", where, text);
     }
-    if (status || (status = read_string(score, root, "ram", &score->version, where, err)) ||
-        (status = read_string(score, root, "task", &score->task, where, err)) ||
-        (status = read_model(score, root, "model", &score->model, where, err)) ||
-        (status = read_model(score, root, "reference", &score->reference, where, err)) ||
-        (status = read_object(root, "settings", &score->settings, where, err)) ||
-        (status = read_object(root, "machine", &score->machine, where, err)) ||
-        (status = read_object(root, "results", &score->results, where, err)) ||
-        (status = ram_json_get_uint(root, "peak_memory_bytes", INT64_MAX, &score->peak_memory_bytes,
-                                    where, err)) ||
-        (status = ram_json_get_number(root, "seconds", &score->seconds, where, err)))
-        return status;
-    return ram_json_get_number(root, "tokens_per_second", &score->tokens_per_second, where, err);
+    if (!status)
+        status = read_string(score, root, "ram", &score->version, where, err);
+    if (!status)
+        status = read_string(score, root, "task", &score->task, where, err);
+    if (!status)
+        status = read_model(score, root, "model", &score->model, where, err);
+    if (!status)
+        status = read_model(score, root, "reference", &score->reference, where, err);
+    if (!status)
+        status = read_object(root, "settings", &score->settings, where, err);
+    if (!status)
+        status = read_object(root, "machine", &score->machine, where, err);
+    if (!status)
+        status = read_object(root, "results", &score->results, where, err);
+    if (!status)
+        status = ram_json_get_uint(root, "peak_memory_bytes", INT64_MAX, &score->peak_memory_bytes,
+                                   where, err);
+    if (!status)
+        status = ram_json_get_number(root, "seconds", &score->seconds, where, err);
+    if (!status)
+        status =
+            ram_json_get_number(root, "tokens_per_second", &score->tokens_per_second, where, err);
+    return status;
 }
 
 int ram_score_parse(struct ram_score **out, const char *text, size_t size, const char *where,
