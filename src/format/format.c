@@ -3,6 +3,7 @@
 
 #include "format/mlx.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct ram_format *const formats[] = {&ram_format_mlx};
@@ -16,19 +17,19 @@ const struct ram_format *ram_format_at(size_t i)
 
 int ram_format_find(const struct ram_format **out, const char *id, struct ram_err *err)
 {
-    struct ram_buf names = {0};
+    char names[256] = "";
+    size_t n = 0;
 
     for (size_t i = 0; i < N_FORMATS; i++) {
         if (!id || !strcmp(id, formats[i]->id)) {
             *out = formats[i];
             return RAM_OK;
         }
-        ram_buf_printf(&names, "%s%s", i ? ", " : "", formats[i]->id);
+        if (n < sizeof names)
+            n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "",
+                                  formats[i]->id);
     }
-    const int status = ram_fail(err, RAM_EUSAGE, "unknown format \"%s\"; there is: %s", id,
-                                names.data ? names.data : "");
-    ram_buf_release(&names);
-    return status;
+    return ram_fail(err, RAM_EUSAGE, "unknown format \"%s\"; there is: %s", id, names);
 }
 
 const struct ram_format *ram_format_of(const char *dir)
