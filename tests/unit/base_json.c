@@ -180,6 +180,7 @@ static void a_string_of_any_bytes(void **state)
     json_t *none = ram_json_string(NULL);
 
     (void)state;
+    assert_true(good && bad && none);
     assert_string_equal(json_string_value(good), "caf\xc3\xa9");
     assert_string_equal(json_string_value(bad), "caf\xef\xbf\xbd");
     assert_true(json_is_null(none));
