@@ -74,7 +74,10 @@ enum ram_layers_by {
 enum ram_window_by {
     RAM_WINDOW_NEVER,
     RAM_WINDOW_ALWAYS,   /* sliding_window, for all layers or those of layer_types (mistral) */
+    RAM_WINDOW_SAID,     /* sliding_window, for all layers; none if nothing is said */
     RAM_WINDOW_SWITCHED, /* if use_sliding_window, for all layers */
+    RAM_WINDOW_EVEN,     /* if use_sliding_window, even layers below max_window_layers, or by
+                          * layer_types */
     RAM_WINDOW_LAYERED,  /* if use_sliding_window, from max_window_layers on or by layer_types */
     RAM_WINDOW_FOURTH,   /* by layer_types, else all but every fourth layer */
     RAM_WINDOW_PATTERN,  /* by layer_types, else all but every sliding_window_pattern-th */
@@ -95,6 +98,7 @@ struct ram_loader_class {
     bool own_head;      /* it has a head even where the embedding is the head */
     bool partial;       /* it reads partial_rotary_factor, from the top level */
     bool scales_rope;   /* it reads rope_scaling beyond the plain embedding */
+    bool sparse_only;   /* it has experts in every layer */
     bool whole_gains;   /* it multiplies by what is stored where the class here adds 1 to it */
     const char *prefix; /* before the names of all modules; NULL: none. Keys are then read from
                          * "text_config", if there is one */
@@ -128,6 +132,9 @@ struct ram_family {
     enum ram_window_by windows;
     enum ram_router router;
     enum ram_turns_by turns;
+    bool neighbours;    /* queries and keys are turned in pairs of neighbours, not of halves */
+    bool rotary_dim;    /* knows rotary_dim, the dimensions of a head that are turned */
+    unsigned leading;   /* of RAM_LAYERS_LEADING: layers without experts if nothing is said */
     bool recurs;        /* a delta rule stands in place of attention, but in every n-th layer */
     bool normalises;    /* shares of chosen experts always have the sum 1 */
     bool turns_first;   /* queries and keys are turned before their norms, not after */

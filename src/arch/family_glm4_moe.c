@@ -25,6 +25,7 @@ const struct ram_family ram_family_glm4_moe = {
     PARAMS(params),
     SLOTS(slots),
     .layers = RAM_LAYERS_LEADING,
+    .leading = 1,
     .router = RAM_ROUTER_SIGMOID,
     .has_mtp = true,
     .partial = 0.5,

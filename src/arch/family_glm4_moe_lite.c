@@ -18,18 +18,7 @@ static const struct ram_param params[] = {
 };
 
 static const struct ram_slot slots[] = {
-    MATRIX(Q, "self_attn.q_proj", QK, HIDDEN, IF_Q_FULL, ATTENTION),
-    MATRIX(Q_A, "self_attn.q_a_proj", Q_LORA, HIDDEN, IF_Q_LORA, ATTENTION),
-    BIAS(Q_A, "self_attn.q_a_proj", Q_LORA, IF_Q_LORA_BIAS),
-    NORM(Q_LATENT, "self_attn.q_a_layernorm", Q_LORA, IF_Q_LORA),
-    MATRIX(Q_B, "self_attn.q_b_proj", QK, Q_LORA, IF_Q_LORA, Q_LATENT),
-    MATRIX(KV_A, "self_attn.kv_a_proj_with_mqa", KV_A, HIDDEN, ALWAYS, ATTENTION),
-    BIAS(KV_A, "self_attn.kv_a_proj_with_mqa", KV_A, IF_ATTENTION_BIAS),
-    NORM(KV_LATENT, "self_attn.kv_a_layernorm", KV_LORA, ALWAYS),
-    {"self_attn.kv_b_proj", "weight", RAM_DIM_KV_B, RAM_DIM_KV_LORA, RAM_ALWAYS, RAM_ROLE_KV_B,
-     RAM_INPUT_KV_LATENT, RAM_PLACE_HEADS},
-    MATRIX(O, "self_attn.o_proj", HIDDEN, V, ALWAYS, ATTENDED),
-    BIAS(O, "self_attn.o_proj", HIDDEN, IF_ATTENTION_BIAS),
+    LATENT_ATTENTION,
     GLM_MLP,
     NORMS_BEFORE,
 };
@@ -39,6 +28,7 @@ const struct ram_family ram_family_glm4_moe_lite = {
     PARAMS(params),
     SLOTS(slots),
     .layers = RAM_LAYERS_NAMED,
+    .leading = 1,
     .router = RAM_ROUTER_SIGMOID,
     .has_mtp = true,
     .partial = 1,

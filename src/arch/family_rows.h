@@ -212,6 +212,17 @@ enum { MAX_POSITIONS = 1 << 28 };
     STACK(GATE, "gate_proj", MOE, HIDDEN, EXPERT), STACK(UP, "up_proj", MOE, HIDDEN, EXPERT),      \
         STACK(DOWN, "down_proj", HIDDEN, MOE, EXPERT_GATED)
 
+/* Experts under the names of Mixtral, w1 (gate), w3 (up) and w2 (down). */
+#define SPARSE_MOE(role, name, rows, cols, input)                                                  \
+    {                                                                                              \
+        "block_sparse_moe.experts.*." name, "weight", RAM_DIM_##rows, RAM_DIM_##cols, RAM_IF_MOE,  \
+            RAM_ROLE_##role, RAM_INPUT_##input, RAM_PLACE_STACKED                                  \
+    }
+#define SPARSE_MOE_BLOCK                                                                           \
+    MATRIX(ROUTER, "block_sparse_moe.gate", EXPERTS, HIDDEN, ALWAYS, MLP),                         \
+        SPARSE_MOE(GATE, "w1", MOE, HIDDEN, EXPERT), SPARSE_MOE(UP, "w3", MOE, HIDDEN, EXPERT),    \
+        SPARSE_MOE(DOWN, "w2", HIDDEN, MOE, EXPERT_GATED)
+
 /* The block of llama, which others have under the same names. */
 #define LLAMA_SLOTS ATTENTION(IF_ATTENTION_BIAS, IF_ATTENTION_BIAS), MLP_WITH_BIASES, NORMS_BEFORE
 
@@ -221,6 +232,22 @@ enum { MAX_POSITIONS = 1 << 28 };
 
 /* The loader's classes have no biases here, so a model with any can be run but not converted. */
 #define QWEN3_ATTENTION ATTENTION(IF_ATTENTION_BIAS, IF_ATTENTION_BIAS), HEAD_NORMS(ALWAYS)
+
+/* Latent attention (MLA). */
+#define LATENT_ATTENTION                                                                           \
+    MATRIX(Q, "self_attn.q_proj", QK, HIDDEN, IF_Q_FULL, ATTENTION),                               \
+        MATRIX(Q_A, "self_attn.q_a_proj", Q_LORA, HIDDEN, IF_Q_LORA, ATTENTION),                   \
+        BIAS(Q_A, "self_attn.q_a_proj", Q_LORA, IF_Q_LORA_BIAS),                                   \
+        NORM(Q_LATENT, "self_attn.q_a_layernorm", Q_LORA, IF_Q_LORA),                              \
+        MATRIX(Q_B, "self_attn.q_b_proj", QK, Q_LORA, IF_Q_LORA, Q_LATENT),                        \
+        MATRIX(KV_A, "self_attn.kv_a_proj_with_mqa", KV_A, HIDDEN, ALWAYS, ATTENTION),             \
+        BIAS(KV_A, "self_attn.kv_a_proj_with_mqa", KV_A, IF_ATTENTION_BIAS),                       \
+        NORM(KV_LATENT, "self_attn.kv_a_layernorm", KV_LORA, ALWAYS),                              \
+        {"self_attn.kv_b_proj", "weight",       RAM_DIM_KV_B,                                      \
+         RAM_DIM_KV_LORA,       RAM_ALWAYS,     RAM_ROLE_KV_B,                                     \
+         RAM_INPUT_KV_LATENT,   RAM_PLACE_HEADS},                                                  \
+        MATRIX(O, "self_attn.o_proj", HIDDEN, V, ALWAYS, ATTENDED),                                \
+        BIAS(O, "self_attn.o_proj", HIDDEN, IF_ATTENTION_BIAS)
 
 /* The routers of GLM are raw arrays in the loader, and their bias keeps its type. */
 #define GLM_MLP                                                                                    \

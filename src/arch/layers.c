@@ -89,7 +89,7 @@ static void read_leading(struct ram_config_reader *r, bool named)
 {
     struct ram_config *config = r->config;
     const json_t *types = named ? words(r, "mlp_layer_types", "dense", "sparse") : NULL;
-    const uint64_t first = count(r, "first_k_dense_replace", 0, config->family ? 1 : 0);
+    const uint64_t first = count(r, "first_k_dense_replace", 0, ram_family_of(config)->leading);
     const uint64_t every = named ? count(r, "moe_layer_freq", 1, 1) : 1;
 
     for (size_t i = 0; i < config->n_layers; i++)
@@ -173,14 +173,19 @@ static void read_windows(struct ram_config_reader *r, enum ram_window_by by)
         read_typed_windows(r, by, types);
         return;
     }
-    const bool on = by == RAM_WINDOW_ALWAYS || (by != RAM_WINDOW_NEVER && is_switched_on(r));
+    const bool said = by == RAM_WINDOW_SAID;
+    const bool on = by == RAM_WINDOW_ALWAYS || (said && window) ||
+                    (by != RAM_WINDOW_NEVER && !said && is_switched_on(r));
+    const bool by_types = types && by != RAM_WINDOW_SWITCHED && !said;
     if (!on || json_is_null(window))
         return;
     const uint64_t size = count(r, "sliding_window", 1, 4096);
-    const uint64_t first = by == RAM_WINDOW_LAYERED ? count(r, "max_window_layers", 0, 28) : 0;
+    const bool counted = by == RAM_WINDOW_LAYERED || by == RAM_WINDOW_EVEN;
+    const uint64_t edge = counted ? count(r, "max_window_layers", 0, 28) : 0;
     for (size_t i = 0; i < config->n_layers; i++) {
-        config->slides[i] =
-            types && by != RAM_WINDOW_SWITCHED ? says(types, i, "sliding_attention") : i >= first;
+        config->slides[i] = by_types                ? says(types, i, "sliding_attention")
+                            : by == RAM_WINDOW_EVEN ? i % 2 == 0 && i < edge
+                                                    : i >= edge;
         if (config->slides[i])
             config->sliding_window = size;
     }

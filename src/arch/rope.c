@@ -192,7 +192,9 @@ static void read_rope(struct ram_config_reader *r, const struct ram_family *fami
     rope->kind = is_by_layer(r, p) ? RAM_ROPE_DEFAULT : find_kind(r, family, p, &rope->name);
     rope->theta =
         outside ? both(r, p, "rope_theta", theta) : number(r, p, "rope_theta", false, theta);
-    if (family->reads_partial) {
+    if (family->rotary_dim && json_is_number(ram_config_find(r, "rotary_dim"))) {
+        rope->partial = json_number_value(ram_config_find(r, "rotary_dim")) / dim;
+    } else if (family->reads_partial) {
         const bool said = json_object_get(p, "partial_rotary_factor") ||
                           ram_config_find(r, "partial_rotary_factor");
         rope->partial = said ? both(r, p, "partial_rotary_factor", 1) : family->partial;

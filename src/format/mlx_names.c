@@ -14,17 +14,16 @@ static void name_last(char out[RAM_SLOT_NAME], const char *module, const char *w
     snprintf(out, RAM_SLOT_NAME, "%.*s%s", dot ? (int)(dot + 1 - module) : 0, module, word);
 }
 
-/* "mlp.experts.*.up_proj": "mlp.switch_mlp.up_proj". */
-static void name_stack(char out[RAM_SLOT_NAME], const char *module)
+/* "mlp.experts.*.up_proj": "mlp.switch_mlp.up_proj"; so is "block_sparse_moe.experts.*.w3". */
+static void name_stack(char out[RAM_SLOT_NAME], const struct ram_slot *slot)
 {
-    static const char own[] = "experts.*";
-    const char *const at = strstr(module, own);
+    const char *const at = strstr(slot->module, "experts.*");
+    const char *const word = slot->role == RAM_ROLE_GATE ? "gate_proj"
+                             : slot->role == RAM_ROLE_UP ? "up_proj"
+                                                         : "down_proj";
 
-    if (at)
-        snprintf(out, RAM_SLOT_NAME, "%.*sswitch_mlp%s", (int)(at - module), module,
-                 at + strlen(own));
-    else
-        snprintf(out, RAM_SLOT_NAME, "%s", module);
+    snprintf(out, RAM_SLOT_NAME, "%.*sswitch_mlp.%s", at ? (int)(at - slot->module) : 0,
+             slot->module, word);
 }
 
 void ram_mlx_name(struct ram_placed *place, const struct ram_config *config,
@@ -37,7 +36,7 @@ void ram_mlx_name(struct ram_placed *place, const struct ram_config *config,
     place->quantizable = ram_slot_is_quantizable(slot);
     switch (slot->placement) {
     case RAM_PLACE_STACKED:
-        name_stack(module, slot->module);
+        name_stack(module, slot);
         break;
     case RAM_PLACE_HEADS:
         name_last(module, slot->module, half ? "unembed_out" : "embed_q");

@@ -89,6 +89,14 @@ static void check_experts(struct search *s)
     const struct ram_config *c = s->config;
     uint64_t first = 0;
 
+    if (s->family->router == RAM_ROUTER_SIGMOID && !s->family->normalises && c->norm_topk &&
+        c->n_experts && c->top_k == 1)
+        add(s, "one expert is chosen and its share divided by itself (\"norm_topk_prob\"), and "
+               "mlx_lm's class leaves the share of a single expert as it is");
+    for (uint64_t i = 0; s->family->loader.sparse_only && i < c->n_layers; i++)
+        if (c->dense[i])
+            add(s, "layer %" PRIu64 " has no experts, and mlx_lm's class has some in every layer",
+                i);
     if (s->family->layers != RAM_LAYERS_NAMED || !ram_config_value(s->json, "mlp_layer_types"))
         return;
     while (first < c->n_layers && c->dense[first])

@@ -315,7 +315,8 @@ static void publish_experts(struct publisher *pub)
     case RAM_LAYERS_LEADING:
         set_absent(pub, json, "first_k_dense_replace",
                    (json_t *)(uintptr_t)ram_config_value(json, "first_k_dense_replace"));
-        set_absent_new(pub, json, "first_k_dense_replace", json_integer(1));
+        set_absent_new(pub, json, "first_k_dense_replace",
+                       json_integer((json_int_t)leading_dense(pub->config)));
         break;
     }
 }
@@ -447,6 +448,11 @@ int ram_mlx_publish(json_t *json, const struct ram_outline *outline, struct ram_
      * beside the weights in place of its own class only if it is trusted. */
     if (json_object_get(json, "topk_method") && pub.family->router == RAM_ROUTER_SIGMOID)
         set_string(&pub, json, "topk_method", "noaux_tc");
+    if (json_object_get(json, "scoring_func") && pub.family->router == RAM_ROUTER_SIGMOID)
+        set_string(&pub, json, "scoring_func", "sigmoid");
+    if (pub.family->rotary_dim)
+        set_integer(&pub, pub.json, "rotary_dim",
+                    (uint64_t)(config->rope.partial * (double)config->head_dim));
     json_object_del(json, "model_file");
     return pub.failed ? ram_fail(err, RAM_ENOMEM, "no memory for config.json") : RAM_OK;
 }

@@ -56,7 +56,7 @@ static int find_rope(struct ram_hparams *hp, const struct ram_config *config,
     struct ram_rope *rope = &hp->ropes[hp->n_ropes++];
     const double dim = (double)(hp->mla ? hp->qk_dim - hp->nope_dim : hp->qk_dim);
 
-    rope->interleaved = hp->mla && config->rope_interleave;
+    rope->interleaved = hp->mla ? config->rope_interleave : config->family->neighbours;
     rope->n_pairs = (size_t)(dim * c->partial) / 2;
     rope->factor = 1;
     if (rope->n_pairs > RAM_MAX_ROTARY)

@@ -18,8 +18,8 @@ from common import SHARED, attempt, check, quantize
 TOKENS = [[5, 17, 201, 99, 3, 250, 44, 8, 120, 77]]
 MIXED = [
     "--method", "uniform", "--bits", "4", "--group", "128",
-    "--set", "down_proj=6g32", "--set", "(k_proj|kv_b_proj)=8g64", "--set", "up_proj=3g64",
-    "--set", "layers.1.*(gate_proj|o_proj)=16", "--set", "embed_tokens=5g32",
+    "--set", "(down_proj|w2)=6g32", "--set", "(k_proj|kv_b_proj)=8g64", "--set", "(up_proj|w3)=3g64",
+    "--set", "layers.1.*(gate_proj|w1|o_proj)=16", "--set", "embed_tokens=5g32",
 ]  # fmt: skip
 
 BIASES = dict(attention_bias=True, mlp_bias=True)
@@ -58,6 +58,13 @@ VARIANTS = [
     ("exaone4", dict(tie_word_embeddings=True, **NO_WINDOW)),
     ("hunyuan_v1_dense", dict(rope_parameters=ALPHA, attention_bias=True)),
     ("hunyuan_v1_dense", dict(spelling="transformers", tie_word_embeddings=True)),
+    ("ernie4_5", dict(use_bias=True)),
+    ("ernie4_5", dict(spelling="transformers", tie_word_embeddings=False)),
+    ("mixtral", dict(num_experts_per_tok=4)),  # all that there are: none is chosen by a rounding error
+    ("minimax_m2", dict(spelling="transformers")),
+    ("qwen2_moe", dict()),
+    ("deepseek_v3", dict()),
+    ("deepseek_v3", dict(spelling="transformers", q_lora_rank=None, attention_bias=True)),
     ("qwen3_next", dict()),
     ("qwen3_next", dict(spelling="transformers", mlp_only_layers=[1], attention_bias=True)),
     ("qwen3_5_text", dict(spelling="transformers")),

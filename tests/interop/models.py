@@ -80,6 +80,14 @@ def config(kind, hidden=128, **extra):
                 layer_types=["sliding_attention", "sliding_attention", "full_attention"],
             ),
         ),
+        "ernie4_5": (transformers.Ernie4_5Config, heads),
+        "mixtral": (transformers.MixtralConfig, dict(num_local_experts=4, num_experts_per_tok=2)),
+        "minimax_m2": (
+            transformers.MiniMaxM2Config,
+            heads | dict(num_local_experts=4, num_experts_per_tok=2, rotary_dim=16),
+        ),
+        "qwen2_moe": (transformers.Qwen2MoeConfig, experts | shared),
+        "deepseek_v3": (transformers.DeepseekV3Config, experts | glm | latent),
         # Three layers have a delta rule, the fourth has attention.
         "qwen3_next": (transformers.Qwen3NextConfig, heads | experts | delta | shared),
         "qwen3_5_text": (transformers.Qwen3_5TextConfig, heads | delta),
@@ -114,7 +122,7 @@ def publish(path):
     config.setdefault("rope_scaling", None if kind == "default" else scaling | dict(type=kind))
     if "partial_rotary_factor" in rope:
         config.setdefault("partial_rotary_factor", rope["partial_rotary_factor"])
-    if "num_local_experts" in config:
+    if "num_local_experts" in config and config["model_type"] not in ("mixtral", "minimax_m2"):
         config.setdefault("num_experts", config.pop("num_local_experts"))
     if "dtype" in config:
         config["torch_dtype"] = config.pop("dtype")

@@ -68,6 +68,10 @@ static void layers_slide_and_turn(void **state)
 
     expect_layers("llama", "", "FFFFF", 0);
     expect_layers("qwen3_5", "", "lllFl", 0);
+    expect_layers("mixtral", "", "FFFFF", 0);
+    expect_layers("mixtral", "\"sliding_window\": 9", "SSSSS", 9);
+    expect_layers("qwen2_moe", "\"use_sliding_window\": true, \"max_window_layers\": 3", "SFSFF",
+                  4096);
     expect_layers("qwen3_next", "\"full_attention_interval\": 2", "lFlFl", 0);
     expect_layers("qwen3_5_moe",
                   "\"full_attention_interval\": 2, \"layer_types\": [\"linear_attention\", "
@@ -178,6 +182,11 @@ static void classes_have_their_own_defaults(void **state)
         {"olmo2", 50304, 4096, 11008, 32, 32, 128, 2048, 1e-5, 0, 0, 0, RAM_TIED_UNSAID},
         {"olmo3", 50304, 4096, 11008, 32, 32, 128, 2048, 1e-5, 0, 0, 0, RAM_TIED_UNSAID},
         {"seed_oss", 155136, 4096, 27648, 80, 8, 128, 524288, 1e-6, 1, 0, 0, RAM_TIED_UNSAID},
+        {"ernie4_5", 103424, 1024, 3072, 16, 2, 128, 131072, 1e-5, 0, 0, 0, RAM_TIED_YES},
+        {"mixtral", 32000, 4096, 0, 32, 8, 128, 131072, 1e-5, 0, 0, 0, RAM_TIED_UNSAID},
+        {"qwen2_moe", 151936, 2048, 5632, 16, 16, 128, 32768, 1e-6, 1, 0, 0, RAM_TIED_UNSAID},
+        {"minimax_m2", 200064, 3072, 0, 48, 8, 128, 196608, 1e-6, 0, 0, 0, RAM_TIED_UNSAID},
+        {"kimi_k2", 129280, 7168, 18432, 128, 128, 56, 4096, 1e-6, 0, 0, 0, RAM_TIED_UNSAID},
         {"qwen3_next", 151936, 2048, 5632, 16, 2, 256, 32768, 1e-6, 0, 0, 0, RAM_TIED_UNSAID},
         {"qwen3_5", 248320, 4096, 12288, 16, 4, 256, 32768, 1e-6, 0, 0, 0, RAM_TIED_UNSAID},
         {"qwen3_5_text", 248320, 4096, 12288, 16, 4, 256, 32768, 1e-6, 0, 0, 0, RAM_TIED_UNSAID},

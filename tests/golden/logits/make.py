@@ -79,6 +79,7 @@ def layers(letters):
 SHARED_EXPERT = dict(
     num_experts=6, num_experts_per_tok=2, moe_intermediate_size=32, shared_expert_intermediate_size=40
 )
+LATENT_YARN = YARN | dict(mscale=1.0, mscale_all_dim=0.8)
 # A larger epsilon: the norm behind the recurrence would make more of its rounding errors than we allow.
 DELTA_NET = dict(
     num_hidden_layers=4, head_dim=24, linear_num_key_heads=2, linear_num_value_heads=4,
@@ -134,6 +135,25 @@ CASES = {
     ),
     "hunyuan_v1_dense": UNPADDED | dict(head_dim=24, attention_bias=True, rope_scaling=ALPHA),
     "hunyuan_v1_dense-tied": UNPADDED | HEAD | dict(use_qk_norm=True, tie_word_embeddings=True),
+    "ernie4_5": UNPADDED | HEAD | dict(rope_theta=UNSAID, tie_word_embeddings=UNSAID),
+    "ernie4_5-biases": UNPADDED | HEAD | dict(use_bias=True),
+    "mixtral": UNPADDED | dict(num_local_experts=6, sliding_window=13, rope_theta=UNSAID),
+    "mixtral-head_dim": UNPADDED | dict(num_local_experts=6, num_experts_per_tok=3, head_dim=24),
+    "minimax_m2": UNPADDED | dict(
+        head_dim=24, rotary_dim=12, num_local_experts=6, num_experts_per_tok=2, rope_theta=UNSAID
+    ),
+    "deepseek_v3": UNPADDED | LATENT | dict(
+        n_group=4, topk_group=2, routed_scaling_factor=2.5, rope_scaling=LATENT_YARN
+    ),
+    "deepseek_v3-plain_q": UNPADDED | LATENT | dict(
+        q_lora_rank=None, attention_bias=True, rope_interleave=False, norm_topk_prob=False,
+        n_shared_experts=2,
+    ),
+    "qwen2_moe": UNPADDED | SHARED_EXPERT,
+    "qwen2_moe-some_dense": UNPADDED | SHARED_EXPERT | dict(
+        mlp_only_layers=[1], norm_topk_prob=True, qkv_bias=False, use_sliding_window=True,
+        sliding_window=13, max_window_layers=2,
+    ),
     "qwen3_next": UNPADDED | DELTA_NET | SHARED_EXPERT | dict(
         partial_rotary_factor=0.5, norm_topk_prob=True, full_attention_interval=4
     ),
@@ -153,6 +173,11 @@ CASES = {
         intermediate_size=UNSAID, linear_conv_kernel_dim=3, linear_value_head_dim=20,
         rope_parameters=dict(rope_type="default", rope_theta=1e6),
     ),
+}  # fmt: skip
+
+# Parts of names: as they are stored, and as transformers 5 has them in memory.
+HELD_AS = {
+    ".block_sparse_moe.": ".mlp.", ".w1.": ".gate_proj.", ".w2.": ".down_proj.", ".w3.": ".up_proj."
 }  # fmt: skip
 
 
@@ -193,6 +218,8 @@ def tokens():
 
 def gradient_of(grads, name):
     """Of a tensor as it is stored; transformers 5 holds a layer's experts in one parameter."""
+    for stored, held in HELD_AS.items():
+        name = name.replace(stored, held)
     if name in grads:
         return grads[name]
     prefix, _, rest = name.partition(".experts.")
