@@ -280,7 +280,7 @@ int ram_linear_apply(const struct ram_compute *c, const struct ram_linear *linea
     int status = RAM_OK;
 
     if (n && c->observer)
-        status = c->observer->see(c->observer->ctx, linear, x, n, err);
+        status = c->observer->see(c->observer->ctx, linear, x, c->shares, n, err);
     if (!status)
         status = apply(&p, NULL, err);
     if (!status && other)

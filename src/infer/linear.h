@@ -5,11 +5,12 @@
 #include "infer/model.h"
 #include "kern/gemm.h"
 
-/* Is called with the inputs of every linear layer before it is computed: x [n, linear->in]. */
+/* Is called with the inputs of every linear layer before it is computed: x [n, linear->in]. shares
+ * [n]: what an expert's rows are multiplied by when they are added up; NULL outside of experts. */
 struct ram_observer {
     void *ctx;
-    int (*see)(void *ctx, const struct ram_linear *linear, const float *x, size_t n,
-               struct ram_err *err);
+    int (*see)(void *ctx, const struct ram_linear *linear, const float *x, const float *shares,
+               size_t n, struct ram_err *err);
 };
 
 /* How to compute: threads, precision, perturbed units, and a buffer for decoded weights. */
@@ -25,6 +26,7 @@ struct ram_compute {
      * units are replaced in all rows. */
     const unsigned *unit_of;
     const struct ram_observer *observer; /* or NULL */
+    const float *shares;                 /* for the observer */
     float *tile;                         /* [tile_size]: holds at least one row of any matrix */
     size_t tile_size;
 };

@@ -158,8 +158,10 @@ static int run_expert(struct ram_block *b, const struct ram_mlp *expert, size_t 
         job.n = left < s->mlp_rows ? left : s->mlp_rows;
         const size_t n_tasks = (job.n + ROWS_A_TASK - 1) / ROWS_A_TASK;
         status = ram_pool_for(b->compute.pool, n_tasks, gather_task, &job, err);
+        b->compute.shares = s->member_share + job.first;
         if (!status)
             status = ram_mlp_apply(b, expert, s->gathered, s->gathered_unit, job.n, err);
+        b->compute.shares = NULL;
         if (!status)
             status = ram_pool_for(b->compute.pool, n_tasks, scatter_task, &job, err);
     }

@@ -40,7 +40,8 @@ struct place {
 struct rows {
     float *x; /* [n, cols] */
     size_t n, cols;
-    size_t room; /* floats: the next layer may have other columns */
+    size_t room;   /* floats: the next layer may have other columns */
+    double weight; /* of experts: the sum of the squares of what rows were multiplied by */
 };
 
 /* A factor that was handed out. */
@@ -117,10 +118,30 @@ static bool is_of_expert(enum ram_input input)
     return input == RAM_INPUT_EXPERT || input == RAM_INPUT_EXPERT_GATED;
 }
 
+/* What an expert gives is multiplied by its share, and so are the consequences of its errors: for
+ * an encoder its rows are, too. Error curves go by rows as they are, of which some are kept back.
+ */
+static int keep_expert(const struct ram_hessians *h, struct rows *rows, const float *x,
+                       const float *shares, size_t n, size_t cols, struct ram_err *err)
+{
+    const bool weighted = h->use == RAM_HESSIAN_ENCODE && shares;
+    const size_t before = rows->n;
+    const int status = keep(rows, x, n, cols, err);
+
+    for (size_t i = 0; !status && i < n; i++) {
+        const float share = weighted ? shares[i] : 1;
+        float *row = rows->x + (before + i) * cols;
+        rows->weight += (double)share * (double)share;
+        for (size_t j = 0; weighted && j < cols; j++)
+            row[j] *= share;
+    }
+    return status;
+}
+
 /* Of matrices that have the same input, one is observed: the first of the first unit. All tokens of
  * a sparse MLP pass the router, so that its input is that of the MLP. */
-static int see(void *ctx, const struct ram_linear *linear, const float *x, size_t n,
-               struct ram_err *err)
+static int see(void *ctx, const struct ram_linear *linear, const float *x, const float *shares,
+               size_t n, struct ram_err *err)
 {
     struct ram_hessians *h = ctx;
     const struct ram_model_unit *unit = &h->model->units[linear->unit];
@@ -132,7 +153,7 @@ static int see(void *ctx, const struct ram_linear *linear, const float *x, size_
         return linear == unit->first ? keep(&h->rows[input], x, n, linear->in, err) : RAM_OK;
     const size_t expert = (size_t)((const char *)linear - (const char *)unit->first) / unit->stride;
     struct rows *of = input == RAM_INPUT_EXPERT ? h->experts : h->expert_down;
-    return keep(&of[expert], x, n, linear->in, err);
+    return keep_expert(h, &of[expert], x, shares, n, linear->in, err);
 }
 
 /* Floats that a token leaves behind in a layer. */
@@ -153,8 +174,10 @@ static void drop_layer(struct ram_hessians *h)
         free(h->average[i]);
         h->average[i] = NULL;
     }
-    for (size_t e = 0; e < h->model->hp.moe.n_experts; e++)
+    for (size_t e = 0; e < h->model->hp.moe.n_experts; e++) {
         h->experts[e].n = h->expert_down[e].n = 0;
+        h->experts[e].weight = h->expert_down[e].weight = 0;
+    }
     h->layer = SIZE_MAX;
 }
 
@@ -275,11 +298,17 @@ static size_t average_rows(const struct ram_hessians *h, enum ram_input input)
     return n;
 }
 
+/* The square of what a row of an expert was multiplied by, on average. */
+static double mean_weight(const struct rows *rows)
+{
+    return rows->n && rows->weight > 0 ? rows->weight / (double)rows->n : 1;
+}
+
 static int average_moments(struct ram_hessians *h, enum ram_input input, size_t cols,
                            struct ram_err *err)
 {
     const size_t n_experts = h->model->hp.moe.n_experts;
-    const size_t n = average_rows(h, input);
+    double n = input == RAM_INPUT_EXPERT ? (double)average_rows(h, input) : 0;
     int status = RAM_OK;
 
     if (h->average[input])
@@ -289,10 +318,13 @@ static int average_moments(struct ram_hessians *h, enum ram_input input, size_t 
         return RAM_ENOMEM;
     if (input == RAM_INPUT_EXPERT)
         status = moments(h, &h->rows[RAM_INPUT_MLP], cols, sum, false, err);
-    for (size_t e = 0; input == RAM_INPUT_EXPERT_GATED && !status && e < n_experts; e++)
-        status = moments(h, &h->expert_down[e], cols, sum, true, err);
+    for (size_t e = 0; input == RAM_INPUT_EXPERT_GATED && !status && e < n_experts; e++) {
+        const struct rows *rows = &h->expert_down[e];
+        status = moments(h, rows, cols, sum, true, err);
+        n += (double)n_seen(h, rows) * mean_weight(rows);
+    }
     for (size_t i = 0; i < cols * cols; i++)
-        sum[i] /= (float)(n ? n : 1);
+        sum[i] /= (float)(n > 0 ? n : 1);
     return status;
 }
 
@@ -303,7 +335,7 @@ static int expert_moments(struct ram_hessians *h, enum ram_input input, size_t e
 {
     const struct rows *rows =
         input == RAM_INPUT_EXPERT ? &h->experts[expert] : &h->expert_down[expert];
-    const float kappa = (float)cols / KAPPA_SHARE;
+    const float kappa = (float)cols / KAPPA_SHARE, unit = (float)(1 / mean_weight(rows));
     const double own = (double)n_seen(h, rows), borrowed = (double)kappa;
     const double all = fmax((double)average_rows(h, input), 1);
 
@@ -311,7 +343,7 @@ static int expert_moments(struct ram_hessians *h, enum ram_input input, size_t e
     if (!status)
         status = moments(h, rows, cols, out, false, err);
     for (size_t i = 0; !status && i < cols * cols; i++)
-        out[i] += kappa * h->average[input][i];
+        out[i] = unit * out[i] + kappa * h->average[input][i];
     *tokens = (own + borrowed) * (own + borrowed) / (own + borrowed * borrowed / all);
     return status;
 }
@@ -496,7 +528,7 @@ void ram_hessians_settings(const struct ram_hessians *h, struct ram_buf *text)
 
     ram_sequences_settings(text, on);
     ram_buf_printf(text, " damp %.17g %s", h->damp,
-                   h->use == RAM_HESSIAN_ENCODE ? "encode" : "measure");
+                   h->use == RAM_HESSIAN_ENCODE ? "encode by shares" : "measure");
     /* Not max_memory itself: another limit gives the same, as long as the same factors fit. */
     for (size_t i = 0; i < sizeof columns_of / sizeof *columns_of; i++)
         ram_buf_printf(text, " %d",

@@ -10,7 +10,8 @@
  * Matrices that have the same input share a factor: q, k, v; gate and up. An expert sees few
  * tokens. Its moments are therefore those of its own rows, plus the average moments of the layer's
  * experts with the weight of kappa tokens, where kappa is an eighth of its columns; an expert that
- * no token chose has the average. An embedding that is also the head has the head's moments, with
+ * no token chose has the average. For an encoder, a token counts by the square of the share that
+ * the router gave it. An embedding that is also the head has the head's moments, with
  * more damping. If a factor would not fit in memory, only the diagonal is known. Nothing is known
  * of the inputs of an embedding that is not the head, and of the half of kv_b_proj that is stored
  * transposed.

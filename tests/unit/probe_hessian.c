@@ -5,6 +5,7 @@
  */
 #include "ckpt_make.h"
 #include "codec/float.h"
+#include "infer/linear.h"
 #include "probe/hessian.h"
 
 #include <math.h>
@@ -298,12 +299,76 @@ static void fewer_tokens(void **state)
     close_subject(&s);
 }
 
+/* What an expert of the first layer is given: squares of its inputs, and of those of all tokens. */
+struct given {
+    const struct ram_layer *layer;
+    double own[MAKE_HIDDEN], all[MAKE_HIDDEN], weight;
+    size_t n, n_all;
+};
+
+static int see_expert(void *ctx, const struct ram_linear *linear, const float *x,
+                      const float *shares, size_t n, struct ram_err *err)
+{
+    struct given *g = ctx;
+    const bool is_router = linear == &g->layer->router;
+
+    if (!is_router && linear != &g->layer->experts[1].gate)
+        return err->status;
+    assert_true(is_router == !shares);
+    for (size_t i = 0; i < n; i++) {
+        const double w = is_router ? 1 : (double)shares[i] * (double)shares[i];
+        for (size_t j = 0; j < MAKE_HIDDEN; j++) {
+            const double square = (double)x[i * MAKE_HIDDEN + j] * (double)x[i * MAKE_HIDDEN + j];
+            *(is_router ? &g->all[j] : &g->own[j]) += w * square;
+        }
+        g->weight += is_router ? 0 : w;
+        *(is_router ? &g->n_all : &g->n) += 1;
+    }
+    return RAM_OK;
+}
+
+/* A token counts by the square of the share that the router gave it, and on average once. */
+static void tokens_of_experts_by_their_shares(void **state)
+{
+    const struct make_opts opts = {.arch = "qwen3_moe"};
+    struct subject s = open_subject(&opts, &usual, 2, 0);
+    struct given g = {.layer = &s.model->layers[0]};
+    const struct ram_observer observer = {&g, see_expert};
+    uint32_t tokens[MOST_TOKENS];
+    struct ram_forward *forward;
+    struct ram_err err = {0};
+    double h[MAKE_HIDDEN], sum = 0, found = 0;
+    (void)state;
+
+    ok(ram_synthetic_tokens(s.model, &usual, &s.exec, tokens, &err), &err);
+    const struct ram_sequences on = {tokens, usual.n, usual.length};
+    ok(ram_probe_forward(&forward, s.model, on, 1, &s.exec, &err), &err);
+    ram_forward_observe(forward, &observer);
+    ok(ram_forward_layer(forward, 0, &err), &err);
+    ram_forward_free(forward);
+    assert_true(g.n > 0 && g.n_all == usual.n * usual.length);
+    const struct ram_gptq_factor *f =
+        factor(&s, "model.layers.0.mlp.experts.*.gate_proj.weight", 1);
+    for (size_t j = 0; j < MAKE_HIDDEN; j++) {
+        h[j] = g.own[j] * (double)g.n / g.weight + MAKE_HIDDEN / 8 * g.all[j] / (double)g.n_all;
+        sum += h[j];
+        found += (double)f->importance[j];
+    }
+    for (size_t j = 0; j < MAKE_HIDDEN; j++)
+        assert_true(fabs((double)f->importance[j] / found - h[j] / sum) < 1e-4 * h[j] / sum);
+    close_subject(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(first_layer_by_hand), cmocka_unit_test(shared_and_unknown),
-        cmocka_unit_test(order_and_threads),   cmocka_unit_test(experts_without_tokens),
-        cmocka_unit_test(latent_attention),    cmocka_unit_test(fewer_tokens),
+        cmocka_unit_test(first_layer_by_hand),
+        cmocka_unit_test(shared_and_unknown),
+        cmocka_unit_test(order_and_threads),
+        cmocka_unit_test(experts_without_tokens),
+        cmocka_unit_test(tokens_of_experts_by_their_shares),
+        cmocka_unit_test(latent_attention),
+        cmocka_unit_test(fewer_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
