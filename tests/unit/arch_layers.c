@@ -125,6 +125,8 @@ static void what_makes_no_sense_is_refused(void **state)
     expect_refusal("llama",
                    "\"rope_scaling\": {\"type\": \"dynamic\", \"alpha\": 1000, \"factor\": 2}",
                    "dynamic");
+    expect_refusal("minimax_m2", "\"rotary_dim\": 1", "partial_rotary_factor");
+    expect_refusal("minimax_m2", "\"rotary_dim\": 1e300", "partial_rotary_factor");
 }
 
 static void expect_thetas(const char *family, const char *more, double full, double sliding)
