@@ -169,12 +169,22 @@ export RAM_KEEP
 rm -rf q q.ram-partial
 resume= threads=1
 set -- KILL INT TERM
-for finished in 'layers.1' ' x 128 tokens' '/rows' ' x 256 tokens' 'curves of layer 2' \
+# kept WHAT: is it in the log? "2 /tokens": of two texts.
+kept() {
+    case $1 in
+    [0-9]' '*)
+        [ "$(grep -ao "[0-9a-f]\{32\}${1#* }" q.ram-partial/log 2>/dev/null | sort -u | wc -l)" -ge \
+            "${1%% *}" ]
+        ;;
+    *) grep -aq -e "$1" q.ram-partial/log 2>/dev/null ;;
+    esac
+}
+for finished in 'layers.1' '1 /tokens' '/rows' '2 /tokens' 'curves of layer 2' \
     'curves of embedding' 'blocks 3'; do
     # shellcheck disable=SC2086
     "$RAM" quantize "$model" -o q --effort best --keep-manifest --threads $threads $resume -q &
     pid=$!
-    while kill -0 $pid 2>/dev/null && ! grep -aq -e "$finished" q.ram-partial/log 2>/dev/null; do
+    while kill -0 $pid 2>/dev/null && ! kept "$finished"; do
         sleep 0.02
     done
     kill -"$1" $pid 2>/dev/null
