@@ -145,7 +145,9 @@ int ram_conversion_describe(const struct ram_conversion *conversion, enum ram_ma
         return ram_card_text(conversion, out, err);
     json_t *root = as_json(conversion, err);
     if (!root)
-        return err->status ? err->status : RAM_ENOMEM;
+        return err->status ? err->status
+                           : ram_fail(err, RAM_ENOMEM, "no memory for a description of %s",
+                                      conversion->dir);
     if (markup == RAM_JSON)
         return ram_emit_text(root, out, err);
     struct ram_c_locale locale;

@@ -22,6 +22,7 @@ int ram_score_new(struct ram_score **out, struct ram_err *err)
     if ((*out)->settings && (*out)->machine && (*out)->results)
         return RAM_OK;
     ram_score_free(*out);
+    *out = NULL;
     return ram_fail(err, RAM_ENOMEM, "no memory for a score");
 }
 
