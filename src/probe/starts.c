@@ -139,7 +139,7 @@ int ram_starts_make(struct ram_starts *out, const struct ram_model *model, size_
                     uint64_t seed, struct ram_err *err)
 {
     const struct ram_rng rng = ram_rng_for(seed, "starts");
-    struct kinds kinds;
+    struct kinds kinds = {0};
     uint64_t index = 0;
 
     *out = (struct ram_starts){ram_calloc(n, sizeof *out->spans, err),

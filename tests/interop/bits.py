@@ -15,7 +15,7 @@ from common import SHARED, attempt, check, fresh, quantize, same_tensors
 WIDTHS = [(2, 32), (3, 64), (4, 32), (4, 64), (4, 128), (5, 64), (6, 32), (8, 64), (8, 128)]
 KINDS = [
     "llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "glm4_moe", "glm4_moe_lite", "smollm3", "olmo2",
-    "olmo3", "seed_oss", "exaone4", "hunyuan_v1_dense", "qwen3_next",
+    "olmo3", "seed_oss", "exaone4", "hunyuan_v1_dense",
 ]  # fmt: skip
 
 

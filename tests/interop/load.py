@@ -70,7 +70,7 @@ VARIANTS = [
     ("qwen3_next", dict(spelling="transformers", mlp_only_layers=[1], attention_bias=True)),
     ("qwen3_5_text", dict(spelling="transformers")),
     ("qwen3_5_text", dict(spelling="transformers", tie_word_embeddings=True, attention_bias=True)),
-    ("qwen3_5_moe_text", dict(spelling="transformers", linear_num_key_heads=1)),
+    ("qwen3_5_moe_text", dict(spelling="transformers", num_experts_per_tok=4, linear_num_key_heads=1)),
 ]
 
 
