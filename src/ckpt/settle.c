@@ -97,6 +97,16 @@ static void settle_kv_heads(struct ram_config *config, const struct ram_ckpt *ck
 
 /* ---- gains --------------------------------------------------------------------------------- */
 
+bool ram_is_kernel(const struct ram_config *config, const struct ram_slot *slot,
+                   const struct ram_tensor *t)
+{
+    const uint64_t positions = ram_slot_dim(config, slot->cols);
+
+    return t->n_dims == 3 && t->shape[0] == ram_slot_dim(config, slot->rows) &&
+           ((t->shape[1] == 1 && t->shape[2] == positions) ||
+            (t->shape[1] == positions && t->shape[2] == 1));
+}
+
 /* Norms that multiply by 1 + what is published are kept as the sum where the convolution beside
  * them has been turned: both are done by the same conversion. */
 static void settle_gains(struct ram_config *config, const struct ram_ckpt *ckpt)

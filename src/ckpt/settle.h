@@ -5,7 +5,7 @@
 #ifndef RAM_CKPT_SETTLE_H
 #define RAM_CKPT_SETTLE_H
 
-#include "arch/config.h"
+#include "arch/slot.h"
 #include "base/notes.h"
 #include "ckpt/ckpt.h"
 
@@ -16,6 +16,11 @@
  */
 int ram_config_settle(struct ram_config *config, const struct ram_ckpt *ckpt,
                       struct ram_arena *arena, struct ram_notes *notes, struct ram_err *err);
+
+/* Is it the kernel of a convolution as this slot has it, [channels, 1, positions], or turned by a
+ * conversion, [channels, positions, 1]? Its elements lie in the same order. */
+bool ram_is_kernel(const struct ram_config *config, const struct ram_slot *slot,
+                   const struct ram_tensor *t);
 
 /* The type of weights in the model when they are floats: config.json's, if it names one; else
  * dtype, but for F64, which is held as F32, and FP8, as BF16. */

@@ -1,6 +1,7 @@
 /* mlx_names.c - what mlx_lm calls a tensor: as published, but for stacks of experts and for what
  * its classes split, which their sanitize() would make of the published names. */
 #include "arch/tensors.h"
+#include "base/affix.h"
 #include "format/mlx.h"
 
 #include <stdio.h>
@@ -57,14 +58,13 @@ bool ram_mlx_carry(char out[RAM_SLOT_NAME], const struct ram_config *config, con
 {
     static const char tower[] = "vision_tower.";
     const char *published = ram_family_of(config)->loader.tower;
-    const size_t n = published ? strlen(published) : 0;
 
     if (!published || strlen(name) + sizeof tower > RAM_SLOT_NAME)
         return false;
-    if (!strncmp(name, tower, strlen(tower)))
+    if (ram_begins(name, tower))
         snprintf(out, RAM_SLOT_NAME, "%s", name);
-    else if (!strncmp(name, published, n))
-        snprintf(out, RAM_SLOT_NAME, "%s%s", tower, name + n);
+    else if (ram_begins(name, published))
+        snprintf(out, RAM_SLOT_NAME, "%s%s", tower, name + strlen(published));
     else
         return false;
     return true;

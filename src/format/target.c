@@ -115,26 +115,14 @@ static void tell_sources(struct ram_build *b, const struct ram_target *target)
     }
 }
 
-/* A convolution's kernel with its dimension of 1 elsewhere than in the output: the elements lie
- * in the same order. */
-static bool is_turned_kernel(const struct ram_build *b, const struct at *at,
-                             const struct ram_tensor *t)
-{
-    const struct ram_config *config = &b->layout->config;
-    const uint64_t positions = ram_slot_dim(config, at->slot->cols);
-
-    return at->slot->placement == RAM_PLACE_KERNEL && t->n_dims == 3 &&
-           t->shape[0] == ram_slot_dim(config, at->slot->rows) &&
-           ((t->shape[1] == 1 && t->shape[2] == positions) ||
-            (t->shape[1] == positions && t->shape[2] == 1));
-}
-
 /* A tensor that is stored as it is. */
 static bool put_plain(struct ram_build *b, const struct at *at, const struct ram_tensor *t)
 {
     const struct ram_placed *place = &at->places[0];
 
-    if (!is_turned_kernel(b, at, t) && !has_shape(b, t, place->shape, place->n_dims))
+    const bool kernel =
+        at->slot->placement == RAM_PLACE_KERNEL && ram_is_kernel(&b->layout->config, at->slot, t);
+    if (!kernel && !has_shape(b, t, place->shape, place->n_dims))
         return false;
     struct ram_target *target = add(b, place, 1);
     if (!target)

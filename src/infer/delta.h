@@ -26,8 +26,7 @@ int ram_delta_project(struct ram_block *block, const struct ram_layer *layer, si
 void ram_delta_join_row(const struct ram_delta_shape *delta, const float *mixed, const float *z,
                         const float *b_a, float *qkvz, float *ba);
 
-/* The convolution of a row, before its activation: out [mixed]. row: of the chunk; at: within its
- * place. */
+/* The convolution at row `at` of a place, before its activation: out [channels]. */
 void ram_delta_convolve(const struct ram_block *block, const struct ram_layer *layer,
                         const struct ram_place *places, const struct ram_place *place, size_t at,
                         float *out);
@@ -43,7 +42,7 @@ struct ram_delta_gates ram_delta_gates(const struct ram_block *block, const stru
 struct ram_delta_step ram_delta_step_at(const struct ram_block *block,
                                         const struct ram_layer *layer, size_t row, size_t head);
 
-/* Queries and keys are divided by their length, as by a norm with these weights: constants. */
+/* Of the norm that divides queries and keys by their length, with the weights in scratch. */
 double ram_delta_length_eps(const struct ram_hparams *hp);
 
 #endif

@@ -59,7 +59,6 @@ struct job {
     struct ram_back *b;
     const struct ram_layer *layer;
     const struct ram_place *places, *place;
-    size_t n;
 };
 
 /* ---- recurrence --------------------------------------------------------------------------- */
@@ -300,7 +299,7 @@ int ram_delta_layer_back(struct ram_back *b, const struct ram_layer *layer,
                          struct ram_err *err)
 {
     struct ram_pool *pool = b->block.compute.pool;
-    struct job job = {b, layer, places, NULL, n};
+    struct job job = {b, layer, places, NULL};
     int status = RAM_OK;
 
     for (size_t p = 0; !status && p < n_places; p++) {

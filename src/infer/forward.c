@@ -74,7 +74,8 @@ static int divide_memory(struct ram_forward *f, const struct ram_forward_opts *o
         mlp_rows /= 2;
     const uint64_t fixed = (spill ? 0 : all) + (uint64_t)f->block.compute.tile_size * 4 +
                            (uint64_t)mlp_rows * ram_scratch_mlp_row(hp) * 4 +
-                           (uint64_t)WORKER_BYTES * ram_pool_threads(opts->exec->pool);
+                           (WORKER_BYTES + (uint64_t)ram_delta_room(&hp->delta) * sizeof(float)) *
+                               ram_pool_threads(opts->exec->pool);
     const uint64_t row = (uint64_t)ram_scratch_row(hp, spill) * sizeof(float);
     const uint64_t left = budget * 3 / 4 > fixed ? budget * 3 / 4 - fixed : 0;
     const size_t limit = left / row < CHUNK_ROWS ? (size_t)(left / row) : CHUNK_ROWS;

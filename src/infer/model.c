@@ -144,8 +144,7 @@ static int find_vector(struct finder *f, const struct ram_slot *slot, bool neede
     return ram_view_read(&view, 0, view.rows, values, f->err);
 }
 
-/* The weights of a convolution, [channels, 1, positions] or [channels, positions, 1], by positions.
- */
+/* The weights of a convolution, by positions. */
 static int find_kernel(struct finder *f, const struct ram_slot *slot, const float **out)
 {
     const struct ram_model *model = f->model;
@@ -158,8 +157,7 @@ static int find_kernel(struct finder *f, const struct ram_slot *slot, const floa
     const struct ram_tensor *t = ram_ckpt_find(model->ckpt, name);
     if (!t)
         return missing(f, name);
-    if (t->n_dims != 3 || t->n != n || t->shape[0] != channels ||
-        (t->shape[1] != 1 && t->shape[2] != 1) || !ram_dtypes[t->dtype].is_weight)
+    if (!ram_is_kernel(&model->config, slot, t) || !ram_dtypes[t->dtype].is_weight)
         return ram_fail(f->err, RAM_EFORMAT,
                         "%s: \"%s\" has %zu elements in %d dimensions, expected [%zu, 1, %zu]",
                         model->ckpt->name, name, t->n, t->n_dims, channels, positions);
